@@ -1,0 +1,138 @@
+"""Every searcher that is found keeps the contract of `tune_app.ports.Searcher`."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from tests.unit.simulation import Simulation, document, sometimes_diverging
+from tune_app import plugins
+from tune_app.errors import UserError
+from tune_app.ports import Searcher
+from tune_app.space.domains import (
+    Choice,
+    Fixed,
+    Float,
+    Int,
+    Space,
+    contains,
+    identity,
+    searched,
+    to_document,
+)
+from tune_app.state import rebuild
+
+MIXED = (1, 1.0, True, "1", None)
+FINITE: Space = {
+    "a": Choice(MIXED),
+    "b": Int(1, 9, step=4),
+    "c": Float(0.0, 0.3, step=0.1),
+    "d": Choice(([1, 2], {"k": None})),
+    "e": Fixed("constant"),
+}
+OPEN: Space = {
+    "lr": Float(1e-5, 1e-1, log=True),
+    "q": Float(0.05, 0.9, log=True, step=0.05),
+    "n": Int(1, 1000, log=True),
+    "m": Int(8, 512, log=True, step=8),
+    **FINITE,
+}
+NAMES = plugins.names("searcher")
+
+
+def resolved(name: str, space: Space, trials: int, **changes: Any) -> dict[str, Any]:
+    parameters = {key: to_document(domain) for key, domain in space.items()}
+    return document(searcher=name, parameters=parameters, trials=trials, baseline=False, **changes)
+
+
+def spaces(name: str) -> list[Space]:
+    """The spaces that a searcher takes; the finite one is for all of them."""
+    try:
+        plugins.load("searcher", name).create(OPEN, 0)
+    except UserError:
+        return [FINITE]
+    return [FINITE, OPEN]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_suggestions_are_new_inside_the_space_and_keep_their_types(name: str) -> None:
+    for space in spaces(name):
+        study = resolved(name, space, trials=25, seed=3)
+        state = Simulation(study, workers=3, curve=sometimes_diverging).run()
+        proposed = [trial.params for trial in state.trials.values()]
+        assert len({identity(params) for params in proposed}) == len(proposed) == 25
+        for params in proposed:
+            assert params.keys() == searched(space).keys()
+            for key, domain in searched(space).items():
+                assert contains(domain, params[key]), (key, params[key])
+                if isinstance(domain, (Int, Float)):
+                    assert type(params[key]) is (int if isinstance(domain, Int) else float)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_finite_space_is_proposed_as_a_whole_and_then_nothing(name: str) -> None:
+    space: Space = {"a": Choice(MIXED), "b": Int(1, 2), "f": Fixed(0)}
+    state = Simulation(resolved(name, space, trials=30), workers=2).run()
+    assert len(state.trials) == 10
+    searcher: Searcher = plugins.load("searcher", name).create(space, 0)
+    assert searcher.suggest(state, 10) is None
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_space_with_nothing_to_search_is_proposed_once(name: str) -> None:
+    state = Simulation(resolved(name, {"f": Fixed(0)}, trials=5)).run()
+    assert [trial.params for trial in state.trials.values()] == [{}]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_asking_changes_neither_the_state_nor_the_next_answer(name: str) -> None:
+    simulation = Simulation(resolved(name, spaces(name)[-1], trials=15))
+    state = simulation.run()
+    searcher: Searcher = plugins.load("searcher", name).create(spaces(name)[-1], 0)
+    before = repr(state)
+    first = searcher.suggest(state, 15)
+    assert identity(searcher.suggest(state, 15)) == identity(first)
+    fresh: Searcher = plugins.load("searcher", name).create(spaces(name)[-1], 0)
+    assert identity(fresh.suggest(rebuild(simulation.events), 15)) == identity(first)
+    assert repr(state) == before
+
+
+ASK = """
+import json, sys
+from tune_app import assembly
+from tune_app.state import rebuild
+state = rebuild(json.load(sys.stdin))
+searcher = assembly.searcher(state.document)
+print(json.dumps([searcher.suggest(state, number) for number in (15, 16)]))
+"""
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_another_process_with_other_hashes_gives_the_same_answer(name: str) -> None:
+    simulation = Simulation(resolved(name, spaces(name)[-1], trials=15, seed=5))
+    simulation.run()
+    answers = []
+    for hash_seed in ("1", "2"):
+        done = subprocess.run(
+            [sys.executable, "-c", ASK],
+            input=json.dumps(simulation.events),
+            env=os.environ | {"PYTHONHASHSEED": hash_seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        answers.append(json.loads(done.stdout))
+    assert identity(answers[0]) == identity(answers[1])
+    assert None not in answers[0]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_options_are_keywords_with_defaults(name: str) -> None:
+    module = plugins.load("searcher", name)
+    assert plugins.option_problems(module, {}, "") == []
+    assert plugins.option_problems(module, {"no_such_option": 1}, "")

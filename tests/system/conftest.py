@@ -1,0 +1,126 @@
+"""Runs the command line as a person does: real Ray, real processes, real signals."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+SMALL = Path(__file__).parent / "small.yaml"
+TIMEOUT_S = 300
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.system)
+
+
+@dataclass
+class Shell:
+    """A working folder with its own studies; all share the cache of prepared data."""
+
+    folder: Path
+    cache: Path
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def start(self, *words: str) -> subprocess.Popen[str]:
+        """Starts a verb in a process group of its own, as a shell does."""
+        environment = {**os.environ, "TUNE_APP_CACHE": str(self.cache), **self.environment}
+        environment.pop("WANDB_API_KEY", None)
+        return subprocess.Popen(
+            [sys.executable, "-m", "tune_app", *words],
+            cwd=self.folder,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
+        process = self.start(*words)
+        out, err = process.communicate(timeout=TIMEOUT_S)
+        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+    def study(self, name: str) -> Path:
+        return self.folder / "studies" / name
+
+    def journal(self, name: str) -> list[dict[str, Any]]:
+        path = self.study(name) / "journal.jsonl"
+        if not path.exists():
+            return []
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        return [json.loads(line) for line in lines if line.endswith("\n")]
+
+    def wait_for(
+        self, name: str, wanted: Callable[[list[dict[str, Any]]], bool], what: str
+    ) -> list[dict[str, Any]]:
+        """Waits until the journal of a study says what is `wanted`."""
+        deadline = time.monotonic() + TIMEOUT_S
+        while time.monotonic() < deadline:
+            events = self.journal(name)
+            if wanted(events):
+                return events
+            time.sleep(0.1)
+        raise AssertionError(f"{name} never came to {what}")
+
+
+@pytest.fixture(scope="session")
+def shell(tmp_path_factory: pytest.TempPathFactory) -> Shell:
+    cache = tmp_path_factory.mktemp("cache")
+    return Shell(tmp_path_factory.mktemp("system"), cache)
+
+
+@pytest.fixture
+def no_orphans() -> Iterator[None]:
+    """Fails when a test leaves processes of Ray or of a study behind."""
+    before = set(_ours())
+    yield
+    deadline = time.monotonic() + 30
+    while left := set(_ours()) - before:
+        if time.monotonic() > deadline:
+            names = [" ".join(psutil.Process(pid).cmdline())[:80] for pid in left]
+            raise AssertionError(f"left behind: {names}")
+        time.sleep(0.5)
+
+
+def _ours() -> Iterator[int]:
+    for process in psutil.process_iter(["cmdline", "status"]):
+        line = " ".join(process.info["cmdline"] or [])
+        if process.info["status"] == psutil.STATUS_ZOMBIE:
+            continue
+        ours = any(word in line for word in ("raylet", "ray::", "gcs_server", "tune_app"))
+        if ours and "pytest" not in line:
+            yield process.pid
+
+
+def kill_group(process: subprocess.Popen[str], number: signal.Signals) -> None:
+    """Signals a process and all in its group, as a terminal does on Ctrl-C."""
+    os.killpg(process.pid, number)
+
+
+def trial_workers(driver: int) -> list[psutil.Process]:
+    """The processes that train trials for this driver now."""
+    children = psutil.Process(driver).children(recursive=True)
+    return [child for child in children if "ImplicitFunc" in " ".join(child.cmdline())]
+
+
+def ends(events: list[dict[str, Any]]) -> dict[str, str]:
+    """The outcome of each trial that ended; a second end of a trial is a mistake."""
+    found: dict[str, str] = {}
+    for event in events:
+        if event["event"] == "trial_ended":
+            assert event["trial"] not in found, f"trial {event['trial']} ended twice"
+            found[event["trial"]] = event["outcome"]
+    return found

@@ -1,0 +1,395 @@
+"""The conductor with real ASHA, searchers and journals, over simulated workers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.simulation import (
+    Curve,
+    MemoryJournal,
+    Simulation,
+    crossing,
+    document,
+    ends,
+    on_disk,
+    result,
+    searched,
+    sometimes_diverging,
+)
+from tune_app.conductor import BROKEN, EXHAUSTED, MAX_LOSSES
+from tune_app.journal import FILE_NAME, Event, Journal, read
+from tune_app.state import StudyState, rebuild
+from tune_app.trial import Decision, Kind, Outcome, Status
+
+
+def variety(seed: int) -> tuple[dict[str, Any], int]:
+    """A study and a number of workers, different for each seed."""
+    resolved = document(
+        seed=seed,
+        trials=1 + seed * 7 % 30,
+        eta=2 + seed % 3,
+        rungs=1 + seed // 3 % 4,
+        baseline=seed % 5 != 0,
+    )
+    return resolved, 1 + seed // 2 % 4
+
+
+def completed(state: StudyState) -> set[str]:
+    return {trial.id for trial in state.completed()}
+
+
+@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize("curve", [crossing, sometimes_diverging])
+def test_every_trial_ends_once_and_the_study_ends(seed: int, curve: Curve) -> None:
+    resolved, workers = variety(seed)
+    simulation = Simulation(resolved, workers=workers, curve=curve, seed=seed)
+    state = simulation.run()
+    assert sorted(ends(simulation.events)) == sorted(state.trials)
+    assert len(state.trials) == resolved["budget"]["trials"]
+    assert all(trial.status is Status.ENDED for trial in state.trials.values())
+    assert state.ended is not None
+    assert simulation.events[-1]["event"] == "study_ended"
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_a_trial_completes_as_long_as_one_can(seed: int) -> None:
+    resolved, workers = variety(seed)
+    state = Simulation(resolved, workers=workers, curve=sometimes_diverging, seed=seed).run()
+    steps = range(1, 25)
+    able = [
+        trial.id
+        for trial in searched(state)
+        if all(math.isfinite(sometimes_diverging(trial.params, step)) for step in steps)
+    ]
+    assert bool(completed(state) & {t.id for t in searched(state)}) == bool(able)
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_the_baseline_always_runs_to_the_end(seed: int) -> None:
+    resolved, workers = variety(seed)
+    resolved["baseline"] = True
+
+    def hopeless_baseline(params: Mapping[str, Any], step: int) -> float:
+        return 99.0 if params == resolved["baseline_params"] else crossing(params, step)
+
+    state = Simulation(resolved, workers=workers, curve=hopeless_baseline).run()
+    baseline = state.baseline()
+    assert baseline is not None
+    assert baseline.outcome is Outcome.COMPLETED
+    assert baseline.number == 0
+    assert [trial.kind for trial in state.trials.values()].count(Kind.BASELINE) == 1
+
+
+def test_the_same_seed_gives_the_same_journal_and_another_seed_another_one() -> None:
+    first = Simulation(document(searcher="tpe", trials=14, seed=3))
+    again = Simulation(document(searcher="tpe", trials=14, seed=3))
+    other = Simulation(document(searcher="tpe", trials=14, seed=4))
+    for simulation in (first, again, other):
+        simulation.run()
+    assert first.events == again.events
+    assert params(first.events) != params(other.events)
+
+
+def params(events: list[Event]) -> list[Any]:
+    return [event["params"] for event in events if event["event"] == "trial_created"]
+
+
+def prefixes(events: list[Event]) -> list[list[Event]]:
+    """All that a driver's death can leave of a journal, but nothing and everything."""
+    return [events[:length] for length in range(1, len(events))]
+
+
+@pytest.mark.parametrize("searcher", ["random", "tpe"])
+@pytest.mark.parametrize("curve", [crossing, sometimes_diverging])
+@pytest.mark.parametrize(("eta", "rungs"), [(3, 3), (2, 4), (2, 1)])
+def test_a_driver_killed_after_any_event_changes_no_result_with_one_worker(
+    searcher: str, curve: Curve, eta: int, rungs: int
+) -> None:
+    trials = 9 if searcher == "tpe" else 14
+    resolved = document(eta=eta, rungs=rungs, trials=trials, searcher=searcher)
+    whole = Simulation(resolved, curve=curve)
+    undisturbed = whole.run()
+    for prefix in prefixes(whole.events):
+        resumed = Simulation(resolved, curve=curve, events=prefix)
+        state = resumed.run()
+        assert sorted(ends(resumed.events)) == sorted(state.trials)
+        assert params(resumed.events) == params(whole.events)
+        assert result(state) == result(undisturbed)
+        assert completed(state) == completed(undisturbed)
+
+
+@pytest.mark.parametrize("workers", [2, 4])
+@pytest.mark.parametrize("curve", [crossing, sometimes_diverging])
+def test_a_driver_killed_after_any_event_loses_no_trial(workers: int, curve: Curve) -> None:
+    resolved = document(eta=2, rungs=3, trials=10)
+    whole = Simulation(resolved, workers=workers, curve=curve, death=0.05)
+    whole.run()
+    for prefix in prefixes(whole.events):
+        resumed = Simulation(resolved, workers=workers, curve=curve, events=prefix)
+        state = resumed.run()
+        assert sorted(ends(resumed.events)) == sorted(state.trials)
+        assert len(state.trials) == 10
+        assert result(state) is not None
+
+
+def test_a_study_survives_a_driver_that_dies_again_and_again() -> None:
+    resolved = document(trials=12)
+    undisturbed = Simulation(resolved).run()
+    events: list[Event] = []
+    for _ in range(200):
+        simulation = Simulation(resolved, events=events)
+        state = simulation.run(die_after=7)
+        events = simulation.events
+        if state.ended is not None:
+            break
+    assert state.ended is not None
+    assert result(state) == result(undisturbed)
+    assert completed(state) == completed(undisturbed)
+
+
+@pytest.mark.parametrize("after", [1, 2, 5, 9, 16, 24])
+@pytest.mark.parametrize("workers", [1, 3])
+def test_an_interrupted_study_keeps_every_trial_for_its_resume(after: int, workers: int) -> None:
+    resolved = document(trials=10)
+    simulation = Simulation(resolved, workers=workers)
+    state = simulation.run(interrupt_after=after)
+    assert state.ended is None
+    assert not state.with_status(Status.RUNNING)
+    before = {trial.id: trial.outcome for trial in state.trials.values()}
+    resumed = Simulation(resolved, workers=workers, events=simulation.events)
+    final = resumed.run()
+    assert sorted(ends(resumed.events)) == sorted(final.trials)
+    assert all(final.trials[i].outcome is outcome for i, outcome in before.items() if outcome)
+    if workers == 1:
+        assert result(final) == result(Simulation(resolved).run())
+
+
+def test_an_interrupted_conductor_hands_out_no_work() -> None:
+    simulation = Simulation(document())
+    simulation.conductor.interrupted = True
+    assert simulation.conductor.next_segment() is None
+    assert simulation.conductor.finished
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_lost_workers_cost_no_trial_as_long_as_they_are_few(seed: int) -> None:
+    resolved, workers = variety(seed)
+    simulation = Simulation(resolved, workers=workers, death=0.1, seed=seed)
+    state = simulation.run()
+    assert sorted(ends(simulation.events)) == sorted(state.trials)
+    for trial in state.trials.values():
+        assert (trial.outcome is Outcome.LOST) == (trial.losses > MAX_LOSSES)
+
+
+def test_a_trial_whose_workers_all_die_is_begun_again_so_often_and_not_more() -> None:
+    simulation = Simulation(document(trials=2, baseline=False), death=1.0)
+    state = simulation.run()
+    assert {trial.outcome for trial in state.trials.values()} == {Outcome.LOST}
+    assert {trial.segments for trial in state.trials.values()} == {1 + MAX_LOSSES}
+
+
+def test_a_lost_worker_costs_only_what_came_after_the_last_checkpoint() -> None:
+    simulation = Simulation(document(trials=1))
+    conductor, state = simulation.conductor, simulation.state
+    segment = conductor.next_segment()
+    assert segment is not None
+    report = {"tokens": 10, "fraction": 0.1, "seconds": 1.0, "metrics": {"eval_loss": 2.0}}
+    saved = {"rung": 0, "checkpoint": "checkpoints/0000/step-3"}
+    conductor.on_message(segment.trial, "report", {"step": 3, **report, **saved})
+    unsaved = {"rung": None, "checkpoint": None}
+    conductor.on_message(segment.trial, "report", {"step": 5, **report, **unsaved})
+    conductor.on_worker_gone(segment.trial, "power cut")
+    again = conductor.next_segment()
+    assert again is not None
+    assert (again.trial, again.checkpoint) == (segment.trial, "checkpoints/0000/step-3")
+    assert [report.step for report in state.trials[segment.trial].reports] == [3]
+
+
+def test_three_failures_before_any_success_stop_the_study() -> None:
+    simulation = Simulation(document(trials=20), workers=2, outcomes=lambda number: "failed")
+    state = simulation.run()
+    outcomes = [trial.outcome for trial in state.trials.values()]
+    assert state.ended == BROKEN
+    assert outcomes.count(Outcome.FAILED) == 3
+    assert set(outcomes) <= {Outcome.FAILED, Outcome.CANCELLED}
+    assert sorted(ends(simulation.events)) == sorted(state.trials)
+
+
+def test_failures_after_a_trial_reached_a_rung_do_not_stop_the_study() -> None:
+    outcomes = {0: "completed", 6: "completed"}
+    simulation = Simulation(document(trials=7), outcomes=lambda n: outcomes.get(n, "failed"))
+    state = simulation.run()
+    assert state.ended != BROKEN
+    assert [trial.outcome for trial in state.trials.values()].count(Outcome.FAILED) == 5
+
+
+def test_trials_that_wait_for_a_new_worker_are_cancelled_when_the_trainable_is_broken() -> None:
+    simulation = Simulation(document(trials=20), workers=4)
+    conductor = simulation.conductor
+    segments = [conductor.next_segment() for _ in range(4)]
+    names = [segment.trial for segment in segments if segment is not None]
+    conductor.on_worker_gone(names[3], "killed")
+    for name in names[:3]:
+        ended = {"outcome": "failed", "reason": "KeyError", "error": ""}
+        conductor.on_message(name, "trial_ended", ended)
+    assert simulation.state.ended == BROKEN
+    assert simulation.state.trials[names[3]].outcome is Outcome.CANCELLED
+
+
+def test_a_crash_while_a_broken_study_is_being_ended_is_made_good_by_the_next_failure() -> None:
+    whole = Simulation(document(trials=20), workers=4, outcomes=lambda number: "failed")
+    whole.run()
+    cancelled = next(
+        i for i, event in enumerate(whole.events) if event.get("outcome") == "cancelled"
+    )
+    events = whole.events[: cancelled + 1]
+    resumed = Simulation(document(trials=20), outcomes=lambda number: "failed", events=events)
+    assert resumed.run().ended == BROKEN
+
+
+@pytest.mark.parametrize("outcome", list(Outcome))
+def test_messages_of_a_trial_that_has_ended_change_nothing(outcome: Outcome) -> None:
+    simulation = Simulation(document(), workers=2)
+    conductor = simulation.conductor
+    segment = conductor.next_segment()
+    assert segment is not None
+    conductor.end_trial(simulation.state.trials[segment.trial], outcome)
+    before = list(simulation.events)
+    report = {"step": 3, "tokens": 1, "fraction": 0.1, "seconds": 1.0, "metrics": {"eval_loss": 1}}
+    messages: list[tuple[str, dict[str, Any]]] = [
+        ("report", {**report, "rung": 0, "checkpoint": "x-3"}),
+        ("trial_ended", {"outcome": "completed", "reason": "", "error": ""}),
+        ("trial_interrupted", {"checkpoint": None}),
+        ("sample", {"stage": "trained", "prompt": "", "text": ""}),
+    ]
+    for event, fields in messages:
+        assert conductor.on_message(segment.trial, event, fields) is Decision.STOP
+    conductor.on_worker_gone(segment.trial, "too late")
+    assert simulation.events == before
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("rung", [0, 2])
+def test_an_objective_that_is_not_finite_at_a_rung_is_divergence(value: float, rung: int) -> None:
+    steps = {0: 3, 2: 24}
+
+    def curve(params: Mapping[str, Any], step: int) -> float:
+        return value if step >= steps[rung] and params["x"] != 0.9 else crossing(params, step)
+
+    state = Simulation(document(trials=6), curve=curve, workers=2).run()
+    assert not completed(state) - {"0000"}
+    assert Outcome.DIVERGED in {trial.outcome for trial in searched(state)}
+    if rung == 0:
+        assert {trial.outcome for trial in searched(state)} == {Outcome.DIVERGED}
+
+
+def test_a_trial_that_reports_no_objective_fails_with_the_metrics_it_has() -> None:
+    metric = {"name": "final_eval_los", "goal": "minimize"}
+    state = Simulation(document(metric=metric)).run()
+    assert state.ended == BROKEN
+    assert "did you mean 'eval_loss'?" in state.trials["0000"].reason
+
+
+def test_a_trial_that_says_completed_before_its_budget_is_spent_has_failed() -> None:
+    simulation = Simulation(document())
+    segment = simulation.conductor.next_segment()
+    assert segment is not None
+    ended = {"outcome": "completed", "reason": "", "error": ""}
+    simulation.conductor.on_message(segment.trial, "trial_ended", ended)
+    assert simulation.state.trials[segment.trial].outcome is Outcome.FAILED
+    assert simulation.state.best() is None
+
+
+def test_a_small_space_ends_the_study_when_all_of_it_was_tried() -> None:
+    parameters = {"x": {"type": "int", "low": 1, "high": 4, "log": False, "step": None}}
+    for searcher in ("random", "tpe", "grid"):
+        resolved = document(trials=30, parameters=parameters, searcher=searcher, baseline=False)
+        state = Simulation(resolved, workers=2).run()
+        assert state.ended == EXHAUSTED
+        assert sorted(trial.params["x"] for trial in state.trials.values()) == [1, 2, 3, 4]
+
+
+def test_only_the_first_trial_is_asked_for_an_untrained_sample() -> None:
+    conductor = Simulation(document(), workers=3).conductor
+    wanted = [conductor.next_segment() for _ in range(3)]
+    assert [s.wants_untrained_sample for s in wanted if s is not None] == [True, False, False]
+
+
+def test_trackers_see_every_event_after_the_state_has_it() -> None:
+    seen: list[tuple[str, float | None]] = []
+
+    class Tracker:
+        def on_event(self, event: Event, state: StudyState) -> None:
+            assert state.updated == event["time"]
+            seen.append((event["event"], state.updated))
+
+        def close(self, timeout_s: float) -> None:
+            raise AssertionError
+
+    simulation = Simulation(document(trials=3))
+    simulation.conductor._trackers.append(Tracker())
+    simulation.run()
+    assert [name for name, _ in seen] == [event["event"] for event in simulation.events[1:]]
+
+
+def test_a_journal_on_disk_says_what_the_state_says(tmp_path: Path) -> None:
+    simulation = on_disk(tmp_path, document(trials=6), workers=2, curve=sometimes_diverging)
+    state = simulation.run()
+    events, tail = read(tmp_path / FILE_NAME)
+    assert tail is None
+    assert repr(rebuild(events)) == repr(state)
+
+
+def test_a_journal_cut_at_any_byte_can_be_resumed(tmp_path: Path) -> None:
+    on_disk(tmp_path, document(trials=4)).run()
+    raw = (tmp_path / FILE_NAME).read_bytes()
+    first_line = raw.index(b"\n") + 1
+    ended = raw.rindex(b'{"event":"study_ended"')
+    expected = result(Simulation(document(trials=4)).run())
+    for cut in range(first_line, ended, 97):
+        folder = tmp_path / str(cut)
+        folder.mkdir()
+        (folder / FILE_NAME).write_bytes(raw[:cut])
+        events, tail = read(folder / FILE_NAME)
+        if tail is not None:
+            journal = Journal(folder)
+            journal.repair(tail)
+            journal.close()
+        assert read(folder / FILE_NAME) == (events, None)
+        assert result(Simulation(document(trials=4), events=events).run()) == expected
+
+
+def test_a_stop_that_was_decided_but_not_carried_out_holds_after_a_crash() -> None:
+    """Written for schedulers that stop; ASHA only pauses."""
+
+    class Stopper:
+        rungs = (0.5, 1.0)
+
+        def decide(self, state: StudyState, trial: Any, rung: int) -> Decision:
+            return Decision.STOP
+
+        def promote(self, state: StudyState, draining: bool) -> None:
+            return None
+
+        def hopeless(self, state: StudyState) -> list[Any]:
+            return []
+
+    resolved = document(trials=3, rungs=2)
+    whole = Simulation(resolved, scheduler=Stopper())
+    whole.run()
+    cut = 1 + next(i for i, e in enumerate(whole.events) if e.get("decision") == "stop")
+    resumed = Simulation(resolved, scheduler=Stopper(), events=whole.events[:cut])
+    state = resumed.run()
+    stopped = next(e["trial"] for e in whole.events if e.get("decision") == "stop")
+    assert state.trials[stopped].outcome is Outcome.STOPPED
+    assert state.trials[stopped].segments == 1
+
+
+def test_the_memory_journal_keeps_what_a_file_would() -> None:
+    event = MemoryJournal().append("report", metrics={"a": math.nan}, steps=(1, 2))
+    assert event == {"event": "report", "time": 0.0, "metrics": {"a": "NaN"}, "steps": [1, 2]}

@@ -1,0 +1,112 @@
+"""What a person sees: the live table, the plain lines, the closing words."""
+
+from __future__ import annotations
+
+import io
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console, ConsoleDimensions
+
+from tests.unit import synthetic
+from tune_app import journal
+from tune_app.analysis.summary import summarise
+from tune_app.console import closing, commands, forecast, screens, table
+from tune_app.state import StudyState, rebuild
+
+
+@pytest.fixture
+def events(tmp_path: Path) -> list[dict[str, Any]]:
+    synthetic.write(tmp_path)
+    return journal.read(tmp_path / journal.FILE_NAME)[0]
+
+
+@pytest.fixture
+def state(events: list[dict[str, Any]]) -> StudyState:
+    return rebuild(events)
+
+
+def shown(content: Any, width: int) -> str:
+    console = Console(file=io.StringIO(), width=width, force_terminal=False)
+    console.print(content)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+@pytest.mark.parametrize("width", [60, 80, 150])
+@pytest.mark.parametrize("height", [12, 50])
+def test_the_table_fits_the_terminal(state: StudyState, width: int, height: int) -> None:
+    now = (state.updated or 0) + 1
+    text = shown(table.render(state, now, ConsoleDimensions(width, height)), width)
+    lines = text.rstrip().splitlines()
+    assert max(map(len, lines)) <= width
+    assert len(lines) <= height
+    assert "best" in text
+
+
+def test_every_moment_of_a_study_can_be_drawn(events: list[dict[str, Any]]) -> None:
+    state = StudyState()
+    for event in events:
+        state.apply(event)
+        text = shown(table.render(state, event["time"], ConsoleDimensions(120, 40)), 120)
+        assert f"trials {len(state.trials)}/" in text
+
+
+def test_the_forecast_never_promises_the_end_while_trials_run(
+    events: list[dict[str, Any]],
+) -> None:
+    state = StudyState()
+    for event in events:
+        state.apply(event)
+        left = forecast.remaining_s(state, 100.0)
+        if left is not None and state.ended is None and forecast.certain_runs(state) > 0:
+            assert left > 0
+
+
+@pytest.mark.parametrize("width", [60, 240])
+def test_paths_and_commands_are_never_cut(state: StudyState, tmp_path: Path, width: int) -> None:
+    folder = tmp_path / ("long" * 30)
+    (folder / "report").mkdir(parents=True)
+    (folder / "report" / "report.md").touch()
+    console = Console(file=io.StringIO(), width=width, force_terminal=False)
+    closing.write(console, summarise(state), folder, tmp_path)
+    assert isinstance(console.file, io.StringIO)
+    text = console.file.getvalue()
+    assert str(folder / "report" / "report.md") in text
+    assert commands.verb("show", folder.name, tmp_path) in text
+
+
+def test_plain_lines_tell_each_trial_once(events: list[dict[str, Any]]) -> None:
+    stream = io.StringIO()
+    screen = screens.create(stream, Path())
+    state = StudyState()
+    for event in events:
+        state.apply(event)
+        screen.on_event(event, state)
+    text = stream.getvalue()
+    assert "\x1b" not in text
+    for trial in state.trials.values():
+        assert text.count(f"trial {trial.id} starts") == 1
+        assert text.count(f"trial {trial.id} {str(trial.outcome).replace('_', ' ')}") == 1
+
+
+def test_markup_in_values_is_shown_as_it_is(events: list[dict[str, Any]]) -> None:
+    stream = io.StringIO()
+    screen = screens.create(stream, Path())
+    screen.say("a [red]path[/red] with [brackets]")
+    assert "a [red]path[/red] with [brackets]" in stream.getvalue()
+
+
+def test_a_command_names_the_interpreter_that_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = Path(sys.executable).parent
+    monkeypatch.setattr(sys, "executable", str(folder / "python"))
+    monkeypatch.setenv("PATH", str(folder))
+    assert commands.verb("show", "x", Path("studies")) == "python -m tune_app show x"
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.chdir(folder.parent)
+    relative = Path(folder.name) / "python"
+    assert (
+        commands.verb("show", "x", Path("s t")) == f"{relative} -m tune_app show x --storage 's t'"
+    )

@@ -1,0 +1,206 @@
+"""What is particular to each searcher; tests/contracts holds all of them to what they share."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from tests.unit.simulation import MemoryJournal, Simulation, document, searched
+from tune_app.errors import UserError
+from tune_app.searchers import _memory, grid, tpe
+from tune_app.searchers import random as random_search
+from tune_app.space.domains import Choice, Fixed, Float, Int, Space, identity, to_document
+from tune_app.state import StudyState, rebuild
+from tune_app.trial import Outcome
+
+PLANE: Space = {"x": Float(0.0, 1.0), "y": Float(0.0, 1.0), "n": Fixed(3)}
+
+
+def distance(params: Mapping[str, Any], step: int = 0) -> float:
+    """Best at (0.2, 0.7)."""
+    return float((params["x"] - 0.2) ** 2 + (params["y"] - 0.7) ** 2)
+
+
+def resolved(space: Space, **changes: Any) -> dict[str, Any]:
+    parameters = {name: to_document(domain) for name, domain in space.items()}
+    return document(parameters=parameters, baseline=False, **changes)
+
+
+def told(space: Space, *trials: tuple[Mapping[str, Any], float | None, str | None]) -> StudyState:
+    """A state with trials of (values, objective at the only rung, outcome)."""
+    journal = MemoryJournal()
+    journal.append("study_started", study=resolved(space, rungs=1))
+    for number, (params, value, outcome) in enumerate(trials):
+        name = f"{number:04d}"
+        journal.append(
+            "trial_created", trial=name, number=number, kind="search", params=dict(params)
+        )
+        journal.append("segment_started", trial=name, segment=1, checkpoint=None)
+        if value is not None:
+            journal.append("report", trial=name, **_report(value))
+        if outcome is not None:
+            journal.append("trial_ended", trial=name, outcome=outcome)
+    return rebuild(journal.events)
+
+
+def _report(value: float) -> dict[str, Any]:
+    spent = {"step": 24, "tokens": 240, "fraction": 1.0, "seconds": 1.0}
+    return {**spent, "metrics": {"eval_loss": value}, "rung": 0, "checkpoint": None}
+
+
+def history(count: int = 16) -> list[tuple[Mapping[str, Any], float, str]]:
+    searcher = random_search.create(PLANE, seed=1)
+    proposed = [searcher.suggest(told(PLANE), number) for number in range(count)]
+    return [(params, distance(params), "completed") for params in proposed if params]
+
+
+def late_mean(searcher: str, seed: int) -> float:
+    """The mean distance of the last 15 of 45 trials."""
+    study = resolved(PLANE, trials=45, seed=seed, searcher=searcher, scheduler={"name": "fifo"})
+    state = Simulation(study, curve=distance).run()
+    late = [distance(trial.params) for trial in searched(state)][30:]
+    return sum(late) / len(late)
+
+
+def test_tpe_comes_nearer_to_the_optimum_than_random_draws() -> None:
+    seeds = range(4)
+    model = [late_mean("tpe", seed) for seed in seeds]
+    draws = [late_mean("random", seed) for seed in seeds]
+    assert sum(model) < 0.6 * sum(draws)
+
+
+def test_tpe_maximises_where_that_is_the_goal() -> None:
+    metric = {"name": "final_eval_loss", "goal": "maximize"}
+    study = resolved(PLANE, trials=40, searcher="tpe", scheduler={"name": "fifo"}, metric=metric)
+    state = Simulation(study, curve=lambda params, step: -distance(params)).run()
+    late = [distance(trial.params) for trial in searched(state)][25:]
+    assert sum(late) / len(late) < 0.15
+
+
+SILENT = [Outcome.OUT_OF_MEMORY, Outcome.FAILED, Outcome.LOST, Outcome.CANCELLED]
+
+
+@pytest.mark.parametrize("outcome", SILENT)
+@pytest.mark.parametrize("value", [None, 0.0])
+def test_an_end_that_says_nothing_of_the_values_does_not_move_tpe(
+    outcome: Outcome, value: float | None
+) -> None:
+    searcher = tpe.create(PLANE, seed=0, startup=5)
+    before = searcher.suggest(told(PLANE, *history()), 20)
+    extra = [({"x": 0.95 - i / 100, "y": 0.05}, value, outcome.value) for i in range(6)]
+    assert searcher.suggest(told(PLANE, *history(), *extra), 20) == before
+
+
+@pytest.mark.parametrize("outcome", [Outcome.DIVERGED, Outcome.COMPLETED])
+def test_an_end_that_says_something_does(outcome: Outcome) -> None:
+    searcher = tpe.create(PLANE, seed=0, startup=5)
+    before = searcher.suggest(told(PLANE, *history()), 20)
+    value = 0.0 if outcome is Outcome.COMPLETED else None
+    extra = [({"x": 0.25, "y": 0.6}, value, outcome.value)]
+    assert searcher.suggest(told(PLANE, *history(), *extra), 20) != before
+
+
+def test_silent_trials_do_not_lift_the_rung_of_the_model() -> None:
+    """A rung counts as filled by trials that say something only."""
+    searcher = tpe.create(PLANE, seed=0, startup=3)
+    journal = MemoryJournal()
+    journal.append("study_started", study=resolved(PLANE, rungs=2))
+    for number, (params, value, _) in enumerate(history()):
+        name = f"{number:04d}"
+        journal.append(
+            "trial_created", trial=name, number=number, kind="search", params=dict(params)
+        )
+        journal.append("report", trial=name, **_report(value))
+        journal.append("trial_ended", trial=name, outcome="stopped")
+    before = searcher.suggest(rebuild(journal.events), 50)
+    for number in range(20, 26):
+        name = f"{number:04d}"
+        params = {"x": number / 30, "y": 0.5}
+        journal.append("trial_created", trial=name, number=number, kind="search", params=params)
+        journal.append("report", trial=name, **{**_report(0.0), "rung": 1})
+        journal.append("trial_ended", trial=name, outcome="lost")
+    assert searcher.suggest(rebuild(journal.events), 50) == before
+
+
+def test_diverged_trials_push_tpe_away() -> None:
+    """Half of the line diverges; the rest is flat, so that nothing else speaks for a place."""
+    line: Space = {"x": Float(0.0, 1.0)}
+    good = [({"x": 0.025 * i}, 1.0, "completed") for i in range(1, 20)]
+    bad = [({"x": 0.5 + 0.025 * i}, None, "diverged") for i in range(1, 20)]
+    asked = [
+        tpe.create(line, seed=seed, startup=5).suggest(told(line, *good, *bad), 50)
+        for seed in range(20)
+    ]
+    safe = sum(params["x"] < 0.55 for params in asked if params is not None)
+    assert safe >= 16
+
+
+def test_tpe_can_be_asked_while_a_trial_has_just_reported_nan() -> None:
+    nan: Any = float("nan")
+    state = told(PLANE, *history(), ({"x": 0.5, "y": 0.5}, nan, None))
+    assert tpe.create(PLANE, seed=0, startup=3).suggest(state, 30) is not None
+
+
+def test_trials_outside_of_the_space_are_passed_over() -> None:
+    """A choice that was dropped on a resume, or a baseline beyond the range."""
+    searcher = tpe.create(PLANE, seed=0, startup=3)
+    before = searcher.suggest(told(PLANE, *history()), 30)
+    foreign = [({"x": 7.0, "y": 0.5}, 0.0, "completed"), ({"x": 0.5}, 0.0, "completed")]
+    assert searcher.suggest(told(PLANE, *history(), *foreign), 30) == before
+
+
+def test_tpe_tries_all_of_a_small_space_before_it_gives_up() -> None:
+    space: Space = {"a": Int(1, 5), "b": Choice(("x", "y", "z"))}
+    study = resolved(space, trials=40, searcher="tpe", scheduler={"name": "fifo"})
+    state = Simulation(study, curve=lambda params, step: abs(params["a"] - 3) + 1.0).run()
+    assert len(state.trials) == 15
+
+
+def test_weighted_draws_follow_their_weights() -> None:
+    space: Space = {"a": Choice(("x", "y"), (0.9, 0.1)), "b": Float(0.0, 1.0)}
+    searcher = random_search.create(space, seed=0)
+    asked = [searcher.suggest(told(space), number) for number in range(300)]
+    assert 250 < sum(params["a"] == "x" for params in asked if params is not None) < 290
+
+
+def test_a_grid_goes_through_all_combinations_in_the_order_of_the_file() -> None:
+    space: Space = {"a": Choice(("x", "y")), "n": Fixed(0), "b": Float(0.0, 0.5, step=0.25)}
+    study = resolved(space, trials=20, searcher="grid", scheduler={"name": "fifo"})
+    state = Simulation(study, curve=lambda params, step: 1.0).run()
+    asked = [(trial.params["a"], trial.params["b"]) for trial in state.trials.values()]
+    assert asked == [(a, b) for a in ("x", "y") for b in (0.0, 0.25, 0.5)]
+
+
+def test_a_grid_names_every_parameter_that_it_cannot_list() -> None:
+    space: Space = {"a": Float(0.0, 1.0), "b": Int(1, 3), "c": Int(0, 2**50)}
+    with pytest.raises(UserError) as caught:
+        grid.create(space, seed=0)
+    assert [problem.where for problem in caught.value.problems] == ["parameters.a", "parameters.c"]
+
+
+@pytest.mark.parametrize("startup", [0, -1, 2.0, "3", None, True])
+def test_a_number_of_startup_trials_that_makes_no_sense_is_refused(startup: Any) -> None:
+    with pytest.raises(UserError, match="startup trials"):
+        tpe.create(PLANE, seed=0, startup=startup)
+
+
+def test_random_streams_depend_on_all_of_their_parts() -> None:
+    streams = {_memory.stream(*parts) for parts in [(0, "a", 1), (0, "a", 2), (1, "a", 1)]}
+    assert len(streams) == 3
+    assert all(0 <= stream < 2**32 for stream in streams)
+    assert _memory.stream(0, "tpe", 1) == 3466703530
+
+
+def test_what_was_tried_is_known_by_value_and_type_whatever_the_order() -> None:
+    space: Space = {"a": Choice((1, 1.0, True)), "n": Fixed("x")}
+    seen = _memory.tried(told(space, ({"a": 1}, None, None)), space)
+    assert not _memory.is_new({"n": "x", "a": 1}, space, seen)
+    assert _memory.is_new({"a": 1.0}, space, seen)
+    assert _memory.is_new({"a": True}, space, seen)
+    assert json.loads(next(iter(seen))) == {"a": 1, "n": "x"}
+    first = _memory.first_untried(space, seen)
+    assert first is not None
+    assert identity(first) == identity({"a": 1.0})

@@ -1,0 +1,311 @@
+"""One trial on a worker, without Ray: what is reported, what resumes, what equals plain Trainer."""
+
+from __future__ import annotations
+
+import math
+import os
+import textwrap
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tune_app.training import segment, trainable
+from tune_app.training.segment import Task
+
+ARCHITECTURE = {"size": "nano", "vocab_size": 512, "block_size": 32, "eval_tokens": 1024}
+PARAMS = {
+    **ARCHITECTURE,
+    "learning_rate": 2e-3,
+    "per_device_train_batch_size": 4,
+    "gradient_accumulation_steps": 2,
+    "lr_scheduler_type": "cosine",
+    "warmup_steps": 3,
+}
+
+
+class Recorder:
+    """A driver that listens; it takes the worker back after a report at one of `pause_at`."""
+
+    def __init__(self, folder: Path, pause_at: tuple[int, ...] = (), stop_at: int = -1) -> None:
+        self.checkpoints = folder / "checkpoints" / "0000"
+        self.checkpoints.mkdir(parents=True, exist_ok=True)
+        self.sent: list[tuple[str, dict[str, Any]]] = []
+        self._pause_at = pause_at
+        self._stop_at = stop_at
+        self._folder = folder
+
+    def send(self, event: str, **fields: Any) -> None:
+        self.sent.append((event, fields))
+        if event == "report" and fields["rung"] in self._pause_at:
+            raise SystemExit
+
+    def interrupted(self) -> bool:
+        reports = [f for e, f in self.sent if e == "report"]
+        return self._stop_at >= 0 and bool(reports) and reports[-1]["step"] >= self._stop_at
+
+    def reports(self) -> list[dict[str, Any]]:
+        return [fields for event, fields in self.sent if event == "report"]
+
+    def of(self, event: str) -> dict[str, Any]:
+        return next(fields for name, fields in self.sent if name == event)
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    words = "люди должны читать книги иначе море лес дом река гора снег день ночь".split()  # noqa: SIM905
+    path = tmp_path_factory.mktemp("corpus") / "text.txt"
+    lines = [" ".join(words[(i * j) % len(words)] for j in range(1, 14)) for i in range(1, 400)]
+    path.write_text("\n".join(f"{i} {line}." for i, line in enumerate(lines)), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def task(corpus: Path, tmp_path: Path) -> Task:
+    document = {
+        "trainable": "causal_lm",
+        "rungs": [1 / 9, 1 / 3, 1.0],
+        "budget": {"unit": "tokens", "amount": 8 * 32 * 27, "evaluations": 9, "trials": 1},
+        "prompt": "",
+        "accelerator": "cpu",
+    }
+    return Task(
+        document=document,
+        trial="0000",
+        params={**PARAMS, "dataset": str(corpus)},
+        seed=7,
+        checkpoint=None,
+        seconds_before=0.0,
+        max_steps=None,
+        wants_untrained_sample=False,
+        cache=corpus.parent / "cache",
+    )
+
+
+def run(task: Task, recorder: Recorder) -> Recorder:
+    torch.set_num_threads(1)
+    with suppress(SystemExit):
+        segment.run(task, recorder)
+    return recorder
+
+
+def last_checkpoint(recorder: Recorder, folder: Path) -> Path:
+    return folder / [r["checkpoint"] for r in recorder.reports() if r["checkpoint"]][-1]
+
+
+def losses(recorders: list[Recorder]) -> dict[int, tuple[float, float]]:
+    reports = [report for recorder in recorders for report in recorder.reports()]
+    return {
+        report["step"]: (report["metrics"].get("eval_loss"), report["metrics"]["train_loss"])
+        for report in reports
+    }
+
+
+def test_a_trial_reports_at_its_rungs_and_completes(task: Task, tmp_path: Path) -> None:
+    recorder = run(task, Recorder(tmp_path))
+    reports = recorder.reports()
+    assert [r["rung"] for r in reports if r["rung"] is not None] == [0, 1, 2]
+    assert [r["step"] for r in reports if r["rung"] is not None] == [3, 9, 27]
+    assert all(r["checkpoint"] for r in reports if r["rung"] is not None)
+    assert [r["step"] for r in reports if "eval_loss" in r["metrics"]] == list(range(3, 28, 3))
+    assert reports[-1]["tokens"] == 27 * 8 * 32
+    assert reports[-1]["fraction"] == 1.0
+    assert recorder.of("trial_ended")["outcome"] == "completed"
+
+
+def test_what_runs_is_recorded(task: Task, tmp_path: Path) -> None:
+    effective = run(task, Recorder(tmp_path)).of("trial_effective")["effective"]
+    assert effective["optimizer"] == "torch.optim.adamw.AdamW"
+    assert effective["autocast"] is None
+    assert effective["compiled"] is False
+    assert effective["tokens_per_step"] == 256
+    assert len(effective["learning_rate"]) == 11
+    assert effective["learning_rate"][0] == 0
+    assert max(effective["learning_rate"]) == pytest.approx(2e-3, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("asked", "key", "value"),
+    [
+        ({"bf16": True}, "autocast", "bfloat16"),
+        ({"torch_compile": True}, "compiled", True),
+        ({"optim": "adafactor"}, "optimizer", "transformers.optimization.Adafactor"),
+        ({"optim": "adamw_torch_fused"}, "optimizer", "torch.optim.adamw.AdamW"),
+    ],
+)
+def test_what_is_asked_for_is_what_runs(
+    task: Task, tmp_path: Path, asked: dict[str, Any], key: str, value: Any
+) -> None:
+    short = {**task.document, "rungs": [1.0], "budget": {**task.document["budget"], "amount": 512}}
+    recorder = run(
+        replace(task, document=short, params={**task.params, **asked}), Recorder(tmp_path)
+    )
+    assert recorder.of("trial_ended")["outcome"] == "completed", recorder.of("trial_ended")
+    assert recorder.of("trial_effective")["effective"][key] == value
+
+
+def test_nothing_of_a_trial_stays_for_the_next_one(task: Task, tmp_path: Path) -> None:
+    short = {**task.document, "rungs": [1.0], "budget": {**task.document["budget"], "amount": 512}}
+    before = dict(os.environ)
+    run(replace(task, document=short, params={**task.params, "bf16": True}), Recorder(tmp_path))
+    assert dict(os.environ) == before
+    plain = run(replace(task, document=short), Recorder(tmp_path / "second"))
+    assert plain.of("trial_effective")["effective"]["autocast"] is None
+
+
+def test_a_paused_trial_goes_on_bit_exactly(task: Task, tmp_path: Path) -> None:
+    whole = run(task, Recorder(tmp_path / "whole"))
+    parts = [run(task, Recorder(tmp_path / "parts", pause_at=(0, 1)))]
+    for _ in range(2):
+        checkpoint = last_checkpoint(parts[-1], tmp_path / "parts")
+        again = replace(task, checkpoint=checkpoint)
+        parts.append(run(again, Recorder(tmp_path / "parts", pause_at=(1,))))
+    assert len(parts[0].reports()) < len(whole.reports())
+    assert losses(parts) == losses([whole])
+
+
+def test_it_goes_on_bit_exactly_over_the_end_of_an_epoch(task: Task, tmp_path: Path) -> None:
+    epochs = {**task.document, "budget": {**task.document["budget"], "unit": "epochs", "amount": 3}}
+    many = replace(task, document=epochs, params={**task.params, "gradient_accumulation_steps": 3})
+    whole = run(many, Recorder(tmp_path / "whole"))
+    first = run(many, Recorder(tmp_path / "parts", pause_at=(1,)))
+    checkpoint = last_checkpoint(first, tmp_path / "parts")
+    second = run(replace(many, checkpoint=checkpoint), Recorder(tmp_path / "parts"))
+    assert losses([first, second]) == losses([whole])
+    data = trainable.load("causal_lm")
+    config = data.config(many.params)
+    tokens = len(data.module.prepare(config, task.cache, print).train) // 4 * 4 * 32 * 3
+    assert whole.reports()[-1]["tokens"] == tokens
+
+
+def test_an_interrupted_trial_saves_and_goes_on(
+    task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tune_app.training.reporter.INTERRUPT_POLL_S", 0.0)
+    whole = run(task, Recorder(tmp_path / "whole"))
+    first = run(task, Recorder(tmp_path / "parts", stop_at=12))
+    checkpoint = tmp_path / "parts" / first.of("trial_interrupted")["checkpoint"]
+    assert "trial_ended" not in [event for event, _ in first.sent]
+    second = run(replace(task, checkpoint=checkpoint), Recorder(tmp_path / "parts"))
+    final = [losses([recorder])[27][0] for recorder in (whole, second)]
+    assert final[0] == final[1]
+
+
+def test_a_trial_that_died_after_its_last_step_only_says_so(task: Task, tmp_path: Path) -> None:
+    whole = run(task, Recorder(tmp_path))
+    checkpoint = last_checkpoint(whole, tmp_path)
+    again = run(replace(task, checkpoint=checkpoint), Recorder(tmp_path))
+    assert [event for event, _ in again.sent] == ["trial_ended"]
+    assert again.of("trial_ended")["outcome"] == "completed"
+
+
+def test_a_trial_equals_plain_trainer_to_the_last_digit(task: Task, tmp_path: Path) -> None:
+    from transformers import Trainer, TrainingArguments, set_seed
+
+    recorder = run(task, Recorder(tmp_path / "ours"))
+    loaded = trainable.load("causal_lm")
+    config = loaded.config(task.params)
+    data = loaded.module.prepare(config, task.cache, print)
+    args = TrainingArguments(
+        output_dir=str(tmp_path / "plain"),
+        learning_rate=2e-3,
+        per_device_train_batch_size=4,
+        per_device_eval_batch_size=16,
+        gradient_accumulation_steps=2,
+        lr_scheduler_type="cosine",
+        warmup_steps=3,
+        max_steps=27,
+        optim="adamw_torch",
+        dataloader_drop_last=True,
+        seed=7,
+        use_cpu=True,
+        report_to="none",
+        disable_tqdm=True,
+    )
+    set_seed(7)
+    trainer = loaded.module.build(config, data, args)
+    assert type(trainer) is Trainer
+    trainer.train()
+    assert trainer.evaluate()["eval_loss"] == recorder.reports()[-1]["metrics"]["eval_loss"]
+
+
+def test_a_diverging_trial_is_told_as_diverged(task: Task, tmp_path: Path) -> None:
+    wild = {**task.params, "learning_rate": 1e6, "optim": "sgd", "max_grad_norm": 0.0}
+    ended = run(replace(task, params=wild), Recorder(tmp_path)).of("trial_ended")
+    assert ended["outcome"] == "diverged", ended
+
+
+def test_an_error_of_the_trainable_fails_the_trial_with_its_traceback(
+    task: Task, tmp_path: Path
+) -> None:
+    path = tmp_path / "broken.py"
+    path.write_text(
+        textwrap.dedent("""
+            from trainables.causal_lm import Config, prepare
+            def build(config, data, args):
+                raise RuntimeError("no such layer")
+        """)
+    )
+    broken = replace(task, document={**task.document, "trainable": str(path)})
+    ended = run(broken, Recorder(tmp_path)).of("trial_ended")
+    assert ended["outcome"] == "failed"
+    assert ended["reason"] == "RuntimeError: no such layer"
+    assert "broken.py" in ended["error"]
+
+
+def test_running_out_of_memory_is_its_own_outcome(task: Task, tmp_path: Path) -> None:
+    path = tmp_path / "huge.py"
+    path.write_text(
+        textwrap.dedent("""
+            import torch
+            from trainables.causal_lm import Config, prepare
+            def build(config, data, args):
+                torch.empty(2**60, dtype=torch.uint8)
+        """)
+    )
+    huge = replace(task, document={**task.document, "trainable": str(path)})
+    assert run(huge, Recorder(tmp_path)).of("trial_ended")["outcome"] == "out_of_memory"
+
+
+def test_running_something_else_than_asked_fails_the_trial(task: Task, tmp_path: Path) -> None:
+    path = tmp_path / "deaf.py"
+    path.write_text(
+        textwrap.dedent("""
+            import torch
+            from trainables import causal_lm
+            from trainables.causal_lm import Config, prepare
+            def build(config, data, args):
+                trainer = causal_lm.build(config, data, args)
+                trainer.optimizer = torch.optim.SGD(trainer.model.parameters(), lr=1e-3)
+                return trainer
+        """)
+    )
+    deaf = replace(task, document={**task.document, "trainable": str(path)})
+    ended = run(deaf, Recorder(tmp_path)).of("trial_ended")
+    assert ended["outcome"] == "failed"
+    assert "asked for torch.optim.adamw.AdamW, runs torch.optim.sgd.SGD" in ended["reason"]
+
+
+def test_a_budget_in_seconds_fixes_its_steps_before_the_first(task: Task, tmp_path: Path) -> None:
+    budget = {"unit": "seconds", "amount": 1.5, "evaluations": 3, "trials": 1}
+    timed = replace(task, document={**task.document, "budget": budget})
+    recorder = run(timed, Recorder(tmp_path))
+    steps = recorder.of("trial_effective")["effective"]["max_steps"]
+    assert steps > 3
+    assert recorder.reports()[-1]["step"] == steps
+    assert math.isclose(recorder.reports()[-1]["fraction"], 1.0)
+
+
+def test_the_best_model_loads_with_plain_transformers(task: Task, tmp_path: Path) -> None:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    checkpoint = last_checkpoint(run(task, Recorder(tmp_path)), tmp_path)
+    assert (checkpoint / "model.safetensors").exists()
+    model = AutoModelForCausalLM.from_pretrained(checkpoint)
+    tokens = AutoTokenizer.from_pretrained(checkpoint)("люди", return_tensors="pt")
+    assert model(tokens["input_ids"]).logits.shape[-1] == len(
+        AutoTokenizer.from_pretrained(checkpoint)
+    )

@@ -1,0 +1,616 @@
+"""The trackers against real W&B (offline) and real Optuna storage."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import optuna
+import pytest
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState as OptunaState
+
+from tune_app.journal import Journal
+from tune_app.ports import Tracker
+from tune_app.space import optuna_domains
+from tune_app.state import StudyState
+from tune_app.trackers import optuna as optuna_tracker
+from tune_app.trackers import wandb as wandb_tracker
+from tune_app.trackers._wandb_mirror import Ledger, Mirror, _has_key
+from tune_app.trackers._wandb_run import describe, run_id
+
+AWKWARD = [True, 1, "1", None, [1, 2], {"a": 1}]
+FLOAT = {"type": "float", "low": 1e-5, "high": 1e-3, "log": True, "step": None}
+DOCUMENT: dict[str, Any] = {
+    "name": "tiny study",
+    "project": "trackers-test",
+    "entity": None,
+    "description": "about nothing",
+    "method": "bayes",
+    "metric": {"name": "final_eval_loss", "goal": "minimize"},
+    "parameters": {
+        "learning_rate": FLOAT,
+        "warmup_steps": {"type": "int", "low": 0, "high": 100, "log": False, "step": None},
+        "optim": {"type": "choice", "values": ["adamw_torch", "adafactor"], "weights": None},
+        "awkward": {"type": "choice", "values": AWKWARD, "weights": None},
+        "size": {"type": "fixed", "value": "nano"},
+    },
+    "budget": {"unit": "tokens", "amount": 9000, "trials": 9, "evaluations": 9},
+    "rungs": [0.1111, 0.3333, 1.0],
+    "trainable": "causal_lm",
+    "searcher": {"name": "tpe"},
+    "scheduler": {"name": "asha"},
+    "trackers": [{"name": "wandb"}, {"name": "optuna"}],
+    "seed": 0,
+    "prompt": "Once",
+}
+EFFECTIVE = {"optimizer": "AdamW", "autocast": None, "compiled": False, "tokens_per_step": 100}
+
+
+class Story:
+    """Tells a study as a driver does: journal, then state, then tracker."""
+
+    def __init__(self, folder: Path, tracker: Tracker | None = None) -> None:
+        self.folder = folder
+        self.tracker = tracker
+        self.journal = Journal(folder)
+        self.state = StudyState()
+
+    def tell(self, event: str, **fields: Any) -> None:
+        written = self.journal.append(event, **fields)
+        self.state.apply(written)
+        if self.tracker is not None:
+            self.tracker.on_event(written, self.state)
+
+    def start(self) -> None:
+        self.tell("study_started", study=DOCUMENT, software={}, machine={})
+
+    def begin(self, number: int, **params: Any) -> str:
+        trial = f"{number:04d}"
+        values = {"learning_rate": 1e-4, "warmup_steps": 10, "optim": "adafactor", "awkward": None}
+        self.tell(
+            "trial_created", trial=trial, number=number, kind="search", params={**values, **params}
+        )
+        self.tell("segment_started", trial=trial, segment=1, checkpoint=None)
+        self.tell("trial_effective", trial=trial, effective=EFFECTIVE)
+        return trial
+
+    def report(self, trial: str, step: int, loss: float, rung: int | None = None) -> None:
+        self.tell(
+            "report",
+            trial=trial,
+            step=step,
+            tokens=step * 100,
+            fraction=step / 90,
+            seconds=step / 8,
+            metrics={"eval_loss": loss, "train_loss": loss + 0.25},
+            rung=rung,
+            checkpoint=f"trials/{trial}/checkpoint-{step}" if rung is not None else None,
+        )
+
+    def end(self, trial: str, outcome: str, reason: str = "") -> None:
+        tokens = self.state.trials[trial].tokens
+        self.tell(
+            "trial_ended", trial=trial, outcome=outcome, value=None, tokens=tokens, reason=reason
+        )
+
+    def complete(self, number: int, loss: float = 2.0, **params: Any) -> str:
+        trial = self.begin(number, **params)
+        for step, rung in ((10, 0), (30, 1), (60, None), (90, 2)):
+            self.report(trial, step, loss + 1 - step / 90, rung)
+        self.end(trial, "completed")
+        return trial
+
+    def three_trials(self) -> None:
+        """One completed, one stopped, one diverged trial."""
+        self.complete(0, awkward=[1, 2])
+        stopped = self.begin(1, awkward=True)
+        self.report(stopped, 10, 4.5, rung=0)
+        self.end(stopped, "stopped", "stopped at rung 0")
+        diverged = self.begin(2, awkward={"a": 1})
+        self.report(diverged, 10, 4.25, rung=0)
+        self.report(diverged, 20, float("inf"))
+        self.report(diverged, 30, float("nan"))
+        self.end(diverged, "diverged", "eval_loss is NaN")
+
+
+@pytest.fixture(autouse=True)
+def _offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_MODE", "offline")
+
+
+def mirror(folder: Path) -> subprocess.CompletedProcess[str]:
+    """Runs the mirror over what the journal holds now; its standard input is closed at once."""
+    command = [sys.executable, "-m", "tune_app.trackers._wandb_mirror", str(folder)]
+    return subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120
+    )
+
+
+def run_folders(folder: Path) -> list[Path]:
+    return sorted((folder / "wandb").glob("offline-run-*"))
+
+
+def inspect(run: Path, *options: str) -> str:
+    (file,) = run.glob("*.wandb")
+    wandb = Path(sys.executable).parent / "wandb"
+    command = [str(wandb), "leet", "inspect", *options, "--json", str(file)]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+
+
+def mirrored(folder: Path) -> list[str]:
+    lines = (folder / "wandb" / "mirrored.jsonl").read_text().splitlines()
+    return [json.loads(line)["trial"] for line in lines]
+
+
+def wait_for(condition: Callable[[], bool], what: str) -> None:
+    for _ in range(1200):
+        if condition():
+            return
+        time.sleep(0.05)
+    pytest.fail(f"never happened: {what}")
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Story:
+    """Three trials, mirrored by the tracker as a driver uses it."""
+    folder = tmp_path_factory.mktemp("study")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WANDB_MODE", "offline")
+        story = Story(folder, wandb_tracker.create(folder))
+        story.start()
+        story.three_trials()
+        story.tell("study_ended", reason="done")
+        assert story.tracker is not None
+        story.tracker.close(60)
+    return story
+
+
+@pytest.fixture(scope="module")
+def runs(study: Story) -> dict[str, dict[str, Any]]:
+    """What W&B's own reader finds in the runs of `study`, by trial."""
+    summaries = [json.loads(inspect(run, "--summary")) for run in run_folders(study.folder)]
+    return {run["config"]["tune"]["trial"]: run for run in summaries}
+
+
+def test_every_ended_trial_is_one_run_with_the_config_of_the_journal(
+    study: Story, runs: dict[str, dict[str, Any]]
+) -> None:
+    assert sorted(runs) == sorted(study.state.trials) == sorted(mirrored(study.folder))
+    for trial in study.state.trials.values():
+        config = dict(runs[trial.id]["config"])
+        assert config.pop("tune")["budget"] == DOCUMENT["budget"]
+        assert config.pop("effective") == EFFECTIVE
+        expected = {"size": "nano", **trial.params}
+        assert json.dumps(config, sort_keys=True) == json.dumps(expected, sort_keys=True)
+
+
+def test_a_run_carries_its_study_and_its_outcome(
+    study: Story, runs: dict[str, dict[str, Any]]
+) -> None:
+    exits = {"0000": 0, "0001": 0, "0002": 1}
+    for trial, outcome in (("0000", "completed"), ("0001", "stopped"), ("0002", "diverged")):
+        run = runs[trial]
+        assert run["run_id"] == run_id(study.state, trial)
+        assert run["name"] == f"tiny study-{trial}"
+        assert run["project"] == "trackers-test"
+        assert run["notes"] == "about nothing"
+        assert set(run["tags"]) == {"tpe", "asha", outcome}
+        assert run["summary"]["outcome"] == outcome
+        assert run["exit_code"] == exits[trial]
+    assert runs["0000"]["state"] == "finished"
+
+
+def test_only_a_completed_trial_has_a_value_of_the_objective(
+    runs: dict[str, dict[str, Any]],
+) -> None:
+    summaries = {trial: run["summary"] for trial, run in runs.items()}
+    assert summaries["0000"]["final_eval_loss"] == 2.0
+    assert summaries["0001"]["last_eval_loss"] == 4.5
+    assert summaries["0002"]["last_eval_loss"] == "NaN"
+    assert summaries["0002"]["best_eval_loss"] == 4.25
+    assert summaries["0001"]["reason"] == "stopped at rung 0"
+    for trial in ("0001", "0002"):
+        assert "final_eval_loss" not in summaries[trial]
+        assert "eval_loss" not in summaries[trial]
+
+
+def test_the_history_holds_every_report_against_tokens(study: Story) -> None:
+    for run in run_folders(study.folder):
+        records = [json.loads(line) for line in inspect(run).splitlines()]
+        rows = [record["history"]["item"] for record in records if record["type"] == "history"]
+        trial = study.state.trials[run.name.rsplit("-", 1)[-1]]
+        assert [row["tokens"] for row in rows] == [report.tokens for report in trial.reports]
+        for row, report in zip(rows, trial.reports, strict=True):
+            assert float(row["eval_loss"]) == pytest.approx(
+                report.metrics["eval_loss"], nan_ok=True
+            )
+            assert (row["step"], row["seconds"]) == (report.step, report.seconds)
+        (metric,) = (record["metric"] for record in records if record["type"] == "metric")
+        assert (metric["glob_name"], metric["step_metric"]) == ("*", "tokens")
+
+
+def test_the_mirror_says_nothing_when_all_is_well(study: Story) -> None:
+    assert (study.folder / "logs" / "wandb_mirror.log").read_text() == ""
+
+
+def test_a_trial_that_ended_before_a_resume_is_not_mirrored_twice(tmp_path: Path) -> None:
+    story = Story(tmp_path)
+    story.start()
+    story.complete(0)
+    unfinished = story.begin(1)
+    story.report(unfinished, 10, 4.0, rung=0)
+    story.tell("study_interrupted")
+    assert mirror(tmp_path).returncode == 0
+    assert mirrored(tmp_path) == ["0000"]
+    story.tell("study_resumed", software={}, machine={})
+    story.report(unfinished, 90, 3.0, rung=2)
+    story.end(unfinished, "completed")
+    story.complete(2)
+    assert mirror(tmp_path).returncode == 0
+    assert mirrored(tmp_path) == ["0000", "0001", "0002"]
+    assert len(run_folders(tmp_path)) == 3
+
+
+def test_work_that_was_lost_and_done_again_is_logged_once(tmp_path: Path) -> None:
+    story = Story(tmp_path)
+    story.start()
+    trial = story.begin(0)
+    story.report(trial, 10, 4.0, rung=0)
+    story.report(trial, 20, 3.75)
+    story.tell("segment_lost", trial=trial, reason="node gone")
+    story.tell("segment_started", trial=trial, segment=2, checkpoint="checkpoint-10")
+    story.report(trial, 20, 3.5)
+    story.end(trial, "cancelled")
+    history = describe(story.state, story.state.trials[trial]).history
+    assert [(row["step"], row["eval_loss"]) for row in history] == [(10, 4.0), (20, 3.5)]
+
+
+def test_a_mirror_that_is_killed_is_completed_by_the_next(tmp_path: Path) -> None:
+    story = Story(tmp_path)
+    story.start()
+    for number in range(40):
+        story.complete(number)
+    command = [sys.executable, "-m", "tune_app.trackers._wandb_mirror", str(tmp_path)]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE)
+    try:
+        # A run's folder that the ledger does not list yet: the mirror is in the middle of it.
+        wait_for(lambda: len(run_folders(tmp_path)) >= 3, "three runs are begun")
+    finally:
+        os.kill(process.pid, signal.SIGKILL)
+        process.communicate()
+    assert len(mirrored(tmp_path)) < 40
+    assert mirror(tmp_path).returncode == 0
+    assert mirrored(tmp_path) == sorted(story.state.trials)
+    ids = [run.name.split("-", 3)[-1] for run in run_folders(tmp_path)]
+    assert sorted(ids) == [run_id(story.state, trial) for trial in sorted(story.state.trials)]
+    assert json.loads(inspect(run_folders(tmp_path)[2], "--summary"))["exit_code"] == 0
+
+
+def test_a_run_without_a_line_in_the_ledger_is_written_anew(tmp_path: Path) -> None:
+    story = Story(tmp_path)
+    story.start()
+    story.complete(0)
+    mirror(tmp_path)
+    ledger = tmp_path / "wandb" / "mirrored.jsonl"
+    ledger.write_bytes(ledger.read_bytes()[:-9])
+    (before,) = run_folders(tmp_path)
+    (before / "stale").touch()
+    assert mirror(tmp_path).returncode == 0
+    assert mirrored(tmp_path) == ["0000"]
+    (after,) = run_folders(tmp_path)
+    assert not (after / "stale").exists()
+
+
+def test_the_mirror_of_a_killed_driver_finishes_and_ends(tmp_path: Path) -> None:
+    driver = (
+        "import os, pathlib, sys\n"
+        "from tune_app.journal import Journal\n"
+        "from tune_app.state import StudyState\n"
+        "from tune_app.trackers import wandb\n"
+        "tracker = wandb.create(pathlib.Path(sys.argv[1]))\n"
+        "tracker.on_event({'event': 'study_started', 'time': 0.0}, StudyState())\n"
+        "print(tracker._process.pid, flush=True)\n"
+        "os.kill(os.getpid(), 9)\n"
+    )
+    story = Story(tmp_path)
+    story.start()
+    story.complete(0)
+    done = subprocess.run([sys.executable, "-c", driver, str(tmp_path)], capture_output=True)
+    pid = int(done.stdout)
+    assert done.returncode == -signal.SIGKILL
+    wait_for(lambda: _is_gone(pid), "the mirror of a killed driver ends")
+    assert mirrored(tmp_path) == ["0000"]
+
+
+def _is_gone(pid: int) -> bool:
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text()
+    except FileNotFoundError:
+        return True
+    return status.rsplit(")", 1)[1].split()[0] == "Z"
+
+
+def test_a_closed_tracker_leaves_a_slow_mirror_to_finish(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    tracker = wandb_tracker.create(tmp_path)
+    story = Story(tmp_path, tracker)
+    story.start()
+    story.complete(0)
+    with caplog.at_level(logging.WARNING):
+        tracker.close(0.0)
+        tracker.close(0.0)
+    assert len(caplog.records) == 1
+    wait_for((tmp_path / "wandb" / "mirrored.jsonl").exists, "the mirror finishes by itself")
+
+
+@pytest.mark.parametrize("blocked", ["wandb", "logs"])
+def test_a_mirror_that_cannot_write_leaves_the_study_alone(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, blocked: str
+) -> None:
+    (tmp_path / blocked).write_text("a file where a folder should be")
+    tracker = wandb_tracker.create(tmp_path)
+    story = Story(tmp_path, tracker)
+    with caplog.at_level(logging.WARNING):
+        story.start()
+        story.complete(0)
+        tracker.close(60)
+    assert len(caplog.records) == 1
+    assert len((tmp_path / "journal.jsonl").read_text().splitlines()) == 9
+
+
+def test_without_wandb_the_mirror_says_so_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    broken = tmp_path / "elsewhere" / "wandb"
+    broken.mkdir(parents=True)
+    (broken / "__init__.py").write_text("raise ImportError('wandb is not installed')")
+    monkeypatch.setenv("PYTHONPATH", str(broken.parent))
+    tracker = wandb_tracker.create(tmp_path)
+    story = Story(tmp_path, tracker)
+    story.start()
+    story.complete(0)
+    with caplog.at_level(logging.WARNING):
+        tracker.close(60)
+    assert len(caplog.records) == 1
+    log = (tmp_path / "logs" / "wandb_mirror.log").read_text()
+    assert log == "no runs are mirrored: wandb is not installed\n"
+
+
+def test_wandb_that_is_disabled_starts_no_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    tracker = wandb_tracker.create(tmp_path)
+    story = Story(tmp_path, tracker)
+    story.start()
+    tracker.close(1)
+    assert not (tmp_path / "logs").exists()
+
+
+def test_the_mirror_reads_what_was_written_before_the_word_to_end(tmp_path: Path) -> None:
+    story = Story(tmp_path)
+    story.start()
+    (tmp_path / "wandb").mkdir()
+    seen = Mirror(tmp_path)
+    asked: list[bool] = []
+
+    def told() -> bool:
+        if not asked:
+            story.tell("trial_created", trial="0000", number=0, kind="search", params={})
+        asked.append(True)
+        return True
+
+    seen.run(told, poll_s=0.0)
+    assert "0000" in seen._state.trials
+
+
+def test_without_a_key_runs_are_written_offline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("WANDB_MODE", "WANDB_API_KEY", "NETRC"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    story = Story(tmp_path)
+    story.start()
+    story.complete(0)
+    assert mirror(tmp_path).returncode == 0
+    assert len(run_folders(tmp_path)) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("machine wandb.example.org login user password k\n", True),
+        ("machine api.wandb.ai login user password k\n", True),
+        ("machine elsewhere.example.org login user password k\n", False),
+        ("this is no netrc file\n", False),
+    ],
+)
+def test_a_key_in_a_netrc_file_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, found: bool
+) -> None:
+    (tmp_path / "netrc").write_text(text)
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    settings = SimpleNamespace(
+        api_key=None, identity_token_file=None, base_url="https://wandb.example.org"
+    )
+    assert _has_key(settings) is found
+
+
+def test_run_ids_differ_between_studies_of_one_name_and_not_between_drivers(tmp_path: Path) -> None:
+    state, namesake = StudyState(document=DOCUMENT, started=1.0), StudyState()
+    namesake.document, namesake.started = DOCUMENT, 2.0
+    assert run_id(state, "0001") == run_id(StudyState(document=DOCUMENT, started=1.0), "0001")
+    assert run_id(state, "0001") != run_id(namesake, "0001")
+    odd = StudyState(document={**DOCUMENT, "name": "поиск/№1: a?b#c%"}, started=1.0)
+    assert set(run_id(odd, "0001")).isdisjoint("/\\#?%: ")
+
+
+def test_a_torn_ledger_forgets_only_its_last_line(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    ledger.add("0000", "run", "wandb/x")
+    with open(tmp_path / "mirrored.jsonl", "ab") as file:
+        file.write(b'{"trial": "00')
+    again = Ledger(tmp_path)
+    assert again.trials == {"0000"}
+    again.add("0001", "run", "wandb/y")
+    assert Ledger(tmp_path).trials == {"0000", "0001"}
+
+
+def reopened(folder: Path) -> optuna.Study:
+    storage = JournalStorage(JournalFileBackend(str(folder / optuna_tracker.FILE_NAME)))
+    return optuna.load_study(study_name="tiny study", storage=storage)
+
+
+def test_the_optuna_view_has_states_values_and_intermediate_values(tmp_path: Path) -> None:
+    story = Story(tmp_path, optuna_tracker.create(tmp_path))
+    story.start()
+    story.three_trials()
+    story.begin(3)
+    study = reopened(tmp_path)
+    completed, stopped, diverged, running = study.trials
+    assert [trial.state for trial in study.trials] == [
+        OptunaState.COMPLETE,
+        OptunaState.PRUNED,
+        OptunaState.FAIL,
+        OptunaState.RUNNING,
+    ]
+    assert completed.value == 2.0
+    assert list(completed.intermediate_values) == [1000, 3000, 6000, 9000]
+    assert stopped.intermediate_values == {1000: 4.5}
+    assert diverged.intermediate_values == {1000: 4.25}
+    assert diverged.user_attrs["not_finite_at_tokens"] == [2000, 3000]
+    outcomes = [trial.user_attrs.get("outcome") for trial in study.trials]
+    assert outcomes == ["completed", "stopped", "diverged", None]
+    assert running.user_attrs["effective"] == EFFECTIVE
+    assert study.best_trial.params["optim"] == "adafactor"
+    assert study.direction == optuna.study.StudyDirection.MINIMIZE
+
+
+def test_a_resumed_optuna_view_has_no_duplicates(tmp_path: Path) -> None:
+    story = Story(tmp_path, optuna_tracker.create(tmp_path))
+    story.start()
+    story.complete(0)
+    unfinished = story.begin(1)
+    story.report(unfinished, 10, 4.0, rung=0)
+    view = tmp_path / optuna_tracker.FILE_NAME
+    with open(view, "ab") as file:
+        file.write(b'{"op_code": 4, "worke')  # a driver killed in the middle of a line
+    (tmp_path / f"{view.name}.lock").touch()  # and with the lock in its hand
+    story.tracker = optuna_tracker.create(tmp_path)
+    story.tell("study_resumed", software={}, machine={})
+    story.end(unfinished, "cancelled")
+    study = reopened(tmp_path)
+    assert [trial.user_attrs["trial"] for trial in study.trials] == ["0000", "0001"]
+    assert study.trials[1].state is OptunaState.FAIL
+
+
+def test_feeding_all_events_again_changes_nothing_in_the_optuna_view(tmp_path: Path) -> None:
+    story = Story(tmp_path, optuna_tracker.create(tmp_path))
+    story.start()
+    story.three_trials()
+    before = (tmp_path / optuna_tracker.FILE_NAME).read_bytes()
+    again = optuna_tracker.create(tmp_path)
+    replay = StudyState()
+    for line in (tmp_path / "journal.jsonl").read_text().splitlines():
+        event = json.loads(line)
+        replay.apply(event)
+        again.on_event(event, replay)
+    assert (tmp_path / optuna_tracker.FILE_NAME).read_bytes() == before
+
+
+@pytest.mark.parametrize("value", AWKWARD, ids=repr)
+def test_values_of_any_type_survive_the_optuna_view(tmp_path: Path, value: Any) -> None:
+    story = Story(tmp_path, optuna_tracker.create(tmp_path))
+    story.start()
+    story.complete(0, awkward=value)
+    held = reopened(tmp_path).trials[0].params["awkward"]
+    back = optuna_domains.from_optuna(DOCUMENT["parameters"]["awkward"], held)
+    assert json.dumps(back) == json.dumps(value)
+
+
+def test_a_baseline_outside_of_the_space_is_told_in_an_attribute(tmp_path: Path) -> None:
+    story = Story(tmp_path, optuna_tracker.create(tmp_path))
+    story.start()
+    story.complete(0, learning_rate=0.5, optim="sgd")
+    trial = reopened(tmp_path).trials[0]
+    assert trial.user_attrs["params"] == {"learning_rate": 0.5, "optim": "sgd"}
+    assert set(trial.params) == {"warmup_steps", "awkward"}
+
+
+def test_an_optuna_view_that_cannot_be_written_warns_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / optuna_tracker.FILE_NAME).mkdir()
+    story = Story(tmp_path, optuna_tracker.create(tmp_path))
+    with caplog.at_level(logging.WARNING):
+        story.start()
+        story.three_trials()
+    assert len(caplog.records) == 1
+
+
+def number(kind: str, low: float, high: float, log: bool, step: float | None) -> dict[str, Any]:
+    return {"type": kind, "low": low, "high": high, "log": log, "step": step}
+
+
+NUMBERS = [
+    number("float", 0.0, 1.0, False, None),
+    number("float", 0.0, 0.3, False, 0.1),
+    number("float", 0.0, 1.0, False, 0.3),
+    number("float", 0.05, 0.9, True, 0.05),
+    FLOAT,
+    number("int", 1, 10, False, 4),
+    number("int", 1, 1000, True, None),
+    number("int", 4, 1000, True, 4),
+]
+
+
+@pytest.mark.parametrize("domain", NUMBERS, ids=str)
+@pytest.mark.filterwarnings("error")
+def test_suggestions_come_back_on_the_step_and_can_be_told_again(domain: dict[str, Any]) -> None:
+    sampler = optuna.samplers.RandomSampler(seed=0)
+    study = optuna.create_study(sampler=sampler)
+    distribution = optuna_domains.distribution(domain)
+    for _ in range(50):
+        suggested = study.ask({"x": distribution}).params["x"]
+        value = optuna_domains.from_optuna(domain, suggested)
+        assert type(value) is (int if domain["type"] == "int" else float)
+        assert domain["low"] <= value <= domain["high"]
+        if domain["step"] is not None:
+            steps = (value - domain["low"]) / domain["step"]
+            assert steps == pytest.approx(round(steps))
+        told = optuna_domains.to_optuna(domain, value)
+        assert distribution._contains(distribution.to_internal_repr(told))
+        assert optuna_domains.from_optuna(domain, told) == value
+
+
+@pytest.mark.parametrize("value", [2.0, -1.0, True, "0.5", None, float("nan")])
+def test_a_number_outside_of_its_range_is_refused(value: Any) -> None:
+    with pytest.raises(ValueError, match=r"outside|is no"):
+        optuna_domains.to_optuna(NUMBERS[0], value)
+
+
+def test_choices_that_differ_for_optuna_keep_their_raw_values() -> None:
+    domain = {"type": "choice", "values": [1, 2.5, None, "a"], "weights": None}
+    distribution = optuna_domains.distribution(domain)
+    assert isinstance(distribution, optuna.distributions.CategoricalDistribution)
+    assert distribution.choices == (1, 2.5, None, "a")
+    with pytest.raises(ValueError, match="none of"):
+        optuna_domains.to_optuna(domain, True)
+
+
+def test_a_fixed_value_has_no_distribution() -> None:
+    with pytest.raises(ValueError, match="fixed"):
+        optuna_domains.distribution({"type": "fixed", "value": 1})

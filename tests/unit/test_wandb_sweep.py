@@ -1,0 +1,259 @@
+"""W&B sweeps: distributions mean what they mean there; every mistake is told with its place."""
+
+from __future__ import annotations
+
+import math
+import random
+from typing import Any
+
+import pytest
+
+from tune_app import yaml_source
+from tune_app.errors import Problem
+from tune_app.space import wandb_sweep
+from tune_app.space.domains import Choice, Domain, Fixed, Float, Int, grid, sample
+from tune_app.space.wandb_parameters import DISTRIBUTIONS
+
+
+def parse(text: str) -> tuple[wandb_sweep.Sweep, list[Problem]]:
+    source = yaml_source.parse(text, "sweep.yaml")
+    return wandb_sweep.parse(source.data, source.where)
+
+
+def domain(entry: str) -> Domain:
+    sweep, problems = parse(f"parameters:\n  p: {{{entry}}}")
+    assert not problems, problems
+    return sweep.parameters["p"]
+
+
+def problem(entry: str) -> Problem:
+    sweep, problems = parse(f"parameters:\n  p: {{{entry}}}")
+    assert len(problems) == 1, problems
+    assert "p" not in sweep.parameters
+    return problems[0]
+
+
+@pytest.mark.parametrize(
+    ("entry", "expected"),
+    [
+        ("value: 3", Fixed(3)),
+        ("value: 3, distribution: constant", Fixed(3)),
+        ("value: null", Fixed(None)),
+        ("value: [1, {a: b}]", Fixed([1, {"a": "b"}])),
+        ("values: [1]", Fixed(1)),
+        ("values: [1, 1.0, true, '1', null]", Choice((1, 1.0, True, "1", None))),
+        ("values: [a, b], distribution: categorical", Choice(("a", "b"))),
+        ("values: [a, b], probabilities: [0.25, 0.75]", Choice(("a", "b"), (0.25, 0.75))),
+        (
+            "values: [a, b], probabilities: [0.5, 0.5], distribution: categorical_w_probabilities",
+            Choice(("a", "b"), (0.5, 0.5)),
+        ),
+        ("min: 1, max: 5", Int(1, 5)),
+        ("min: 1, max: 5.0", Float(1.0, 5.0)),
+        ("min: 1, max: 5, distribution: uniform", Float(1.0, 5.0)),
+        ("min: 2., max: 8., distribution: int_uniform", Int(2, 8)),
+        ("min: 1e-5, max: 1e-3", Float(1e-5, 1e-3)),
+        ("min: 1e-5, max: 1e-3, distribution: log_uniform_values", Float(1e-5, 1e-3, True)),
+        ("min: 0, max: 1, distribution: log_uniform", Float(1.0, math.e, True)),
+        (
+            "min: -11.5, max: -2.3, distribution: log_uniform",
+            Float(math.exp(-11.5), math.exp(-2.3), True),
+        ),
+    ],
+)
+def test_every_form_is_read(entry: str, expected: Domain) -> None:
+    read = domain(entry)
+    assert repr(read) == repr(expected)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "q", "values"),
+    [
+        ("3", "16", "8", [0, 8, 16]),
+        ("10", "100", "10", list(range(10, 101, 10))),
+        ("0", "1", "0.25", [0.0, 0.25, 0.5, 0.75, 1.0]),
+        ("0.1", "0.7", "0.1", [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7]),
+        ("-1", "1", "1", [-1, 0, 1]),
+        ("0.04", "0.16", "0.1", [0.0, 0.1, 0.2]),
+    ],
+)
+def test_quantised_values_are_the_multiples_of_q_that_wandb_draws(
+    low: str, high: str, q: str, values: list[float]
+) -> None:
+    read = domain(f"distribution: q_uniform, min: {low}, max: {high}, q: {q}")
+    assert repr(grid(read)) == repr(values)
+
+
+@pytest.mark.parametrize("seed", range(100))
+def test_every_draw_of_wandb_is_a_value_of_ours(seed: int) -> None:
+    """W&B draws round(x / q) * q, whole when q is: its src/sweeps/params.py, `ppf`."""
+    rng = random.Random(seed)
+    q: float = rng.choice([1, 2, 8, 10, 0.1, 0.25, 0.05])
+    low = round(rng.uniform(q, 20), 2)
+    high = low + round(rng.uniform(2 * q, 100), 2)
+    log = seed % 2 == 0
+    name = "q_log_uniform_values" if log else "q_uniform"
+    read = domain(f"distribution: {name}, min: {low}, max: {high}, q: {q}")
+    ours = grid(read)
+    assert ours is not None
+    assert all(isinstance(value, type(q)) for value in ours)
+    theirs = set()
+    for position in range(2001):
+        share = position / 2000
+        x = low * (high / low) ** share if log else low + share * (high - low)
+        theirs.add(round(x / q))
+    assert {round(value / q) for value in ours} >= theirs
+    assert ours[0] == pytest.approx(min(theirs) * q)
+    assert ours[-1] == pytest.approx(max(theirs) * q)
+
+
+def test_q_is_one_where_it_is_not_given() -> None:
+    assert domain("distribution: q_uniform, min: 0.6, max: 3.4") == Int(1, 3, False, 1)
+    assert domain("distribution: q_log_uniform, min: 0, max: 2") == Int(1, 7, True, 1)
+
+
+def test_a_logarithmic_range_is_drawn_between_its_ends() -> None:
+    read = domain("distribution: log_uniform, min: -9, max: -2")
+    rng = random.Random(0)
+    draws = [sample(read, rng) for _ in range(1000)]
+    assert min(draws) >= math.exp(-9)
+    assert max(draws) <= math.exp(-2)
+    assert sum(math.log(draw) for draw in draws) / 1000 == pytest.approx(-5.5, abs=0.2)
+
+
+@pytest.mark.parametrize(
+    ("entry", "what"),
+    [
+        ("min: 1", "min given"),
+        ("max: 1", "max given"),
+        ("value: 1, values: [1, 2]", "value and values given"),
+        ("distribution: uniform", "none of them given"),
+        ("min: 3, max: 1", "is empty"),
+        ("min: 1, max: 1", "is one value"),
+        ("min: a, max: 1", "no bound"),
+        ("min: .nan, max: 1", "no bound"),
+        ("min: 0, max: .inf", "no bound"),
+        ("min: true, max: 3", "no bound"),
+        (f"min: 0, max: {'9' * 400}", "no bound"),
+        (f"min: 0, max: {'9' * 5000}", "no bound"),
+        ("min: 1.5, max: 3, distribution: int_uniform", "no whole numbers"),
+        ("min: 0, max: 1, distribution: log_uniform_values", "no logarithm"),
+        ("min: -1, max: 1, distribution: q_log_uniform_values", "no logarithm"),
+        ("min: 1, max: 100, distribution: q_log_uniform_values, q: 8", "0 has no logarithm"),
+        ("min: 0, max: 1000, distribution: log_uniform", "no range of numbers"),
+        ("min: -2000, max: -1000, distribution: log_uniform", "no range of numbers"),
+        ("min: 0, max: 1, q: 0.1", "int_uniform has no q"),
+        ("min: 0, max: 1, q: 0, distribution: q_uniform", "no step"),
+        ("min: 0, max: 1, q: -1, distribution: q_uniform", "no step"),
+        ("min: 0, max: 1, q: x, distribution: q_uniform", "no step"),
+        ("min: 1, max: 1e9, q: 1e-320, distribution: q_uniform", "too small"),
+        ("min: 0.1, max: 0.3, distribution: q_uniform", "one value"),
+        ("min: 0, max: 1, distribution: normal", "unknown distribution 'normal'"),
+        ("min: 0, max: 1, distribution: [a]", "unknown distribution"),
+        ("min: 0, max: 1, distribution: categorical", "categorical has no min and max"),
+        ("values: [1, 2], distribution: uniform", "uniform has no values"),
+        ("value: 1, distribution: uniform", "uniform has no value"),
+        ("values: [1, 2], q: 1", "q has no meaning"),
+        ("min: 0, max: 1, probabilities: [1]", "probabilities has no meaning"),
+        ("values: []", "offers no choice"),
+        ("values: abc", "offers no choice"),
+        ("values: [a, b, a]", "listed twice"),
+        ("values: [1, .nan]", "finite"),
+        ("value: .inf", "finite"),
+        ("value: {a: [.nan]}", "finite"),
+        ("values: [a, b], probabilities: [0.5, 0.6]", "does not fit"),
+        ("values: [a, b], probabilities: [1]", "does not fit"),
+        ("values: [a, b], probabilities: [1.0, 0.0]", "does not fit"),
+        ("values: [a, b], probabilities: [.nan, 0.5]", "does not fit"),
+        (f"values: [a, b], probabilities: [0.5, {'9' * 400}]", "does not fit"),
+        ("values: [a, b], probabilities: no", "does not fit"),
+        ("vals: [1]", "unknown key 'vals'"),
+        ("parameters: {a: {value: 1}}", "unknown key 'parameters'"),
+    ],
+)
+def test_a_mistake_in_a_parameter_is_told_with_its_line(entry: str, what: str) -> None:
+    told = problem(entry) if "twice" not in what and "finite" not in what else first(entry)
+    assert what in told.what
+    assert told.where.startswith("sweep.yaml:2:")
+    assert "parameters.p" in told.where
+
+
+def first(entry: str) -> Problem:
+    return parse(f"parameters:\n  p: {{{entry}}}")[1][0]
+
+
+@pytest.mark.parametrize(
+    ("text", "where", "what"),
+    [
+        ("method: bayse", "sweep.yaml:1:1 method", "did you mean 'bayes'?"),
+        ("method: [bayes]", "sweep.yaml:1:1 method", "unknown method"),
+        ("metric: loss", "sweep.yaml:1:1 metric", "not a mapping"),
+        ("metric: {goal: minimze}", "sweep.yaml:1:10 metric.goal", "did you mean 'minimize'?"),
+        ("metric: {goal: [a]}", "sweep.yaml:1:10 metric.goal", "unknown goal"),
+        ("metric: {goal: {a: b}}", "sweep.yaml:1:10 metric.goal", "unknown goal"),
+        ("metric: {name: ''}", "sweep.yaml:1:10 metric.name", "not a name"),
+        ("metric: {nmae: x}", "sweep.yaml:1:10 metric.nmae", "did you mean 'name'?"),
+        ("run_cap: 0", "sweep.yaml:1:1 run_cap", "no number of runs"),
+        ("run_cap: true", "sweep.yaml:1:1 run_cap", "no number of runs"),
+        ("name: 3", "sweep.yaml:1:1 name", "not text"),
+        ("paramters: 3", "sweep.yaml:1:1 paramters", "did you mean 'parameters'?"),
+        ("early_terminate: {type: hyperband}", "sweep.yaml:1:1 early_terminate", "scheduler"),
+    ],
+)
+def test_a_mistake_on_the_top_level_is_told_with_its_line(text: str, where: str, what: str) -> None:
+    _, problems = parse(f"{text}\nparameters: {{p: {{value: 1}}}}")
+    assert [told.where for told in problems] == [where]
+    assert what in str(problems[0])
+
+
+@pytest.mark.parametrize("parameters", ["", "parameters:", "parameters: {}", "parameters: [a]"])
+def test_a_sweep_without_parameters_is_told_so(parameters: str) -> None:
+    _, problems = parse(f"method: random\n{parameters}")
+    assert len(problems) == 1
+    assert "parameters" in problems[0].where
+
+
+def test_all_mistakes_are_told_at_once() -> None:
+    text = """
+method: bayse
+run_cap: -1
+metric: {goal: up}
+parameters:
+  a: {min: 1}
+  b: {vals: [1, 2]}
+  c: 5
+  d: {values: [1, 2]}
+"""
+    sweep, problems = parse(text)
+    lines = [int(told.where.split(":")[1]) for told in problems]
+    assert sorted(lines) == [2, 3, 4, 6, 7, 8]
+    assert list(sweep.parameters) == ["d"]
+
+
+def test_every_known_distribution_can_be_used() -> None:
+    for name in DISTRIBUTIONS:
+        if name == "constant":
+            entry = "value: 1"
+        elif name.startswith("categorical"):
+            entry = "values: [1, 2]"
+        else:
+            entry = "min: 1, max: 4"
+        domain(f"{entry}, distribution: {name}")
+
+
+def test_what_wandb_needs_to_start_a_script_is_passed_over() -> None:
+    text = "program: train.py\ncommand: [python]\nparameters: {p: {value: 1}}"
+    sweep, problems = parse(text)
+    assert not problems
+    assert sweep.unused == ["program", "command"]
+
+
+def test_defaults_are_those_of_a_search_for_the_lowest_loss() -> None:
+    sweep, _ = parse("parameters: {p: {value: 1}}")
+    assert (sweep.method, sweep.metric, sweep.goal) == ("bayes", "final_eval_loss", "minimize")
+
+
+def test_a_message_repeats_the_value_as_it_was_written() -> None:
+    values: list[Any] = ["'1e-5x'", "[1]", "{a: 1}"]
+    for value in values:
+        assert problem(f"min: {value}, max: 1").what

@@ -1,0 +1,153 @@
+"""YAML by the 1.2 core schema, with the place of every key, and nothing but plain data."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tune_app.errors import UserError
+from tune_app.yaml_source import load, parse
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1e-5", 1e-5),
+        ("1E5", 1e5),
+        (".5", 0.5),
+        ("5.", 5.0),
+        ("-3", -3),
+        ("+3", 3),
+        ("0777", 777),
+        ("0o17", 15),
+        ("0xff", 255),
+        ("no", "no"),
+        ("on", "on"),
+        ("y", "y"),
+        ("true", True),
+        ("False", False),
+        ("null", None),
+        ("~", None),
+        ("", None),
+        (".inf", math.inf),
+        ("-.inf", -math.inf),
+        ("1_000", "1_000"),
+        ("12:30:00", "12:30:00"),
+        ("2024-01-01", "2024-01-01"),
+        ("'1'", "1"),
+        ('"true"', "true"),
+        ("1.2.3", "1.2.3"),
+        ("[1, [2.0, x]]", [1, [2.0, "x"]]),
+    ],
+)
+def test_scalars_follow_the_core_schema(text: str, value: Any) -> None:
+    read = parse(f"key: {text}", "x").data["key"]
+    assert repr(read) == repr(value)
+
+
+def test_nan_is_a_number() -> None:
+    assert math.isnan(parse("key: .nan", "x").data["key"])
+
+
+def test_a_place_is_the_line_and_column_of_the_key() -> None:
+    source = parse("a:\n  b: 1\n  c:\n    - 1\n    - d: 2\n", "f.yaml")
+    assert source.where(("a", "b")) == "f.yaml:2:3 a.b"
+    assert source.where(("a", "c", 1, "d")) == "f.yaml:5:7 a.c.1.d"
+    assert source.where(("a", "b", "deeper")) == "f.yaml:2:3 a.b.deeper"
+    assert source.where(()) == "f.yaml:1:1"
+
+
+def test_a_value_set_from_elsewhere_has_its_own_place() -> None:
+    source = parse("a: {b: 1}", "f.yaml")
+    source.overrides[("a", "b")] = "--set a.b=2"
+    assert source.where(("a", "b")) == "--set a.b=2"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "- a",
+        "just text",
+        "a: [1",
+        "a: b: c",
+        "\ta: 1",
+        "a: 1\na: 2",
+        "? [a, b]\n: 1",
+        "a: &x [*x]",
+        "a: &x {b: *x}",
+        "a: *nowhere",
+        "a: !!python/object/apply:os.system ['true']",
+        "a: !!python/name:os.system ''",
+        "a: !mine 3",
+        "a: !mine [3]",
+        "a: !mine {b: 3}",
+        "<<: 5",
+        "<<: [1, {a: 2}]",
+        'a: "\\UFFFFFFFF"',
+        'a: "\\U00110000"',
+        'a: "\\ud800"',
+        "a: \x00",
+        "a: 1\n---\nb: 2",
+        "a: " + "[" * 5000,
+        "a: " + "[" * 5000 + "]" * 5000,
+        "%YAML 9.9\n---\na: 1",
+        "a: @b",
+    ],
+    ids=repr,
+)
+def test_what_is_no_plain_mapping_is_a_message(text: str) -> None:
+    with pytest.raises(UserError) as caught:
+        parse(text, "f.yaml")
+    assert all(problem.where.startswith("f.yaml") for problem in caught.value.problems)
+
+
+def test_a_message_says_where_the_mistake_is() -> None:
+    with pytest.raises(UserError) as caught:
+        parse("a: 1\nb: [1, 2\nc: 3\n", "f.yaml")
+    assert caught.value.problems[0].where.startswith("f.yaml:3:")
+
+
+def test_all_repeated_keys_are_told() -> None:
+    with pytest.raises(UserError) as caught:
+        parse("a: 1\na: 2\nb: {c: 1, c: 2}", "f.yaml")
+    told = [str(problem) for problem in caught.value.problems]
+    assert len(told) == 2
+    assert "f.yaml:2:1 a" in told[0]
+    assert "already given in line 1" in told[0]
+
+
+def test_merged_keys_give_way_to_those_written_out() -> None:
+    text = "base: &b {x: 1, y: 2}\none: {<<: *b, x: 3}\ntwo: {x: 3, <<: *b}\n"
+    source = parse(text, "f.yaml")
+    assert source.data["one"] == source.data["two"] == {"x": 3, "y": 2}
+    assert source.where(("one", "x")) == "f.yaml:2:15 one.x"
+    assert source.where(("two", "x")) == "f.yaml:3:7 two.x"
+
+
+def test_of_several_merged_mappings_the_first_has_the_word() -> None:
+    text = "a: &a {x: 1}\nb: &b {x: 2, y: 2}\nc: {<<: [*a, *b]}"
+    assert parse(text, "f.yaml").data["c"] == {"x": 1, "y": 2}
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"a: \xe4"])
+def test_a_file_that_is_not_utf8_is_a_message(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "x.yaml"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match="UTF-8"):
+        load(path)
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_key(tmp_path: Path) -> None:
+    path = tmp_path / "x.yaml"
+    path.write_bytes(b"\xef\xbb\xbfa: 1")
+    assert load(path).data == {"a": 1}
+
+
+def test_a_missing_file_and_a_folder_are_messages(tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / "missing.yaml"):
+        with pytest.raises(UserError, match="cannot read"):
+            load(path)

@@ -1,0 +1,1 @@
+"""Text for trainables: corpora, held-out split, tokenizers and the cache of token arrays."""

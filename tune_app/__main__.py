@@ -1,0 +1,47 @@
+"""`python -m tune_app VERB`: each file in `tune_app/cli` is a verb."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from types import ModuleType
+
+from tune_app import __version__, plugins
+from tune_app.errors import UserError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one verb; the return value is the process's exit code."""
+    verbs = {name: plugins.load("verb", name) for name in plugins.names("verb")}
+    args = _parser(verbs).parse_args(argv)
+    try:
+        return int(verbs[args.verb].execute(args))
+    except UserError as error:
+        if args.debug:
+            raise
+        for problem in error.problems:
+            print(f"error: {problem}", file=sys.stderr)
+        return error.exit_code
+    except BrokenPipeError:
+        # The reader of our output has gone, as in `... | head`.
+        sys.stderr.close()
+        return 0
+
+
+def _parser(verbs: dict[str, ModuleType]) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m tune_app",
+        description="Hyper-parameter search for Hugging Face training runs on Ray Tune.",
+    )
+    parser.add_argument("--version", action="version", version=f"tune_app {__version__}")
+    choices = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+    for name, module in verbs.items():
+        verb = choices.add_parser(name, help=module.HELP, description=module.HELP)
+        verb.add_argument("--debug", action="store_true", help="show tracebacks")
+        module.add_arguments(verb)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

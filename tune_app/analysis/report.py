@@ -1,0 +1,81 @@
+"""The report of a study, from its journal alone: the same journal gives the same bytes."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tune_app.analysis import markdown as md
+from tune_app.analysis import report_sections as sections
+from tune_app.analysis.plots import draw
+from tune_app.analysis.summary import summarise
+from tune_app.state import StudyState
+
+FILE_NAME = "report.md"
+_STORAGE = "studies"
+"""Where the command line looks for studies unless told otherwise."""
+
+_ALT = {
+    "learning_curves.png": "Learning curves of all trials",
+    "loss_against_parameters.png": "The objective against each searched hyper-parameter",
+    "parallel_coordinates.png": "Parallel coordinates of all trials",
+}
+
+
+def write(state: StudyState, folder: Path, study_folder: Path) -> Path:
+    """Writes report.md and its plots into `folder`, each file whole or not at all.
+
+    `study_folder` is where the journal and the checkpoints are; nothing is written there.
+    Returns the path of report.md, which is written last.
+    """
+    plots = draw(state, folder)
+    path = folder / FILE_NAME
+    partial = folder / f".{FILE_NAME}.partial"
+    partial.write_text(_text(state, plots, folder, study_folder), encoding="utf-8")
+    partial.replace(path)
+    return path
+
+
+def _text(state: StudyState, plots: list[Path], folder: Path, study_folder: Path) -> str:
+    facts = summarise(state)
+    best = sections.best_values(state, facts) + _checkpoint(facts, folder, study_folder)
+    parts = [
+        ("", f"# {md.text(state.name)}"),
+        ("", md.text(state.document.get("description") or "")),
+        ("", sections.answer(facts)),
+        ("The best values", best),
+        ("What really ran", sections.effective(state, facts)),
+        ("All trials", sections.trials(state, facts)),
+        ("Plots", "\n\n".join(f"![{_ALT[plot.name]}]({plot.name})" for plot in plots)),
+        ("Generations", sections.generations(facts)),
+        ("What was left out", sections.left_out(facts)),
+        ("Findings", md.bullets(md.text(finding) for finding in facts["findings"])),
+        ("What this study cannot tell", md.bullets(sections.limits(state, facts))),
+        ("How it was run", sections.setting(state, facts)),
+        ("To go on", _commands(state, facts, study_folder)),
+    ]
+    told = [f"## {title}\n\n{body}" if title else body for title, body in parts if body]
+    return "\n\n".join(told) + "\n"
+
+
+def _checkpoint(facts: Mapping[str, Any], folder: Path, study_folder: Path) -> str:
+    best = facts["best"]
+    if best is None or best["checkpoint"] is None:
+        return ""
+    where = Path(os.path.relpath(study_folder / best["checkpoint"], folder)).as_posix()
+    return f"\n\nCheckpoint, as seen from this report: {md.code(where)}"
+
+
+def _commands(state: StudyState, facts: Mapping[str, Any], study_folder: Path) -> str:
+    parent = study_folder.parent
+    default = parent.name == _STORAGE
+    at = [study_folder.name] if default else [study_folder.name, "--storage", parent.as_posix()]
+    verbs = ["show", "report"] if facts["status"] == "ended" else ["resume", "show", "report"]
+    lines = [f"# in the folder that holds {_STORAGE}/"] if default else []
+    lines += [shlex.join(["python", "-m", "tune_app", verb, *at]) for verb in verbs]
+    source = shlex.quote(str(state.document["source"]))
+    lines.append(f"python -m tune_app run {source}    # the same search anew")
+    return "```sh\n" + "\n".join(lines) + "\n```"

@@ -1,0 +1,270 @@
+"""The parts of a report. Each is Markdown, empty where there is nothing to tell."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from tune_app.analysis import format
+from tune_app.analysis import markdown as md
+from tune_app.analysis.scales import Numeric, most_varied
+from tune_app.space import domains
+from tune_app.state import StudyState
+from tune_app.trial import Kind, Outcome
+
+Facts = Mapping[str, Any]
+
+COLUMNS = 8
+"""Hyper-parameters shown in the table of all trials, at most."""
+CELL = 100
+"""Characters in one cell, at most."""
+
+_RIGHT_OUT = {
+    Outcome.DIVERGED: "diverged",
+    Outcome.OUT_OF_MEMORY: "did not fit into memory",
+    Outcome.FAILED: "failed",
+    Outcome.LOST: "was lost with its worker",
+    Outcome.CANCELLED: "was cancelled",
+}
+
+
+def answer(facts: Facts) -> str:
+    """One paragraph: the best trial, against the untuned defaults, and what it cost."""
+    sentences: list[str] = []
+    if facts["status"] != "ended":
+        done = facts["outcomes"]["completed"]
+        sentences.append(f"This study has not ended; {done} of its trials completed so far.")
+    if facts["improvement"]["absolute"] is None and facts["best"] is not None:
+        best = facts["best"]
+        if facts["baseline"] is None or facts["baseline"]["trial"] != best["trial"]:
+            sentences.append(
+                f"Trial {best['trial']} is the best with {facts['metric']} "
+                f"{format.loss(best['value'])} at the full budget."
+            )
+    sentences.append(facts["improvement"]["text"])
+    spent = facts["spent"]
+    sentences.append(
+        f"{spent['text']} ({format.count(spent['tokens'])} tokens, "
+        f"{format.duration(facts['elapsed_s'])})."
+    )
+    return md.text(" ".join(sentences))
+
+
+def best_values(state: StudyState, facts: Facts) -> str:
+    """The best trial's values next to the untuned defaults and to what was searched."""
+    best, baseline = (
+        facts["best"],
+        facts["baseline"] or {"params": {}, "trial": None, "value": None},
+    )
+    if best is None:
+        return ""
+    same = best["trial"] == baseline["trial"]
+    rows = []
+    for name, domain in domains.searched(_space(state)).items():
+        row = [md.code(name), _cell(baseline["params"], name), _short(domains.describe(domain))]
+        rows.append(row if same else [row[0], f"**{_cell(best['params'], name)}**", *row[1:]])
+    defaults = f"untuned defaults ({baseline['trial'] or 'not run'})"
+    header = (
+        ["", defaults, "searched"]
+        if same
+        else ["", f"best ({best['trial']})", defaults, "searched"]
+    )
+    values = [format.loss(baseline["value"]), "at the full budget"]
+    last = [
+        md.code(facts["metric"]),
+        *(values if same else [f"**{format.loss(best['value'])}**", *values]),
+    ]
+    exact = json.dumps(best["params"], ensure_ascii=False, indent=2)
+    return f"{md.table(header, [*rows, last])}\n\nExactly:\n\n```json\n{exact}\n```"
+
+
+def effective(state: StudyState, facts: Facts) -> str:
+    """What the best trial's worker recorded of itself, next to the untuned defaults."""
+    best, baseline = facts["best"], state.baseline()
+    if best is None or not best["effective"]:
+        return ""
+    other = baseline.effective if baseline is not None and baseline.id != best["trial"] else {}
+    names = list(dict.fromkeys([*best["effective"], *other]))
+    header = ["", f"best ({best['trial']})"] + (["untuned defaults"] if other else [])
+    rows = [
+        [md.code(name), _cell(best["effective"], name)] + ([_cell(other, name)] if other else [])
+        for name in names
+    ]
+    return md.table(header, rows)
+
+
+def trials(state: StudyState, facts: Facts) -> str:
+    """Every trial: ranked ones first; the others' values carry the share they were measured at."""
+    names = most_varied(state, COLUMNS)
+    header = ["rank", "trial", "outcome", md.code(state.reported_metric)]
+    header += [*(md.code(format.shorten(name, 40)) for name in names)]
+    header += ["budget", "tokens", "time", "why"]
+    rows = [_trial_row(row, names) for row in facts["trials"]]
+    numbers = [0, 3, len(header) - 4, len(header) - 3, len(header) - 2]
+    told = (
+        "Only trials at the full budget are ranked. A value with a percentage was measured at "
+        "that share of the budget and compares with values at the same share alone."
+    )
+    every = len(domains.searched(_space(state)))
+    if len(names) < every:
+        told += f" Shown are the {len(names)} of {every} hyper-parameters with the most values."
+    return f"{md.table(header, rows, numbers)}\n\n{told}"
+
+
+def _trial_row(row: Facts, names: list[str]) -> list[str]:
+    value = format.loss(row["value"])
+    if row["rank"] is None and row["value"] is not None:
+        value += f" (at {format.share(row['value_fraction'])})"
+    kind = " (untuned defaults)" if row["kind"] == Kind.BASELINE else ""
+    return [
+        str(row["rank"] or ""),
+        row["trial"] + kind,
+        row["outcome"].replace("_", " "),
+        value,
+        *(_cell(row["params"], name) for name in names),
+        format.share(row["fraction"]),
+        format.count(row["tokens"]),
+        format.duration(row["seconds"]),
+        _short(row["reason"]),
+    ]
+
+
+def generations(facts: Facts) -> str:
+    """What the model wrote before training and what the best one writes, side by side."""
+    samples = facts["samples"]
+    if samples is None:
+        return ""
+    best = f" (trial {facts['best']['trial']})" if facts["best"] else ""
+    cells = [md.text(samples[key] or "") or format.NOTHING for key in ("untrained", "best")]
+    told = md.table(["before training", f"the best{best}"], [cells])
+    prompt = samples["prompt"]
+    return f"Prompt: {md.text(prompt)}\n\n{told}" if prompt else told
+
+
+def left_out(facts: Facts) -> str:
+    """Choices that could not run, and trials that say nothing or little about their values."""
+    dropped = [
+        f"{md.code(item['parameter'])} = {_short(format.value(item['value']))}: "
+        f"{md.text(str(item['reason']))}"
+        for item in facts["dropped"]
+    ]
+    broken = [
+        f"trial {row['trial']} {_RIGHT_OUT[Outcome(row['outcome'])]}"
+        + (f": {_short(row['reason'])}" if row["reason"] else "")
+        for row in facts["trials"]
+        if row["outcome"] in set(_RIGHT_OUT)
+    ]
+    return md.bullets(dropped + broken)
+
+
+def limits(state: StudyState, facts: Facts) -> list[str]:
+    """What must not be read into the numbers."""
+    done, every = facts["outcomes"]["completed"], len(facts["trials"])
+    told = [
+        "Every trial is one run with one seed. Differences as small as those between seeds of "
+        "the same values mean nothing, and how large these are was not measured here.",
+        f"{done} of {every} trials reached the full budget: few for any statement about a "
+        "single hyper-parameter.",
+        "The best trial was chosen by the same evaluation data that its value is measured on: "
+        "the value flatters it a little.",
+    ]
+    if facts["outcomes"]["stopped"]:
+        shares = ", ".join(format.share(rung) for rung in state.document["rungs"][:-1])
+        told.append(
+            f"Trials were stopped by their values at {shares} of the budget: one that starts "
+            "slowly and ends well may be among them."
+        )
+    told += [
+        f"The best {md.code(name)} lies at the edge of what was searched: better values may lie "
+        "beyond it."
+        for name in at_edge(state, facts)
+    ]
+    return told
+
+
+def at_edge(state: StudyState, facts: Facts) -> list[str]:
+    """Numeric parameters whose best value is within 5 % of an end of their searched range."""
+    best = facts["best"]
+    if best is None or best["trial"] == (facts["baseline"] or {}).get("trial"):
+        return []
+    return [
+        name
+        for name, domain in domains.searched(_space(state)).items()
+        if not isinstance(domain, domains.Choice)
+        and name in best["params"]
+        and _is_near_end(domain, best["params"][name])
+    ]
+
+
+def setting(state: StudyState, facts: Facts) -> str:
+    """How the study was run: space, budget, plug-ins, data, software, machine."""
+    document = state.document
+    space = _space(state)
+    kinds = {name: type(domain).__name__.lower() for name, domain in space.items()}
+    rows = [
+        [md.code(name), kinds[name], _short(domains.describe(domain))]
+        for name, domain in space.items()
+    ]
+    parts = [md.table(["hyper-parameter", "kind", "values"], rows), md.table(["", ""], _run(state))]
+    for title, values in (
+        ("Data", document.get("data") or {}),
+        ("Software", state.software),
+        ("Machine", state.machine),
+    ):
+        if values:
+            table = md.table(["", ""], [[md.text(key), _cell(values, key)] for key in values])
+            parts.append(f"### {title}\n\n{table}")
+    return "\n\n".join(parts)
+
+
+def _run(state: StudyState) -> list[list[str]]:
+    document, budget = state.document, state.document["budget"]
+    rungs = ", ".join(format.share(rung) for rung in document["rungs"])
+    facts = {
+        "objective": f"{state.metric}, {document['metric']['goal']}",
+        "budget of a trial": f"{_amount(budget['amount'])} {budget['unit']}",
+        "trials": format.count(budget["trials"]),
+        "evaluations of a full trial": format.count(budget["evaluations"]),
+        "rungs": rungs,
+        "trainable": document["trainable"],
+        "searcher": _plug_in(document["searcher"]),
+        "scheduler": _plug_in(document["scheduler"]),
+        "a trial's resources": _given(document["resources"]),
+        "seed": format.value(document["seed"]),
+        "drivers": format.count(len(state.sessions)),
+    }
+    return [[md.text(name), md.text(str(told))] for name, told in facts.items()]
+
+
+def _plug_in(section: Mapping[str, Any]) -> str:
+    options = {name: item for name, item in section.items() if name != "name"}
+    return f"{section['name']} {_given(options)}".strip()
+
+
+def _given(options: Mapping[str, Any]) -> str:
+    return format.params({name: item for name, item in options.items() if item is not None})
+
+
+def _amount(number: float) -> str:
+    return format.count(number) if number == int(number) else format.value(number)
+
+
+def _space(state: StudyState) -> dict[str, domains.Domain]:
+    parameters = state.document["parameters"]
+    return {name: domains.from_document(item) for name, item in parameters.items()}
+
+
+def _is_near_end(domain: domains.Float | domains.Int, value: Any) -> bool:
+    if domain.low == domain.high:
+        return False
+    at = Numeric(domain.low, domain.high, domain.log, whole=False).unit(value)
+    return at is not None and not 0.05 <= at <= 0.95
+
+
+def _cell(values: Mapping[str, Any], name: str) -> str:
+    return _short(format.value(values[name])) if name in values else format.NOTHING
+
+
+def _short(raw: str) -> str:
+    return md.text(format.shorten(raw, CELL))

@@ -1,0 +1,274 @@
+"""What a study amounts to, as plain JSON: for the closing lines, `show --json` and the report.
+
+Values are only ever compared at the full budget; whatever a trial reached before is told with
+the share of the budget at which it was measured.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from typing import Any
+
+from tune_app.analysis import format
+from tune_app.journal import encode
+from tune_app.state import StudyState
+from tune_app.trial import Kind, Outcome, Status, TrialState
+
+NOISE = (
+    "Each is one run with one seed: this does not show that the difference is larger than "
+    "seed noise."
+)
+
+
+def summarise(state: StudyState) -> dict[str, Any]:
+    """The facts of a study. Strict JSON: what is not finite is written as in the journal."""
+    facts = {
+        "name": state.name,
+        "status": status(state),
+        "reason": state.ended or "",
+        "metric": state.metric,
+        "goal": state.document["metric"]["goal"],
+        "outcomes": _outcomes(state),
+        "running": len(state.with_status(Status.RUNNING)),
+        "paused": len(state.with_status(Status.PAUSED)),
+        "best": _best(state),
+        "baseline": _baseline(state),
+        "incumbent": _incumbent(state),
+        "improvement": improvement(state),
+        "spent": spent(state),
+        "trials": rows(state),
+        "samples": _samples(state),
+        "dropped": [
+            {key: event.get(key) for key in ("parameter", "value", "reason")}
+            for event in state.dropped
+        ],
+        "findings": state.findings,
+        "elapsed_s": state.elapsed_s,
+    }
+    strict: dict[str, Any] = json.loads(encode(facts))
+    return strict
+
+
+def status(state: StudyState) -> str:
+    """ended, running or interrupted: as the journal tells it, a killed driver leaves "running"."""
+    if state.ended is not None:
+        return "ended"
+    return "running" if state.with_status(Status.RUNNING) else "interrupted"
+
+
+def ranked(state: StudyState) -> list[TrialState]:
+    """Trials with a finite objective at the full budget, best first; ties by number."""
+    values = {
+        trial.id: final
+        for trial in state.trials.values()
+        if (final := state.final_value(trial)) is not None and math.isfinite(final)
+    }
+    done = [state.trials[name] for name in values]
+    return sorted(done, key=lambda trial: (state.sign * values[trial.id], trial.number))
+
+
+def evaluations(state: StudyState, trial: TrialState) -> list[tuple[float, int, float]]:
+    """The objective over a trial's life as reported: (share of the budget, tokens, value)."""
+    metric = state.reported_metric
+    return [
+        (report.fraction, report.tokens, report.metrics[metric])
+        for report in trial.reports
+        if metric in report.metrics
+    ]
+
+
+def rows(state: StudyState) -> list[dict[str, Any]]:
+    """One row a trial: the ranked ones best first, then the others by how far they came."""
+    order = ranked(state)
+    ranks = {trial.id: rank for rank, trial in enumerate(order, start=1)}
+    others = [trial for trial in state.trials.values() if trial.id not in ranks]
+    others.sort(key=lambda trial: (-trial.fraction, trial.number))
+    return [_row(state, trial, ranks.get(trial.id)) for trial in order + others]
+
+
+def improvement(state: StudyState) -> dict[str, Any]:
+    """The best trial against the untuned defaults, both at the full budget.
+
+    `absolute` is positive when the best is better, whatever the goal; both numbers are None
+    where there is nothing to compare.
+    """
+    order, baseline = ranked(state), state.baseline()
+    if baseline is None or baseline not in order or order == [baseline]:
+        return _not_compared(_why_not_compared(state, order, baseline))
+    if order[0] is baseline:
+        return {"absolute": 0.0, "relative": 0.0, "text": _baseline_wins(state, order)}
+    best, default = (_final(state, trial) for trial in (order[0], baseline))
+    absolute = state.sign * (default - best)
+    relative = absolute / abs(default) if default != 0 else None
+    side = "lower" if best < default else "higher"
+    percent = "" if relative is None else f" ({format.share(relative)})"
+    text = (
+        f"Trial {order[0].id} reached {state.metric} {format.loss(best)} at the full budget, "
+        f"{format.loss(absolute)}{percent} {side} than the untuned defaults "
+        f"({format.loss(default)}). {NOISE}"
+    )
+    return {"absolute": absolute, "relative": relative, "text": text}
+
+
+def spent(state: StudyState) -> dict[str, Any]:
+    """What the study cost, in tokens and in runs to the full budget.
+
+    `saved_share` is what early stopping spared, of all started trials run to the end;
+    `short_share` is what trials did not spend that ended for another reason.
+    """
+    started = [trial for trial in state.trials.values() if trial.segments or trial.reports]
+    short = [trial for trial in started if _ended_short(trial)]
+    number = len(started)
+    saved = sum(1 - trial.fraction for trial in started if trial.outcome is Outcome.STOPPED)
+    facts: dict[str, Any] = {
+        "tokens": sum(trial.tokens for trial in started),
+        "full_runs": sum(trial.fraction for trial in started),
+        "trials": number,
+        "saved_share": saved / number if number else 0.0,
+        "short_share": sum(1 - trial.fraction for trial in short) / number if number else 0.0,
+    }
+    return facts | {"text": _spent_text(state, facts, short)}
+
+
+def _ended_short(trial: TrialState) -> bool:
+    ended = trial.outcome not in (None, Outcome.COMPLETED, Outcome.STOPPED)
+    return ended and trial.fraction < 1
+
+
+def _spent_text(state: StudyState, facts: dict[str, Any], short: list[TrialState]) -> str:
+    number = facts["trials"]
+    trials = f"{number} trial{'' if number == 1 else 's'}"
+    runs = f"{facts['full_runs']:.1f} full runs"
+    if state.ended is None:
+        return f"{trials} cost {runs} so far"
+    parts = []
+    if facts["saved_share"]:
+        parts.append(f"early stopping saved {format.share(facts['saved_share'])}")
+    if facts["short_share"]:
+        kinds = Counter(str(trial.outcome).replace("_", " ") for trial in short)
+        names = ", ".join(f"{n} {kind}" for kind, n in sorted(kinds.items()))
+        parts.append(
+            f"trials that broke off ({names}) left {format.share(facts['short_share'])} unspent"
+        )
+    if not parts:
+        return f"{trials} cost {runs}: none was stopped early"
+    return f"{trials} cost {runs} instead of {number}: {', '.join(parts)}"
+
+
+def incumbent(state: StudyState) -> tuple[TrialState, float, float] | None:
+    """The best so far at the highest rung that a searched trial reached: trial, value, share."""
+    for rung in range(state.full_rung, -1, -1):
+        reached = [trial for trial in state.trials.values() if rung in trial.rung_values]
+        if any(trial.kind is Kind.SEARCH for trial in reached):
+            best = min(reached, key=lambda t: (state.sign * t.rung_values[rung], t.number))
+            return best, best.rung_values[rung], state.document["rungs"][rung]
+    return None
+
+
+def _incumbent(state: StudyState) -> dict[str, Any] | None:
+    found = incumbent(state)
+    if found is None:
+        return None
+    trial, value, share = found
+    return {"trial": trial.id, "value": value, "fraction": share, "params": trial.params}
+
+
+def _outcomes(state: StudyState) -> dict[str, int]:
+    found = Counter(trial.outcome for trial in state.trials.values())
+    return {str(outcome): found[outcome] for outcome in Outcome}
+
+
+def _best(state: StudyState) -> dict[str, Any] | None:
+    best = next(iter(ranked(state)), None)
+    if best is None:
+        return None
+    return {
+        "trial": best.id,
+        "value": _final(state, best),
+        "params": best.params,
+        "tokens": best.tokens,
+        "step": best.reports[-1].step if best.reports else 0,
+        "effective": best.effective,
+        "checkpoint": best.checkpoint,
+    }
+
+
+def _baseline(state: StudyState) -> dict[str, Any] | None:
+    trial = state.baseline()
+    if trial is None:
+        return None
+    return {"trial": trial.id, "value": state.final_value(trial), "params": trial.params}
+
+
+def _row(state: StudyState, trial: TrialState, rank: int | None) -> dict[str, Any]:
+    points = evaluations(state, trial)
+    finite = [point[2] for point in points if math.isfinite(point[2])]
+    return {
+        "trial": trial.id,
+        "kind": trial.kind,
+        "rank": rank,
+        "outcome": trial.outcome or trial.status,
+        "params": trial.params,
+        "tokens": trial.tokens,
+        "fraction": trial.fraction,
+        "value": points[-1][2] if points else None,
+        "value_fraction": points[-1][0] if points else None,
+        "best_value": min(finite, key=lambda value: state.sign * value, default=None),
+        "seconds": trial.seconds,
+        "reason": trial.reason,
+    }
+
+
+def _samples(state: StudyState) -> dict[str, Any] | None:
+    order = ranked(state)
+    everyone = order + list(state.trials.values())
+    untrained = (trial.samples["untrained"] for trial in everyone if "untrained" in trial.samples)
+    before = next(untrained, None)
+    after = order[0].samples.get("trained") if order else None
+    if before is None and after is None:
+        return None
+    return {"prompt": state.document.get("prompt"), "untrained": before, "best": after}
+
+
+def _final(state: StudyState, trial: TrialState) -> float:
+    """The value of a trial that `ranked` gave."""
+    return trial.rung_values[state.full_rung]
+
+
+def _not_compared(text: str) -> dict[str, Any]:
+    return {"absolute": None, "relative": None, "text": text}
+
+
+def _why_not_compared(
+    state: StudyState, order: list[TrialState], baseline: TrialState | None
+) -> str:
+    if not order:
+        yet = "" if state.ended else " yet"
+        return f"No trial has completed its full budget{yet}: there is no best one."
+    if baseline is None:
+        return (
+            "The untuned defaults were not run: whether the search improved on them is not known."
+        )
+    if baseline in order:
+        return (
+            f"Only the untuned defaults completed ({state.metric} "
+            f"{format.loss(_final(state, baseline))}): there is nothing to compare them with."
+        )
+    if baseline.outcome is None:
+        return "The untuned defaults have not finished: there is nothing to compare with yet."
+    kind = str(baseline.outcome).replace("_", " ")
+    return (
+        f"The untuned defaults gave no value at the full budget ({kind}): whether the search "
+        "improved on them is not known."
+    )
+
+
+def _baseline_wins(state: StudyState, order: list[TrialState]) -> str:
+    searched = next(trial for trial in order if trial.kind is Kind.SEARCH)
+    return (
+        f"No completed trial beat the untuned defaults ({state.metric} "
+        f"{format.loss(_final(state, order[0]))} at the full budget); the next, trial "
+        f"{searched.id}, reached {format.loss(_final(state, searched))}. {NOISE}"
+    )

@@ -1,0 +1,39 @@
+"""Makes the plug-ins that a study document names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tune_app import plugins
+from tune_app.ports import Scheduler, Searcher, Tracker
+from tune_app.space.domains import from_document
+
+
+def scheduler(document: Mapping[str, Any]) -> Scheduler:
+    """The scheduler of a study."""
+    name, options = _named(document["scheduler"])
+    made: Scheduler = plugins.load("scheduler", name).create(**options)
+    return made
+
+
+def searcher(document: Mapping[str, Any]) -> Searcher:
+    """The searcher of a study, over its present parameters."""
+    name, options = _named(document["searcher"])
+    space = {key: from_document(item) for key, item in document["parameters"].items()}
+    made: Searcher = plugins.load("searcher", name).create(space, document["seed"], **options)
+    return made
+
+
+def trackers(document: Mapping[str, Any], folder: Path) -> list[Tracker]:
+    """The trackers of a study; `folder` is the study's."""
+    made = []
+    for entry in document["trackers"]:
+        name, options = _named(entry)
+        made.append(plugins.load("tracker", name).create(folder, **options))
+    return made
+
+
+def _named(entry: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    return entry["name"], {key: value for key, value in entry.items() if key != "name"}

@@ -1,0 +1,131 @@
+"""From a budget to optimiser steps: every trial's horizon, rungs and evaluation points.
+
+A budget is an amount of one unit. Whatever the batch size and accumulation of a trial, its
+learning-rate horizon ends where the budget is spent, and it is evaluated at the same shares of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Unit(StrEnum):
+    """What a budget is counted in."""
+
+    TOKENS = "tokens"
+    STEPS = "steps"
+    EPOCHS = "epochs"
+    SECONDS = "seconds"
+
+
+@dataclass(frozen=True, slots=True)
+class Horizon:
+    """A trial's plan in optimiser steps; all step numbers count from 1."""
+
+    max_steps: int
+    tokens_per_step: int
+    rung_steps: tuple[int, ...]
+    eval_steps: frozenset[int]
+    """Includes all rung steps."""
+    log_steps: frozenset[int]
+    """Includes all evaluation steps."""
+
+    def rung_at(self, step: int) -> int | None:
+        """The index of the rung at `step`, None between rungs."""
+        return self.rung_steps.index(step) if step in self.rung_steps else None
+
+
+class TooShort(ValueError):
+    """The budget is fewer optimiser steps than there are rungs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """One pass over the training examples as `transformers.Trainer` makes it.
+
+    Incomplete batches are dropped; the last update of a pass may have fewer micro-batches.
+    """
+
+    samples: int
+    batch_size: int
+    accumulation: int
+    tokens_per_sample: int
+
+    @property
+    def micro_batches(self) -> int:
+        return self.samples // self.batch_size
+
+    @property
+    def steps(self) -> int:
+        return -(-self.micro_batches // self.accumulation)
+
+    @property
+    def tokens(self) -> int:
+        return self.micro_batches * self.batch_size * self.tokens_per_sample
+
+    @property
+    def tokens_per_step(self) -> int:
+        """Of every step but the last of a pass."""
+        return self.batch_size * self.accumulation * self.tokens_per_sample
+
+
+def steps_for(
+    unit: Unit, amount: float, epoch: Epoch, seconds_per_step: float | None = None
+) -> int:
+    """Optimiser steps that `amount` pays for, rounded down: a budget is never exceeded.
+
+    `seconds_per_step` is measured on the worker and needed for a budget in seconds only.
+
+    Raises:
+        ValueError: the training examples do not fill one batch.
+    """
+    if epoch.micro_batches == 0:
+        samples, size = epoch.samples, epoch.batch_size
+        raise ValueError(f"{samples} training examples do not fill one batch of {size}")
+    match unit:
+        case Unit.TOKENS:
+            passes, rest = divmod(int(amount), epoch.tokens)
+            return passes * epoch.steps + rest // epoch.tokens_per_step
+        case Unit.STEPS:
+            return int(amount)
+        case Unit.EPOCHS:
+            return steps_for(Unit.TOKENS, amount * epoch.tokens, epoch)
+        case Unit.SECONDS:
+            if seconds_per_step is None:
+                raise ValueError("a budget in seconds needs the measured seconds per step")
+            return int(amount / seconds_per_step)
+
+
+def horizon(
+    max_steps: int, tokens_per_step: int, rungs: Sequence[float], evaluations: int
+) -> Horizon:
+    """The plan for `max_steps` steps, with rungs at shares `rungs` (ascending, last 1.0).
+
+    Raises:
+        TooShort: there are fewer steps than rungs.
+    """
+    if max_steps < len(rungs):
+        raise TooShort(f"{max_steps} optimiser steps are fewer than the {len(rungs)} rungs")
+    rung_steps: list[int] = []
+    for index, share in enumerate(rungs):
+        lowest = rung_steps[-1] + 1 if rung_steps else 1
+        highest = max_steps - (len(rungs) - 1 - index)
+        rung_steps.append(min(max(round(share * max_steps), lowest), highest))
+    eval_steps = frozenset(rung_steps) | _spread(max_steps, evaluations)
+    return Horizon(
+        max_steps=max_steps,
+        tokens_per_step=tokens_per_step,
+        rung_steps=tuple(rung_steps),
+        eval_steps=eval_steps,
+        log_steps=eval_steps | _spread(max_steps, LOGS_PER_EVALUATION * evaluations),
+    )
+
+
+LOGS_PER_EVALUATION = 4
+"""Training loss and grad norm are reported this many times as often as the evaluation loss."""
+
+
+def _spread(max_steps: int, count: int) -> frozenset[int]:
+    return frozenset(max(1, round(max_steps * (index + 1) / count)) for index in range(count))

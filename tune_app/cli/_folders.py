@@ -1,0 +1,107 @@
+"""Where studies live, and how to get at one by its name."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TextIO
+
+from tune_app import journal
+from tune_app.console import commands
+from tune_app.errors import Problem, UserError, nearest
+from tune_app.state import StudyState
+from tune_app.study import name_problems
+
+
+def add_storage(parser: argparse.ArgumentParser) -> None:
+    """`--storage` and `--json`, which every verb has."""
+    parser.add_argument(
+        "--storage", type=Path, default=Path("studies"), metavar="DIR", help="where studies live"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON on stdout")
+
+
+def add_name(parser: argparse.ArgumentParser) -> None:
+    """The study's name as the argument."""
+    parser.add_argument("name", metavar="NAME", help="a study's name, as `list` shows it")
+
+
+def names(storage: Path) -> list[str]:
+    """The studies in `storage`, oldest first.
+
+    Raises:
+        UserError: `storage` is something else than a folder.
+    """
+    if storage.exists() and not storage.is_dir():
+        raise UserError(Problem("not a folder", f"--storage {storage}", "where studies live"))
+    found = storage.glob(f"*/{journal.FILE_NAME}")
+    return [path.parent.name for path in sorted(found, key=lambda path: path.stat().st_ctime)]
+
+
+def find(storage: Path, name: str) -> Path:
+    """The folder of a study.
+
+    Raises:
+        UserError: there is none of this name, or the name is not one.
+    """
+    problems = name_problems(name, "NAME")
+    if problems:
+        raise UserError(problems)
+    folder = storage / name
+    if not (folder / journal.FILE_NAME).is_file():
+        known = names(storage)
+        start = f"there are none yet; start one with: {commands.python()} -m tune_app.run"
+        hint = nearest(name, known) if known else start
+        raise UserError(Problem(f"no study named {name!r}", str(storage), fix=hint))
+    return folder
+
+
+def read(folder: Path) -> tuple[StudyState, journal.Tail | None]:
+    """A study's state from its journal.
+
+    Raises:
+        UserError: the journal is damaged, or of a study that never began.
+    """
+    path = folder / journal.FILE_NAME
+    with explained("read the journal", path):
+        events, tail = journal.read(path)
+    if not events:
+        fix = "delete the folder and run the study again"
+        raise UserError(Problem("the journal is empty", str(folder), fix=fix))
+    state = StudyState()
+    for number, event in enumerate(events, start=1):
+        try:
+            state.apply(event)
+        except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
+            # What else can be wrong with a line of JSON that somebody changed or took away.
+            raise UserError(_misfit(event, f"{path}:{number}", error)) from error
+    return state, tail
+
+
+def _misfit(event: journal.Event, where: str, error: Exception) -> Problem:
+    what = f"this {event['event']} does not go with the lines before it"
+    expected = f"one event a line, as written by a study ({type(error).__name__}: {error})"
+    return Problem(what, where, expected, "restore the journal from a backup")
+
+
+@contextmanager
+def explained(doing: str, path: Path, fix: str = "") -> Iterator[None]:
+    """Turns what the file system refuses into a UserError."""
+    try:
+        yield
+    except OSError as error:
+        what = f"cannot {doing}: {error.strerror or error}"
+        where = str(error.filename or path)
+        fix = fix or "free some space, or make the folder writable, and do it again"
+        raise UserError(Problem(what, where, fix=fix)) from error
+
+
+def print_json(value: Any, stream: TextIO | None = None) -> None:
+    """Strict JSON on `stream`, or on stdout."""
+    target = stream or sys.stdout
+    json.dump(value, target, ensure_ascii=False, indent=2, allow_nan=False)
+    target.write("\n")

@@ -1,0 +1,159 @@
+"""One sitting of a study's driver at the terminal: what `run` and `resume` share."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any, TextIO
+
+from tune_app import assembly, engine
+from tune_app.analysis import report
+from tune_app.analysis.summary import summarise
+from tune_app.cli import _folders
+from tune_app.console import closing, commands, screens, terminal
+from tune_app.errors import Problem, UserError
+from tune_app.journal import Journal
+from tune_app.ports import Tracker
+from tune_app.state import StudyState
+from tune_app.trial import Outcome, TrialState
+
+if TYPE_CHECKING:
+    from tune_app.engine.driver import Driver
+
+TRACKERS_TIMEOUT_S = 20.0
+"""The longest that the end of a study waits for its mirrors."""
+
+INTERRUPTED = 130
+NO_ANSWER = 1
+
+
+class Session:
+    """Runs the driver with the terminal, the signals and the closing words around it."""
+
+    def __init__(
+        self, args: argparse.Namespace, folder: Path, state: StudyState, journal: Journal
+    ) -> None:
+        self._args = args
+        self._folder = folder
+        self._state = state
+        self._journal = journal
+        self._driver: Driver | None = None
+        self._interrupts = 0
+
+    def run(self, event: str, **fields: Any) -> int:
+        """Opens the session with `event`, runs the study, closes; returns the exit code.
+
+        Raises:
+            UserError: a mistake that only showed on the way.
+        """
+        log = self._folder / "logs" / "driver.log"
+        with terminal.reserved(log) as (stdout, stderr):
+            shown = stderr if self._args.json else stdout
+            screen = screens.create(shown, self._folder)
+            try:
+                with self._signals(screen, shown):
+                    self._drive(screen, event, fields)
+            except KeyboardInterrupt:
+                self._record("study_interrupted")
+            finally:
+                screen.close(0)
+                self._journal.close()
+            self._report(screen)
+            return self._say_goodbye(stdout, screen)
+
+    def _drive(self, screen: screens.Screen, event: str, fields: dict[str, Any]) -> None:
+        self._record(event, **fields)
+        screen.say("starting Ray …")
+        # Ray takes seconds to import: only once something is on the screen.
+        if self._args.address is None:
+            engine.stay_on_this_machine()
+        from tune_app.engine.checkpoints import Retention
+        from tune_app.engine.cluster import connect
+        from tune_app.engine.driver import Driver, cache_folder
+
+        document = self._state.document
+        screen.opening(self._state)
+        with connect(self._args.address, cache_folder()) as cluster:
+            screen.say(f"Ray: {cluster.describe()}; dashboard {cluster.dashboard or 'off'}")
+            mirrors = assembly.trackers(document, self._folder)
+            trackers: list[Tracker] = [screen, Retention(self._folder), *mirrors]
+            driver = self._driver = Driver(
+                self._folder, self._state, self._journal, trackers, cluster
+            )
+            try:
+                driver.run(screen.say)
+            finally:
+                for mirror in mirrors:
+                    mirror.close(TRACKERS_TIMEOUT_S)
+
+    def _record(self, event: str, **fields: Any) -> None:
+        self._state.apply(self._journal.append(event, **fields))
+
+    @contextmanager
+    def _signals(self, screen: screens.Screen, shown: terminal.Outlet) -> Iterator[None]:
+        """Ctrl-C once asks the trials to save, twice leaves at once; the journal is safe.
+
+        A terminal or a reader that goes away is like one Ctrl-C, but not under `nohup`.
+        """
+
+        def on_signal(number: int, frame: FrameType | None) -> None:
+            self._interrupts += 1
+            if self._interrupts > 1:
+                screen.say(f"stopped at once; go on with: {self._resume_command()}")
+                os._exit(INTERRUPTED)
+            if self._driver is None or not self._driver.interrupt():
+                screen.say("stopping before the first trial")
+                raise KeyboardInterrupt
+            screen.say("stopping: running trials save a checkpoint (Ctrl-C again to leave at once)")
+
+        numbers = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+        if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+            numbers.remove(signal.SIGHUP)
+        before = {number: signal.signal(number, on_signal) for number in numbers}
+        shown.on_gone = self._stop
+        try:
+            yield
+        finally:
+            shown.on_gone = None
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _stop(self) -> None:
+        if not self._interrupts:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def _report(self, screen: screens.Screen) -> None:
+        if self._state.trials:
+            screen.say("writing the report …")
+            again = commands.verb("report", self._folder.name, self._args.storage)
+            fix = f"free some space, then: {again}"
+            with _folders.explained("write the report", self._folder / "report", fix):
+                report.write(self._state, self._folder / "report", self._folder)
+
+    def _say_goodbye(self, stdout: TextIO, screen: screens.Screen) -> int:
+        summary = summarise(self._state)
+        closing.write(screen.console, summary, self._folder, self._args.storage)
+        if self._args.json:
+            _folders.print_json({**summary, "folder": str(self._folder)}, stdout)
+        if self._state.ended is None:
+            return INTERRUPTED
+        if self._state.best() is not None:
+            return 0
+        failed = [t for t in self._state.trials.values() if t.outcome is Outcome.FAILED]
+        if failed:
+            raise self._all_failed(failed[0])
+        return NO_ANSWER
+
+    def _all_failed(self, first: TrialState) -> UserError:
+        where = f"trainable {self._state.document['trainable']}"
+        log = self._folder / "logs" / "trials" / f"{first.id}.log"
+        fix = f"see the traceback in {log}" if first.error else ""
+        return UserError(Problem(f"every trial failed: {first.reason}", where, fix=fix))
+
+    def _resume_command(self) -> str:
+        return commands.verb("resume", self._folder.name, self._args.storage)

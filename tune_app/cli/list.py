@@ -1,0 +1,75 @@
+"""Lists the studies of a storage folder."""
+
+from __future__ import annotations
+
+import argparse
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from tune_app.analysis import format
+from tune_app.analysis.summary import summarise
+from tune_app.cli import _folders
+from tune_app.console import commands, output
+from tune_app.errors import UserError
+from tune_app.journal import is_locked
+
+HELP = "list the studies"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    _folders.add_storage(parser)
+
+
+def execute(args: argparse.Namespace) -> int:
+    rows = [_row(args.storage / name) for name in _folders.names(args.storage)]
+    if args.json:
+        _folders.print_json(rows)
+        return 0
+    if not rows:
+        start = f"{commands.python()} -m tune_app.run"
+        print(f"no studies in {args.storage} yet; start one with: {start}")
+        return 0
+    table = Table(box=None, padding=(0, 2), header_style="bold")
+    for column in ("study", "started", "state", "trials", "metric", "best", "elapsed"):
+        table.add_column(column, no_wrap=True)
+    for row in rows:
+        table.add_row(*_cells(row))
+    output.stdout().print(table)
+    return 0
+
+
+def _row(folder: Path) -> dict[str, Any]:
+    """The facts of one study; one that cannot be read is listed all the same."""
+    try:
+        state, _ = _folders.read(folder)
+        summary = summarise(state)
+    except UserError as error:
+        return {"name": folder.name, "status": "unreadable", "reason": str(error)}
+    best = summary["best"]
+    return {
+        "name": folder.name,
+        "started": state.started,
+        "status": standing(summary["status"], folder),
+        "trials": len(state.trials),
+        "metric": state.metric,
+        "best": None if best is None else best["value"],
+        "elapsed_s": summary["elapsed_s"],
+    }
+
+
+def standing(status: str, folder: Path) -> str:
+    """A study's status as the file system knows it: a killed driver holds no lock any more."""
+    if status == "ended":
+        return status
+    return "running" if is_locked(folder) else "interrupted"
+
+
+def _cells(row: dict[str, Any]) -> list[str]:
+    if row["status"] == "unreadable":
+        return [row["name"], "", "unreadable", "", "", "", ""]
+    started = datetime.fromtimestamp(row["started"]).strftime("%Y-%m-%d %H:%M")
+    best, elapsed = format.loss(row["best"]), format.duration(row["elapsed_s"])
+    return [row["name"], started, row["status"], str(row["trials"]), row["metric"], best, elapsed]

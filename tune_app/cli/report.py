@@ -1,0 +1,27 @@
+"""Writes a study's report and plots anew, from its journal."""
+
+from __future__ import annotations
+
+import argparse
+
+from tune_app.analysis import report
+from tune_app.cli import _folders
+
+HELP = "write a study's report and plots again from its journal"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    _folders.add_name(parser)
+    _folders.add_storage(parser)
+
+
+def execute(args: argparse.Namespace) -> int:
+    folder = _folders.find(args.storage, args.name).resolve()
+    state, _ = _folders.read(folder)
+    with _folders.explained("write the report", folder / "report"):
+        path = report.write(state, folder / "report", folder)
+    if args.json:
+        _folders.print_json({"report": str(path)})
+    else:
+        print(path)
+    return 0

@@ -1,0 +1,55 @@
+"""Shows one study: the answer, the trials, where everything is."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from tune_app.analysis import format
+from tune_app.analysis.summary import summarise
+from tune_app.cli import _folders
+from tune_app.cli.list import standing
+from tune_app.console import closing, output
+
+HELP = "show a study's result and trials"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    _folders.add_name(parser)
+    _folders.add_storage(parser)
+
+
+def execute(args: argparse.Namespace) -> int:
+    folder = _folders.find(args.storage, args.name).resolve()
+    state, _ = _folders.read(folder)
+    summary = summarise(state)
+    summary["status"] = standing(summary["status"], folder)
+    if args.json:
+        _folders.print_json({**summary, "folder": str(folder)})
+        return 0
+    console = output.stdout()
+    console.print(Text(f"{summary['name']}: {summary['status']}", "bold"))
+    table = _trials(summary, folded=False)
+    fits = console.measure(table).maximum <= console.width
+    console.print(table if fits else _trials(summary, folded=True))
+    closing.write(console, summary, folder, args.storage)
+    return 0
+
+
+def _trials(summary: dict[str, Any], folded: bool) -> Table:
+    """One row a trial; with a column for each value, or all values `folded` into one."""
+    table = Table(box=None, padding=(0, 1), header_style="bold")
+    names = list(dict.fromkeys(name for row in summary["trials"] for name in row["params"]))
+    for column in ("trial", "outcome", "value", "budget"):
+        table.add_column(column, no_wrap=True)
+    for column in ["values"] if folded else names:
+        table.add_column(column, no_wrap=not folded)
+    for row in summary["trials"]:
+        values = [format.value(row["params"][n]) if n in row["params"] else "" for n in names]
+        outcome = row["outcome"].replace("_", " ")
+        head = [row["trial"], outcome, format.loss(row["value"]), format.share(row["fraction"])]
+        table.add_row(*head, *([format.params(row["params"])] if folded else values))
+    return table

@@ -1,0 +1,218 @@
+"""Runs the ask, report and end of a study in one order: journal first, then everybody else.
+
+Knows neither Ray nor training: an engine asks it for segments of work, hands it what workers say,
+and obeys its decisions. A segment is an uninterrupted stay of a trial on a worker.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from tune_app.errors import nearest
+from tune_app.journal import Journal
+from tune_app.ports import Scheduler, Searcher, Tracker
+from tune_app.state import StudyState
+from tune_app.trial import Decision, Kind, Outcome, Status, TrialState
+
+MAX_LOSSES = 3
+"""Times a trial is begun again after its worker died, before it counts as lost."""
+
+FAILURES_THAT_STOP = 3
+"""When this many trials fail before any has reached a rung, the trainable is broken."""
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """Work for one worker: run a trial from a checkpoint (or the start) until told otherwise."""
+
+    trial: str
+    params: dict[str, Any]
+    number: int
+    checkpoint: str | None
+    wants_untrained_sample: bool
+
+
+class Conductor:
+    """Holds the study's state and the only pen that writes its journal."""
+
+    def __init__(
+        self,
+        state: StudyState,
+        journal: Journal,
+        searcher: Searcher,
+        scheduler: Scheduler,
+        trackers: Iterable[Tracker] = (),
+        baseline: dict[str, Any] | None = None,
+    ) -> None:
+        self.state = state
+        self.interrupted = False
+        self._journal = journal
+        self._searcher = searcher
+        self._scheduler = scheduler
+        self._trackers = list(trackers)
+        self._baseline = baseline
+        self._exhausted = False
+
+    def record(self, event: str, **fields: Any) -> None:
+        """Writes one event, folds it into the state, and tells the trackers."""
+        written = self._journal.append(event, **fields)
+        self.state.apply(written)
+        for tracker in self._trackers:
+            tracker.on_event(written, self.state)
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is running and nothing is left to run."""
+        idle = not self.state.with_status(Status.RUNNING)
+        return idle and (self.interrupted or self.state.ended is not None)
+
+    def next_segment(self) -> Segment | None:
+        """Work for a free worker, or None when there is none for now.
+
+        Interrupted and lost trials come first, then promotions, then new trials. When there is
+        neither work nor a running trial, the study ends here.
+        """
+        if self.interrupted or self.state.ended is not None:
+            return None
+        trial = self._due() or self._scheduler.promote(self.state, draining=False) or self._new()
+        running = self.state.with_status(Status.RUNNING)
+        if trial is None and not running:
+            trial = self._scheduler.promote(self.state, draining=True)
+            if trial is None:
+                self._end("the budget of trials is spent" if not self._exhausted else EXHAUSTED)
+        return self._start(trial) if trial is not None else None
+
+    def on_message(self, trial_id: str, event: str, fields: dict[str, Any]) -> Decision:
+        """Takes what a worker sent about its trial and says whether it goes on."""
+        trial = self.state.trials[trial_id]
+        if trial.status is not Status.RUNNING:
+            return Decision.STOP
+        if event == "trial_ended":
+            outcome, reason = Outcome(fields["outcome"]), fields["reason"]
+            if outcome is Outcome.COMPLETED and self.state.full_rung not in trial.rung_values:
+                outcome, reason = Outcome.FAILED, "it ended before its budget was spent"
+            self.end_trial(trial, outcome, reason, fields["error"])
+            self._after_end()
+            return Decision.STOP
+        self.record(event, trial=trial_id, **fields)
+        if event == "report" and fields.get("rung") is not None:
+            return self._at_rung(trial, int(fields["rung"]))
+        return Decision.CONTINUE if trial.status is Status.RUNNING else Decision.STOP
+
+    def on_worker_gone(self, trial_id: str, reason: str) -> None:
+        """A segment ended although its trial had not: the worker died, or was taken away."""
+        trial = self.state.trials[trial_id]
+        if trial.status is not Status.RUNNING:
+            return
+        self.record("segment_lost", trial=trial_id, reason=reason)
+        if trial.losses > MAX_LOSSES:
+            self.end_trial(trial, Outcome.LOST, reason=f"lost {trial.losses} workers: {reason}")
+            self._after_end()
+
+    def end_trial(
+        self, trial: TrialState, outcome: Outcome, reason: str = "", error: str = ""
+    ) -> None:
+        """Ends a trial; only a completed one has a value."""
+        final = trial.rung_values.get(self.state.full_rung)
+        self.record(
+            "trial_ended",
+            trial=trial.id,
+            outcome=outcome.value,
+            value=final if outcome is Outcome.COMPLETED else None,
+            tokens=trial.tokens,
+            reason=reason,
+            error=error,
+        )
+
+    def close(self, timeout_s: float) -> None:
+        """Lets the trackers finish."""
+        for tracker in self._trackers:
+            tracker.close(timeout_s)
+        self._journal.close()
+
+    def _due(self) -> TrialState | None:
+        return next((trial for trial in self.state.trials.values() if trial.due), None)
+
+    def _new(self) -> TrialState | None:
+        number = len(self.state.trials)
+        if self._exhausted or number >= self.state.document["budget"]["trials"]:
+            return None
+        kind = Kind.BASELINE if number == 0 and self._baseline is not None else Kind.SEARCH
+        params = self._baseline
+        if kind is Kind.SEARCH:
+            params = self._searcher.suggest(self.state, number)
+        if params is None:
+            self._exhausted = True
+            return None
+        trial_id = f"{number:04d}"
+        self.record("trial_created", trial=trial_id, number=number, kind=kind.value, params=params)
+        return self.state.trials[trial_id]
+
+    def _start(self, trial: TrialState) -> Segment:
+        self.record(
+            "segment_started",
+            trial=trial.id,
+            segment=trial.segments + 1,
+            checkpoint=trial.checkpoint,
+        )
+        untrained = not any(other.samples for other in self.state.trials.values())
+        return Segment(
+            trial=trial.id,
+            params=trial.params,
+            number=trial.number,
+            checkpoint=trial.checkpoint,
+            wants_untrained_sample=untrained and trial.number == 0,
+        )
+
+    def _at_rung(self, trial: TrialState, rung: int) -> Decision:
+        if not math.isfinite(trial.reports[-1].metrics.get(self.state.reported_metric, math.nan)):
+            return self._unranked(trial)
+        if rung == self.state.full_rung or trial.kind is Kind.BASELINE:
+            return Decision.CONTINUE
+        decision = self._scheduler.decide(self.state, trial, rung)
+        self.record("decision", trial=trial.id, rung=rung, decision=decision.value)
+        if decision is Decision.STOP:
+            self.end_trial(trial, Outcome.STOPPED, reason=f"stopped at rung {rung}")
+        self._drop_hopeless()
+        return decision
+
+    def _unranked(self, trial: TrialState) -> Decision:
+        """Ends a trial that comes to a rung without a finite objective."""
+        metric, metrics = self.state.reported_metric, trial.reports[-1].metrics
+        if metric in metrics:
+            reason = f"{metric} is not finite at step {trial.reports[-1].step}"
+            self.end_trial(trial, Outcome.DIVERGED, reason)
+        else:
+            reason = f"it reports no {metric!r}: {nearest(metric, metrics)}"
+            self.end_trial(trial, Outcome.FAILED, reason)
+        self._after_end()
+        return Decision.STOP
+
+    def _after_end(self) -> None:
+        self._drop_hopeless()
+        trials = self.state.trials.values()
+        reached = any(other.rung_values for other in trials)
+        ends = [other.outcome for other in trials if other.outcome not in (None, Outcome.CANCELLED)]
+        if not reached and len(ends) >= FAILURES_THAT_STOP and set(ends) == {Outcome.FAILED}:
+            for other in trials:
+                if other.outcome is None:
+                    self.end_trial(other, Outcome.CANCELLED, reason=BROKEN)
+            self._end(BROKEN)
+
+    def _drop_hopeless(self) -> None:
+        for trial in self._scheduler.hopeless(self.state):
+            share = f"{100 * trial.fraction:.0f} % of the budget"
+            self.end_trial(trial, Outcome.STOPPED, reason=f"too far behind at {share}")
+
+    def _end(self, reason: str) -> None:
+        for trial in self.state.with_status(Status.PAUSED):
+            share = f"{100 * trial.fraction:.0f} % of the budget"
+            self.end_trial(trial, Outcome.STOPPED, reason=f"not promoted at {share}")
+        self.record("study_ended", reason=reason)
+
+
+EXHAUSTED = "every combination of the space was tried"
+BROKEN = "every trial failed"

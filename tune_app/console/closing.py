@@ -1,0 +1,108 @@
+"""The last words of a session: what was found, what it cost, where it is, how to go on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rich.columns import Columns
+from rich.console import Console, Group, RenderableType
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from tune_app.analysis import format
+from tune_app.console import commands
+
+
+def write(console: Console, summary: dict[str, Any], folder: Path, storage: Path) -> None:
+    """Prints the closing; `summary` is what `analysis.summary.summarise` gives.
+
+    Paths and commands are never cut or wrapped: they are there to be copied.
+    """
+    console.print(Group(Text(), *_answer(summary), *_samples(summary)))
+    for title, rows in (
+        ("where it is", _places(summary, folder)),
+        ("how to go on", _commands(summary, folder, storage)),
+    ):
+        width = max(len(label) for label, _ in rows)
+        console.print(Text(f"\n{title}", "bold"))
+        for label, text in rows:
+            console.print(Text(f"  {label:<{width}}  {text}"), soft_wrap=True)
+
+
+def _answer(summary: dict[str, Any]) -> list[RenderableType]:
+    best = summary["best"]
+    if best is None:
+        return [
+            Text(summary["improvement"]["text"], "bold"),
+            *_so_far(summary),
+            Text(_spent(summary)),
+        ]
+    head = f"best: trial {best['trial']}, {summary['metric']} {format.loss(best['value'])}"
+    values = Table.grid(padding=(0, 2))
+    default = (summary["baseline"] or {}).get("params", {})
+    for name, value in best["params"].items():
+        untuned = f"(default {format.value(default[name])})" if name in default else ""
+        values.add_row("  " + name, Text(format.value(value), "bold"), Text(untuned, "dim"))
+    return [
+        Text(head, "bold green"),
+        values,
+        Text(summary["improvement"]["text"]),
+        *_so_far(summary),
+        Text(_spent(summary)),
+    ]
+
+
+def _so_far(summary: dict[str, Any]) -> list[Text]:
+    """For a study that can go on: who leads below the full budget."""
+    leader = summary["incumbent"]
+    if summary["status"] == "ended" or leader is None or leader["fraction"] == 1:
+        return []
+    at, value = format.share(leader["fraction"]), format.loss(leader["value"])
+    values = format.params(leader["params"])
+    return [Text(f"Ahead at {at} of the budget: trial {leader['trial']} with {value} ({values}).")]
+
+
+def _spent(summary: dict[str, Any]) -> str:
+    elapsed = format.duration(summary["elapsed_s"])
+    tokens = format.tokens(summary["spent"]["tokens"])
+    return f"{summary['spent']['text']}. {tokens} tokens in {elapsed}."
+
+
+def _samples(summary: dict[str, Any]) -> list[RenderableType]:
+    samples = summary["samples"]
+    if not samples or not (samples["untrained"] and samples["best"]):
+        return []
+    panels = [
+        Panel(Text(samples[key].strip()), title=title, width=39, title_align="left")
+        for key, title in (
+            ("untrained", "untrained"),
+            ("best", f"trial {summary['best']['trial']}"),
+        )
+    ]
+    return [Text(), Columns(panels)]
+
+
+def _places(summary: dict[str, Any], folder: Path) -> list[tuple[str, str]]:
+    places = [("report", folder / "report" / "report.md"), ("plots", folder / "report")]
+    best = summary["best"]
+    if best is not None and best["checkpoint"]:
+        places.append(("best model", folder / best["checkpoint"]))
+    places += [("checkpoints", folder / "checkpoints"), ("W&B runs", folder / "wandb")]
+    places += [("logs", folder / "logs"), ("journal", folder / "journal.jsonl")]
+    return [(label, str(path)) for label, path in places if _holds_something(path)]
+
+
+def _holds_something(path: Path) -> bool:
+    return any(path.iterdir()) if path.is_dir() else path.exists()
+
+
+def _commands(summary: dict[str, Any], folder: Path, storage: Path) -> list[tuple[str, str]]:
+    verbs = [("see it again", "show"), ("report anew", "report")]
+    if summary["status"] != "ended":
+        verbs.insert(0, ("go on with", "resume"))
+    rows = [(label, commands.verb(verb, folder.name, storage)) for label, verb in verbs]
+    if list((folder / "wandb").glob("**/offline-run-*")):
+        rows.append(("to W&B", commands.wandb_sync(folder / "wandb")))
+    return rows

@@ -1,0 +1,184 @@
+"""What a person sees while a study runs: a live table on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol, TextIO
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.markup import escape
+from rich.text import Text
+
+from tune_app.analysis import format
+from tune_app.analysis.summary import incumbent
+from tune_app.console import table
+from tune_app.console.output import PIPE_WIDTH
+from tune_app.journal import Event
+from tune_app.space.domains import Fixed, describe, from_document
+from tune_app.state import StudyState
+
+REFRESH_PER_S = 4
+
+
+class Screen(Protocol):
+    """A tracker that a person looks at, and that can say a line."""
+
+    console: Console
+
+    def say(self, text: str) -> None: ...
+
+    def opening(self, state: StudyState) -> None: ...
+
+    def on_event(self, event: Event, state: StudyState) -> None: ...
+
+    def close(self, timeout_s: float) -> None: ...
+
+
+def create(stream: TextIO, folder: Path, clock: Callable[[], float] = time.time) -> Screen:
+    """The screen that fits the stream."""
+    terminal = stream.isatty()
+    width = None if terminal else PIPE_WIDTH
+    console = Console(file=stream, highlight=False, soft_wrap=not terminal, width=width)
+    return LiveScreen(console, folder, clock) if terminal else PlainScreen(console, folder, clock)
+
+
+class PlainScreen:
+    """One line for everything worth knowing, with the seconds since the start."""
+
+    def __init__(self, console: Console, folder: Path, clock: Callable[[], float]) -> None:
+        self.console = console
+        self._folder = folder
+        self._clock = clock
+        self._begun = clock()
+
+    def say(self, text: str) -> None:
+        stamp = format.duration(self._clock() - self._begun)
+        self.console.print(f"[dim]\\[{stamp:>6}][/dim] {escape(text)}")
+
+    def opening(self, state: StudyState) -> None:
+        for line in opening_lines(state, self._folder):
+            self.say(line)
+
+    def on_event(self, event: Event, state: StudyState) -> None:
+        line = told(event, state)
+        if line is not None:
+            self.say(line)
+
+    def close(self, timeout_s: float) -> None:
+        """Nothing to take down."""
+
+
+class LiveScreen(PlainScreen):
+    """The same lines above a table that redraws itself."""
+
+    def __init__(self, console: Console, folder: Path, clock: Callable[[], float]) -> None:
+        super().__init__(console, folder, clock)
+        self._state: StudyState | None = None
+        self._live: Live | None = None
+
+    def on_event(self, event: Event, state: StudyState) -> None:
+        self._state = state
+        if event["event"] in ("choice_dropped", "finding", "study_prepared"):
+            super().on_event(event, state)
+        if self._live is None and state.trials:
+            self._live = Live(
+                get_renderable=self._render,
+                console=self.console,
+                refresh_per_second=REFRESH_PER_S,
+                transient=False,
+                redirect_stdout=False,
+                redirect_stderr=False,
+            )
+            self._live.start()
+
+    def close(self, timeout_s: float) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def _render(self) -> Group | Text:
+        if self._state is None:
+            return Text("")
+        return table.render(self._state, self._clock(), self.console.size)
+
+
+def opening_lines(state: StudyState, folder: Path) -> list[str]:
+    """What is about to happen, before anything has."""
+    document = state.document
+    budget = document["budget"]
+    lines = [
+        f"study {state.name}: {document['source']}",
+        f"folder {folder} (logs in logs/)",
+        f"{document['metric']['goal']} {state.metric}: {budget['trials']} trials of at most "
+        f"{format.count(budget['amount'])} {budget['unit']}, {document['searcher']['name']} "
+        f"and {document['scheduler']['name']}, seed {document['seed']}",
+    ]
+    if state.trials:
+        done = sum(trial.outcome is not None for trial in state.trials.values())
+        lines.append(f"resuming: {len(state.trials)} trials begun, {done} of them ended")
+    return lines
+
+
+def space_lines(state: StudyState) -> list[str]:
+    """The space as it will be searched, one line a parameter, the fixed ones in one."""
+    domains = {k: from_document(v) for k, v in state.document["parameters"].items()}
+    width = max(map(len, domains))
+    lines = [
+        f"  {name:<{width}}  {describe(domain)}"
+        for name, domain in domains.items()
+        if not isinstance(domain, Fixed)
+    ]
+    constants = [f"{n}={describe(d)}" for n, d in domains.items() if isinstance(d, Fixed)]
+    return lines + (["  fixed: " + ", ".join(constants)] if constants else [])
+
+
+def told(event: Event, state: StudyState) -> str | None:
+    """An event in one line, None for those that are not worth one."""
+    match event["event"]:
+        case "choice_dropped":
+            value = format.value(event["value"])
+            return f"left out: {event['parameter']} = {value} ({event['reason']})"
+        case "finding":
+            return f"note: {event['text']}"
+        case "study_prepared":
+            return "\n".join(["the space:", *space_lines(state)])
+        case "segment_started" if event["segment"] == 1:
+            trial = state.trials[event["trial"]]
+            return f"trial {trial.id} starts ({trial.kind}): {format.params(trial.params)}"
+        case "segment_started":
+            share = format.share(state.trials[event["trial"]].fraction)
+            return f"trial {event['trial']} goes on from {share}"
+        case "segment_lost":
+            return f"trial {event['trial']} lost its worker ({event['reason']}): begun again"
+        case "trial_interrupted":
+            return f"trial {event['trial']} has saved a checkpoint"
+        case "report" if event["rung"] is not None:
+            return _rung_line(event, state)
+        case "trial_ended":
+            return _end_line(event, state)
+        case _:
+            return None
+
+
+def _rung_line(event: Event, state: StudyState) -> str:
+    value = event["metrics"].get(state.reported_metric)
+    line = (
+        f"trial {event['trial']} at {format.share(event['fraction'])}, "
+        f"{format.tokens(event['tokens'])} tokens: {state.reported_metric} {format.loss(value)}"
+    )
+    best = incumbent(state)
+    if best is None:
+        return line
+    leader, loss, share = best
+    return f"{line} (best {format.loss(loss)}, trial {leader.id} at {format.share(share)})"
+
+
+def _end_line(event: Event, state: StudyState) -> str:
+    text = f"trial {event['trial']} {event['outcome'].replace('_', ' ')}"
+    if event["value"] is not None:
+        text += f": {state.metric} {format.loss(event['value'])}"
+    reason = event.get("reason") or ""
+    return f"{text}: {reason.splitlines()[0]}" if reason else text

@@ -1,0 +1,125 @@
+"""The live table: every trial with its values, its progress and its loss."""
+
+from __future__ import annotations
+
+from rich.console import ConsoleDimensions, Group
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from tune_app.analysis import format
+from tune_app.analysis.summary import incumbent
+from tune_app.console import forecast
+from tune_app.state import StudyState
+from tune_app.trial import Kind, Outcome, Status, TrialState
+
+MARGIN = 9
+"""Lines of the terminal that are kept for the head, the summary and the prompt."""
+
+STYLES = {
+    "running": "bold cyan",
+    "paused": "yellow",
+    "completed": "green",
+    "stopped": "dim",
+    "diverged": "red",
+    "out_of_memory": "red",
+    "failed": "red",
+    "lost": "magenta",
+    "cancelled": "dim",
+}
+OTHER_COLUMNS = 58
+"""Characters that the columns besides the searched values take."""
+NARROWEST, WIDEST = 5, 12
+
+
+def render(state: StudyState, now: float, size: ConsoleDimensions) -> Group:
+    """The table and the line below it; as many trials and as long values as fit the terminal."""
+    trials = list(state.trials.values())
+    shown = sorted(trials, key=lambda trial: _importance(trial, state))[
+        : max(3, size.height - MARGIN)
+    ]
+    width = _value_width(state, size.width)
+    table = _head(state, width)
+    best = incumbent(state)
+    for trial in sorted(shown, key=lambda trial: trial.number):
+        _row(table, trial, state, best is not None and best[0] is trial, width)
+    hidden = len(trials) - len(shown)
+    parts = [table, Text(f"  … and {hidden} more that ended", "dim")] if hidden else [table]
+    return Group(*parts, _summary(state, now))
+
+
+def _importance(trial: TrialState, state: StudyState) -> tuple[int, float]:
+    """Running trials first, then paused, then ended ones by loss."""
+    order = [Status.RUNNING, Status.PAUSED, Status.ENDED]
+    value = trial.latest(state.reported_metric)
+    return order.index(trial.status), float("inf") if value is None else state.sign * value
+
+
+def _searched(state: StudyState) -> list[str]:
+    return [n for n, d in state.document["parameters"].items() if d["type"] != "fixed"]
+
+
+def _value_width(state: StudyState, terminal: int) -> int:
+    names = max(1, len(_searched(state)))
+    return min(WIDEST, max(NARROWEST, (terminal - OTHER_COLUMNS) // names - 2))
+
+
+def _head(state: StudyState, width: int) -> Table:
+    table = Table(box=None, padding=(0, 1), header_style="bold", expand=False)
+    table.add_column("trial", no_wrap=True)
+    table.add_column("state", no_wrap=True)
+    for name in _searched(state):
+        table.add_column(format.shorten(name, width), no_wrap=True, overflow="ellipsis")
+    table.add_column(f"{state.document['budget']['unit']} of budget", no_wrap=True, min_width=12)
+    table.add_column(state.reported_metric, justify="right", no_wrap=True)
+    return table
+
+
+def _row(table: Table, trial: TrialState, state: StudyState, is_best: bool, width: int) -> None:
+    word = str(trial.outcome or trial.status)
+    style = STYLES.get(word, "")
+    values = [
+        format.shorten(format.value(trial.params[name]), width) if name in trial.params else ""
+        for name in _searched(state)
+    ]
+    latest = trial.latest(state.reported_metric)
+    name = f"{trial.id} default" if trial.kind is Kind.BASELINE else trial.id
+    table.add_row(
+        Text(("★ " if is_best else "  ") + name, "bold" if is_best else ""),
+        Text(word.replace("_", " "), style),
+        *(Text(value, "dim" if trial.outcome is Outcome.STOPPED else "") for value in values),
+        _bar(trial),
+        Text(format.loss(latest), "bold green" if is_best else ""),
+    )
+
+
+def _bar(trial: TrialState) -> Table:
+    cell = Table.grid(padding=(0, 1))
+    cell.add_row(
+        ProgressBar(
+            total=1.0,
+            completed=trial.fraction,
+            width=10,
+            complete_style="cyan",
+            finished_style="green",
+        ),
+        Text(f"{format.tokens(trial.tokens):>6}"),
+    )
+    return cell
+
+
+def _summary(state: StudyState, now: float) -> Text:
+    budget = state.document["budget"]
+    begun = min((trial.created for trial in state.trials.values()), default=now)
+    session = state.sessions[-1][0]
+    training = now - max(begun, session) + sum(end - start for start, end in state.sessions[:-1])
+    best = incumbent(state)
+    ended = sum(trial.outcome is not None for trial in state.trials.values())
+    parts = [f"trials {len(state.trials)}/{budget['trials']} ({ended} ended)"]
+    if best is not None:
+        leader, value, share = best
+        parts.append(f"best {format.loss(value)} (trial {leader.id} at {format.share(share)})")
+    parts.append(f"elapsed {format.duration(now - session)}")
+    left = forecast.remaining_s(state, training)
+    parts.append(f"about {format.duration(left)} to go" if left is not None else "ETA …")
+    return Text("  " + "  ·  ".join(parts), "bold")

@@ -1,0 +1,164 @@
+"""Starts a local Ray or joins a running one; says how many trials fit."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import signal
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import ray
+
+from tune_app.errors import Problem, UserError
+
+OBJECT_STORE_BYTES = 200_000_000
+"""Trials exchange messages of a few hundred bytes; data goes through memory-mapped files."""
+
+KNOCK_TIMEOUT_S = 10.0
+"""How long a cluster may take to answer the first knock."""
+
+WORKER_ENVIRONMENT = {
+    # glibc returns every large tensor to the system after each step, which costs a third of the
+    # speed of small models on a CPU; these thresholds let it keep them.
+    "MALLOC_MMAP_THRESHOLD_": "1073741824",
+    "MALLOC_TRIM_THRESHOLD_": "2147483648",
+    "MALLOC_TOP_PAD_": "268435456",
+    # Each segment runs in a thread of its own, and glibc would give each an arena of its own: 12
+    # trials in one worker grew to 2.5 GB instead of 0.7 GB.
+    "MALLOC_ARENA_MAX": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "TRANSFORMERS_VERBOSITY": "warning",
+    # A trial that is asked to stop in the middle of a step may take this long to unwind.
+    "TUNE_FUNCTION_THREAD_TIMEOUT_S": "120",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """A Ray that is connected."""
+
+    dashboard: str
+    local: bool
+
+    def has_gpu(self) -> bool:
+        return bool(ray.cluster_resources().get("GPU", 0) > 0)
+
+    def slots(self, cpu: float, gpu: float) -> int:
+        """How many trials with these resources fit on the cluster now; 0 if none does."""
+        counts = [_fit(node["Resources"], cpu, gpu) for node in ray.nodes() if node["Alive"]]
+        return sum(counts)
+
+    def describe(self) -> str:
+        """What there is, in a few words."""
+        resources = ray.cluster_resources()
+        nodes = sum(node["Alive"] for node in ray.nodes())
+        gpus = int(resources.get("GPU", 0))
+        parts = [f"{int(resources.get('CPU', 0))} CPUs"]
+        parts += [f"{gpus} GPU{'s' * (gpus != 1)}"] if gpus else []
+        parts += [f"{nodes} nodes"] if nodes > 1 else []
+        return ", ".join(parts)
+
+
+def _fit(resources: Mapping[str, float], cpu: float, gpu: float) -> int:
+    cpus = int(resources.get("CPU", 0) / cpu + 1e-9)
+    if gpu == 0:
+        return cpus
+    whole = resources.get("GPU", 0)
+    # A fraction must fit into one GPU: three trials of 0.4 do not share 1.2 of two.
+    gpus = int(whole / gpu + 1e-9) if gpu >= 1 else int(whole) * int(1 / gpu + 1e-9)
+    return min(cpus, gpus)
+
+
+@contextmanager
+def connect(address: str | None, cache: Path) -> Iterator[Cluster]:
+    """A local Ray of this process's own, or the one at `address`.
+
+    Raises:
+        UserError: there is no Ray at `address`, or it refuses the token.
+    """
+    if address is None:
+        _ensure_token()
+    else:
+        _check_address(address)
+    environment = {
+        **WORKER_ENVIRONMENT,
+        "TORCHINDUCTOR_CACHE_DIR": str(cache / "inductor"),
+    }
+    local = address is None
+    options = (
+        {
+            "include_dashboard": True,
+            "dashboard_host": "127.0.0.1",
+            "object_store_memory": OBJECT_STORE_BYTES,
+        }
+        if local
+        else {}
+    )
+    try:
+        with _signals_kept():
+            context = ray.init(
+                address="local" if local else address,
+                log_to_driver=False,
+                logging_level="ERROR",
+                runtime_env={"env_vars": environment},
+                **options,
+            )
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise UserError(_unreachable(address, error)) from error
+    try:
+        url = context.dashboard_url
+        yield Cluster(dashboard=f"http://{url}" if url else "", local=local)
+    finally:
+        ray.shutdown()
+
+
+@contextmanager
+def _signals_kept() -> Iterator[None]:
+    """Ray would take SIGTERM for itself, and its processes would die with a closed terminal."""
+    terminate = signal.getsignal(signal.SIGTERM)
+    hang_up = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, terminate)
+        signal.signal(signal.SIGHUP, hang_up)
+
+
+def _check_address(address: str) -> None:
+    """Refuses an address where nothing listens; Ray would try it for minutes."""
+    match = re.fullmatch(r"(?:ray://)?\[?([^/]+?)\]?:(\d+)", address)
+    if match is None:
+        if address != "auto":
+            expected = "HOST:PORT, ray://HOST:PORT or auto"
+            raise UserError(Problem("not an address of Ray", f"--address {address}", expected))
+        return
+    try:
+        socket.create_connection((match[1], int(match[2])), KNOCK_TIMEOUT_S).close()
+    except (OSError, OverflowError) as error:
+        raise UserError(_unreachable(address, error)) from error
+
+
+def _unreachable(address: str | None, error: Exception) -> Problem:
+    where = f"--address {address}" if address else "local Ray"
+    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    fix = "start one with `ray start --head`, or leave --address out" if address else ""
+    return Problem(f"cannot connect to Ray: {reason}", where, fix=fix)
+
+
+def _ensure_token() -> None:
+    """Makes the token of local Ray clusters, readable by its owner alone."""
+    if os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH"):
+        return
+    path = Path.home() / ".ray" / "auth_token"
+    if path.exists():
+        path.chmod(0o600)
+        return
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(secrets.token_hex(32))

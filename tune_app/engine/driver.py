@@ -1,0 +1,237 @@
+"""Drives one study: preflight on a worker, then the search, until it ends or is interrupted."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from tune_app import assembly
+from tune_app.conductor import Conductor, Segment
+from tune_app.engine import tuner
+from tune_app.engine.cluster import Cluster
+from tune_app.engine.worker import STOP_FILE, preflight
+from tune_app.errors import Problem, UserError
+from tune_app.journal import Journal
+from tune_app.ports import Tracker
+from tune_app.space.domains import Choice, Domain, Fixed, from_document, to_document, without
+from tune_app.state import StudyState
+from tune_app.training.disk import is_full
+
+
+class RemoteTraceback(Exception):
+    """The cause of an error that came from a worker: its traceback there, as text."""
+
+    def __str__(self) -> str:
+        return f"\n{self.args[0].rstrip()}"
+
+
+def cache_folder() -> Path:
+    """Where prepared data lives on each node: $TUNE_APP_CACHE, else the user's cache folder."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("TUNE_APP_CACHE") or Path(base) / "tune_app")
+
+
+class Driver:
+    """One run of a study's driver, from preflight to the end or an interruption."""
+
+    def __init__(
+        self,
+        folder: Path,
+        state: StudyState,
+        journal: Journal,
+        trackers: list[Tracker],
+        cluster: Cluster,
+    ) -> None:
+        self._folder = folder
+        self._state = state
+        self._journal = journal
+        self._trackers = trackers
+        self._cluster = cluster
+        self._stop_file = folder / STOP_FILE
+        self._stop_file.unlink(missing_ok=True)
+        self._conductor: Conductor | None = None
+
+    def interrupt(self) -> bool:
+        """Asks running trials to save a checkpoint, and starts no more; False before the first."""
+        if self._conductor is None:
+            return False
+        self._stop_file.touch()
+        self._conductor.interrupted = True
+        return True
+
+    def run(self, progress: Callable[[str], None]) -> None:
+        """Runs until the study ends or is interrupted; the state says which.
+
+        Raises:
+            UserError: preflight found mistakes or raised, nothing fits on the cluster, or the
+                disk is full.
+        """
+        document = self._state.document
+        gpu = document["resources"]["gpu"]
+        gpu = float(self._cluster.has_gpu()) if gpu is None else gpu
+        cpu = document["resources"]["cpu"]
+        self._check_fit(cpu, gpu)
+        self._prepare(progress, cpu, gpu)
+        conductor = self._conductor = self._make_conductor()
+        limit = document["resources"]["concurrent"] or 10**6
+        scratch = self._folder / "logs" / "ray_tune"
+        with self._full_disk_explained():
+            tuner.run(
+                conductor,
+                slots=lambda: min(limit, self._cluster.slots(cpu, gpu)),
+                config=lambda segment: self._config(segment, cpu),
+                cpu=cpu,
+                gpu=gpu,
+                scratch=scratch,
+            )
+        shutil.rmtree(scratch, ignore_errors=True)
+        self._stop_file.unlink(missing_ok=True)
+        if conductor.interrupted:
+            conductor.record("study_interrupted")
+
+    def record(self, event: str, **fields: Any) -> None:
+        """Writes an event before there is a conductor."""
+        written = self._journal.append(event, **fields)
+        self._state.apply(written)
+        for tracker in self._trackers:
+            tracker.on_event(written, self._state)
+
+    @contextmanager
+    def _full_disk_explained(self) -> Iterator[None]:
+        """A full disk stops the study where it is, whoever met it."""
+        try:
+            yield
+        except UserError:
+            raise
+        except Exception as error:
+            if not is_full(error):
+                raise
+            fix = "free some space, then resume the study; nothing that was saved is lost"
+            reason = getattr(error, "strerror", None) or str(error)
+            what = f"no room left on the disk ({reason})"
+            raise UserError(Problem(what, str(self._folder), fix=fix)) from error
+
+    def _make_conductor(self) -> Conductor:
+        document = self._state.document
+        return Conductor(
+            self._state,
+            self._journal,
+            assembly.searcher(document),
+            assembly.scheduler(document),
+            self._trackers,
+            document["baseline_params"] if document["baseline"] else None,
+        )
+
+    def _check_fit(self, cpu: float, gpu: float) -> None:
+        if self._cluster.slots(cpu, gpu) > 0:
+            return
+        what = f"a trial with {cpu:g} CPUs and {gpu:g} GPUs fits on no node"
+        fix = f"the cluster has {self._cluster.describe()}: ask for less"
+        raise UserError(Problem(what, "tune.resources", fix=fix))
+
+    def _prepare(self, progress: Callable[[str], None], cpu: float, gpu: float) -> None:
+        """Preflight on a worker: names, probes, data. Its findings go to the journal once."""
+        known = "baseline_params" in self._state.document
+        remote = ray.remote(num_cpus=cpu, num_gpus=gpu, max_calls=1, max_retries=1)(preflight)
+        streaming = remote.options(num_returns="streaming")
+        document, cache = self._state.document, str(cache_folder())
+        space: dict[str, Domain] = {
+            name: from_document(item) for name, item in document["parameters"].items()
+        }
+        for item in self._received(streaming.remote(document, cache, not known)):
+            if "problems" in item:
+                problems = [Problem(**problem) for problem in item["problems"]]
+                raise UserError(problems) from RemoteTraceback(item["traceback"])
+            if "line" in item:
+                progress(item["line"])
+            if "impossible" in item:
+                space = self._without_impossible(space, item["impossible"])
+            if "findings" in item and not known:
+                self._keep(item["findings"], space)
+
+    def _received(self, references: Iterable[Any]) -> Iterator[dict[str, Any]]:
+        """What the preflight on a worker says, until its findings."""
+        try:
+            for reference in references:
+                item: dict[str, Any] = json.loads(ray.get(reference))
+                yield item
+        except ray.exceptions.WorkerCrashedError as error:
+            what = "the worker process died before the first trial"
+            where = f"trainable {self._state.document['trainable']}"
+            fix = "look for a crash in native code, an exit, or too little memory in `prepare`"
+            raise UserError(Problem(what, where, fix=fix)) from error
+
+    def _without_impossible(
+        self, space: dict[str, Domain], impossible: list[tuple[str, Any, str]]
+    ) -> dict[str, Domain]:
+        """The space without the choices that cannot run here, if that is wanted.
+
+        Raises:
+            UserError: it is not wanted, or nothing would be left of a parameter.
+        """
+        allowed = self._state.document["drop_impossible"]
+        problems = []
+        for name, value, reason in impossible:
+            domain, text = space[name], json.dumps(value)
+            what, fix = f"the choice {text} cannot run here: {reason}", ""
+            if not isinstance(domain, Choice):
+                what, fix = f"{text} cannot run here: {reason}", "choose another value"
+            elif not allowed:
+                fix = "leave it out of the file, or add --drop-impossible to go on without it"
+            else:
+                self.record("choice_dropped", parameter=name, value=value, reason=reason)
+                space = {**space, name: without(domain, value)}
+                continue
+            problems.append(Problem(what, f"parameters.{name}", fix=fix))
+        if problems:
+            raise UserError(problems)
+        return space
+
+    def _keep(self, findings: dict[str, Any], space: dict[str, Domain]) -> None:
+        for text in findings["notes"]:
+            self.record("finding", text=text)
+        searched_defaults = {
+            name: value
+            for name, value in findings["baseline"].items()
+            if not isinstance(space[name], Fixed)
+        }
+        self.record(
+            "study_prepared",
+            data=findings["data"],
+            baseline_params=searched_defaults,
+            parameters={name: to_document(domain) for name, domain in space.items()},
+        )
+
+    def _config(self, segment: Segment, cpu: float) -> dict[str, Any]:
+        """What `run_segment` gets: plain data only."""
+        document = self._state.document
+        trial = self._state.trials[segment.trial]
+        constants = {
+            name: item["value"]
+            for name, item in document["parameters"].items()
+            if item["type"] == "fixed"
+        }
+        needed = ("trainable", "rungs", "budget", "prompt", "accelerator")
+        return {
+            "folder": str(self._folder),
+            "cpu": cpu,
+            "working_directory": document["working_directory"],
+            "task": {
+                "document": {key: document[key] for key in needed},
+                "trial": segment.trial,
+                "params": {**constants, **segment.params},
+                "seed": document["seed"],
+                "checkpoint": segment.checkpoint,
+                "seconds_before": trial.seconds,
+                "max_steps": trial.effective.get("max_steps"),
+                "wants_untrained_sample": segment.wants_untrained_sample,
+                "cache": str(cache_folder()),
+            },
+        }

@@ -1,0 +1,144 @@
+"""Ray Tune as the engine of a study: its searcher and scheduler only pass on to the conductor.
+
+What Tune calls a trial is a segment here: one stay of a trial on a worker. A paused trial that is
+promoted, or one whose worker was lost, is another segment from its checkpoint, on any worker.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from ray.tune.search import Searcher
+
+from tune_app.conductor import Conductor, Segment
+from tune_app.engine.worker import DISK_FULL, run_segment
+from tune_app.trial import Decision, Status
+
+
+class _Desk:
+    """What both adapters share: the conductor, and the first error raised in it.
+
+    Tune turns exceptions of its plug-ins into text, so they are kept here and raised after it ends.
+    It also pickles its plug-ins, for a restore that is never asked for: the desk goes as nothing.
+    """
+
+    def __init__(
+        self,
+        conductor: Conductor,
+        slots: Callable[[], int],
+        config: Callable[[Segment], dict[str, Any]],
+    ) -> None:
+        self.conductor = conductor
+        self.slots = slots
+        self.config = config
+        self.error: Exception | None = None
+
+    def __reduce__(self) -> tuple[type[object], tuple[()]]:
+        return object, ()
+
+    def guard(self, call: Callable[[], Any], otherwise: Any) -> Any:
+        if self.error is not None:
+            return otherwise
+        try:
+            return call()
+        except Exception as error:
+            self.error = error
+            return otherwise
+
+
+class _Suggestions(Searcher):  # type: ignore[misc]
+    """Hands out a segment whenever a slot is free; never queues one ahead of its slot."""
+
+    def __init__(self, desk: _Desk) -> None:
+        super().__init__(metric="message", mode="min")
+        self._desk = desk
+        self._trial_of: dict[str, str] = {}
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        conductor = self._desk.conductor
+        segment = self._desk.guard(self._next, None)
+        if segment is not None:
+            self._trial_of[trial_id] = segment.trial
+            return self._desk.config(segment)
+        return Searcher.FINISHED if conductor.finished or self._desk.error else None
+
+    def _next(self) -> Segment | None:
+        conductor = self._desk.conductor
+        running = len(conductor.state.with_status(Status.RUNNING))
+        return conductor.next_segment() if running < self._desk.slots() else None
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        """The scheduler's adapter has seen it already."""
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        trial = self._trial_of.pop(trial_id, None)
+        if trial is not None:
+            reason = "its worker process died" if error else "its worker ended without a word"
+            self._desk.guard(lambda: self._desk.conductor.on_worker_gone(trial, reason), None)
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing to save: the journal has it."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing to restore: the journal has it."""
+
+
+class _Decisions(FIFOScheduler):  # type: ignore[misc]
+    """Takes each message of a worker to the conductor and brings its decision back."""
+
+    def __init__(self, desk: _Desk) -> None:
+        super().__init__()
+        self._desk = desk
+
+    def on_trial_result(self, controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        message = json.loads(result["message"])
+        trial_id = trial.config["task"]["trial"]
+        decision = self._desk.guard(lambda: self._answer(trial_id, **message), Decision.STOP)
+        goes_on = decision is Decision.CONTINUE
+        return str(TrialScheduler.CONTINUE if goes_on else TrialScheduler.STOP)
+
+    def _answer(self, trial_id: str, event: str, fields: dict[str, Any]) -> Decision:
+        if event == DISK_FULL:
+            raise OSError(errno.ENOSPC, f"trial {trial_id}: {fields['reason']}")
+        return self._desk.conductor.on_message(trial_id, event, fields)
+
+
+def run(
+    conductor: Conductor,
+    *,
+    slots: Callable[[], int],
+    config: Callable[[Segment], dict[str, Any]],
+    cpu: float,
+    gpu: float,
+    scratch: Path,
+) -> None:
+    """Runs the study until the conductor has finished.
+
+    Args:
+        slots: how many trials fit on the cluster now.
+        config: the configuration of `run_segment` for a segment.
+        cpu, gpu: resources of one trial.
+        scratch: a folder for Tune's own files.
+    """
+    desk = _Desk(conductor, slots, config)
+    tuner = tune.Tuner(
+        tune.with_resources(run_segment, {"cpu": cpu, "gpu": gpu}),
+        tune_config=tune.TuneConfig(
+            search_alg=_Suggestions(desk),
+            scheduler=_Decisions(desk),
+            num_samples=-1,
+            reuse_actors=True,
+        ),
+        run_config=tune.RunConfig(name="tune", storage_path=str(scratch), verbose=0),
+    )
+    tuner.fit()
+    if desk.error is not None:
+        raise desk.error

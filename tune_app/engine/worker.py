@@ -1,0 +1,138 @@
+"""The worker's side: runs segments in a Ray actor and talks to the driver through Tune."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import queue
+import threading
+import traceback
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+
+from tune_app.errors import Problem, UserError
+from tune_app.training.disk import is_full
+
+DISK_FULL = "disk_full"
+"""What a worker sends, outside the journal, when it cannot write any more."""
+
+STOP_FILE = ".stop"
+"""While it is in the study's folder, trials save a checkpoint and end their segments."""
+
+
+class TuneContext:
+    """`TrialContext` over `ray.tune.report`, which returns when the driver has answered."""
+
+    def __init__(self, study_folder: Path, trial: str) -> None:
+        self._stop_file = study_folder / STOP_FILE
+        self.checkpoints = study_folder / "checkpoints" / trial
+        self.checkpoints.mkdir(parents=True, exist_ok=True)
+
+    def send(self, event: str, **fields: Any) -> None:
+        tune.report({"message": json.dumps({"event": event, "fields": fields})})
+
+    def interrupted(self) -> bool:
+        return self._stop_file.exists()
+
+
+def run_segment(config: dict[str, Any]) -> None:
+    """The function that Ray Tune runs. torch is imported here, once for each worker process."""
+    import torch
+
+    from tune_app.training.segment import Task, run
+
+    folder = Path(config["folder"])
+    segment = config["task"]
+    checkpoint = segment["checkpoint"]
+    task = Task(
+        **{
+            **segment,
+            "checkpoint": folder / checkpoint if checkpoint else None,
+            "cache": Path(segment["cache"]),
+        }
+    )
+    torch.set_num_threads(max(1, int(config["cpu"])))
+    go_to(config["working_directory"])
+    try:
+        with trial_log(folder / "logs" / "trials" / f"{task.trial}.log"):
+            run(task, TuneContext(folder, task.trial))
+    except Exception as error:
+        if not is_full(error):
+            raise
+        # Nobody's trial is to blame: the driver stops the study, which can be resumed.
+        fields = {"reason": f"{type(error).__name__}: {error}"}
+        tune.report({"message": json.dumps({"event": DISK_FULL, "fields": fields})})
+
+
+def go_to(folder: str) -> None:
+    """Makes the user's relative paths mean here what they meant at the terminal."""
+    if os.path.isdir(folder):
+        os.chdir(folder)
+
+
+@contextmanager
+def trial_log(path: Path) -> Iterator[None]:
+    """Sends what libraries log during a segment to the trial's own file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    loggers = [logging.getLogger(), logging.getLogger("transformers")]
+    for logger in loggers:
+        logger.addHandler(handler)
+    logging.captureWarnings(True)
+    try:
+        yield
+    finally:
+        for logger in loggers:
+            logger.removeHandler(handler)
+        handler.close()
+
+
+def preflight(document: dict[str, Any], cache: str, probing: bool) -> Iterator[str]:
+    """Runs preflight on this worker; yields JSON: progress lines, then the findings or problems."""
+    lines: queue.Queue[dict[str, Any] | None] = queue.Queue()
+
+    def work() -> None:
+        try:
+            from tune_app.training import preflight as checks
+
+            go_to(document["working_directory"])
+            checks.check_names(document)
+            impossible = checks.probe(document) if probing else []
+            lines.put({"impossible": impossible})
+
+            def log(text: str) -> None:
+                lines.put({"line": text})
+
+            found = checks.prepare(document, Path(cache), log)
+            lines.put({"findings": checks.as_plain(found)})
+        except UserError as error:
+            lines.put(_as_plain(error.problems))
+        except (Exception, SystemExit) as error:
+            # It must reach the person as one message, wherever in the trainable it was raised.
+            lines.put(_as_plain([_raised(error, document["trainable"])]))
+        finally:
+            lines.put(None)
+
+    threading.Thread(target=work, daemon=True).start()
+    while (item := lines.get()) is not None:
+        yield json.dumps(item)
+
+
+def _as_plain(problems: Iterable[Problem]) -> dict[str, Any]:
+    """Problems, and the traceback of what is being handled, as plain data."""
+    return {
+        "problems": [asdict(problem) for problem in problems],
+        "traceback": traceback.format_exc(),
+    }
+
+
+def _raised(error: BaseException, trainable: str) -> Problem:
+    what = f"raised before the first trial: {type(error).__name__}: {error}".rstrip(": ")
+    return Problem(what, f"trainable {trainable}", fix="add --debug to see the traceback")

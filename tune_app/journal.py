@@ -1,0 +1,186 @@
+"""The append-only record of a study: one JSON object a line, the only truth there is.
+
+Every line has `event` and `time` (Unix seconds). The events, in the order they usually come:
+
+    study_started      study (the resolved document), software, machine
+    study_resumed      software, machine
+    study_prepared     data, baseline_params, parameters   what preflight found and left
+    choice_dropped     parameter, value, reason            a choice that cannot run here
+    finding            text                                something a person should know
+    trial_created      trial, number, kind, params
+    segment_started    trial, segment, checkpoint          a worker takes the trial (again)
+    trial_effective    trial, effective                    what really runs
+    report             trial, step, tokens, fraction, seconds, metrics, rung, checkpoint
+    decision           trial, rung, decision               the scheduler's answer at a rung
+    sample             trial, stage, prompt, text          stage: untrained or trained
+    trial_interrupted  trial, checkpoint                   stopped by a person, to be resumed
+    segment_lost       trial, reason                       the worker died; the trial is retried
+    trial_ended        trial, outcome, value, tokens, reason, error
+    study_interrupted
+    study_ended        reason
+
+Metrics that are not finite are written as the strings "NaN", "Infinity" and "-Infinity", so that
+every line is strict JSON. Checkpoints are paths relative to the study's folder.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tune_app.errors import Problem, UserError
+
+Event = dict[str, Any]
+
+FILE_NAME = "journal.jsonl"
+
+
+def encode(event: Event) -> str:
+    """One line of strict JSON, without the newline."""
+    return json.dumps(_strict(event), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def _strict(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
+    if isinstance(value, dict):
+        return {str(key): _strict(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_strict(item) for item in value]
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """What is wrong with the end of a journal: a line that a crash cut short."""
+
+    offset: int
+    text: str
+
+
+def read(path: Path) -> tuple[list[Event], Tail | None]:
+    """All events of a journal, and its torn last line if there is one.
+
+    Raises:
+        UserError: a line other than the last is not a JSON object.
+    """
+    events: list[Event] = []
+    raw = path.read_bytes()
+    offset = 0
+    for number, line in enumerate(raw.splitlines(keepends=True), start=1):
+        event = _parse(line)
+        if event is None:
+            if offset + len(line) == len(raw):
+                return events, Tail(offset, line.decode("utf-8", "replace"))
+            raise UserError(
+                Problem(
+                    "this line is not a JSON object",
+                    where=f"{path}:{number}",
+                    expected="one event a line, as written by a study",
+                    fix="restore the line from a backup, or delete it and resume",
+                )
+            )
+        events.append(event)
+        offset += len(line)
+    return events, None
+
+
+def _parse(line: bytes) -> Event | None:
+    if not line.endswith(b"\n"):
+        return None
+    try:
+        value = json.loads(line)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) and "event" in value else None
+
+
+class Journal:
+    """Appends events to a study's journal, each flushed to disk before it counts.
+
+    Raises:
+        UserError: another process is writing this journal.
+    """
+
+    def __init__(self, folder: Path, clock: Callable[[], float] = time.time) -> None:
+        self.path = folder / FILE_NAME
+        self._clock = clock
+        self._file = open(self.path, "ab", buffering=0)  # noqa: SIM115 - closed by close()
+        self._lock()
+
+    def _lock(self) -> None:
+        """One writer a journal; the lock goes with the process, however it ends."""
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self._file.close()
+            fix = "wait for it to end, or stop it"
+            raise UserError(
+                Problem("this study is already running", str(self.path), fix=fix)
+            ) from error
+
+    def append(self, event: str, **fields: Any) -> Event:
+        """Writes one event and returns it as it can be read back.
+
+        Raises:
+            UserError: the disk refuses the line; the journal is left as it was.
+        """
+        line = encode({"event": event, "time": round(self._clock(), 3), **fields})
+        end = os.fstat(self._file.fileno()).st_size
+        try:
+            # Half characters, as in names of files that are not UTF-8, become JSON escapes.
+            data = (line + "\n").encode("utf-8", "backslashreplace")
+            if self._file.write(data) != len(data):
+                raise OSError("short write")
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            os.ftruncate(self._file.fileno(), end)
+            raise UserError(
+                Problem(
+                    f"cannot write to the journal: {error}",
+                    where=str(self.path),
+                    fix="free some disk space, then resume the study; nothing before is lost",
+                )
+            ) from error
+        written: Event = json.loads(line)
+        return written
+
+    def repair(self, tail: Tail) -> None:
+        """Cuts a torn last line off."""
+        os.ftruncate(self._file.fileno(), tail.offset)
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def is_locked(folder: Path) -> bool:
+    """Whether a driver is writing the journal in `folder` now."""
+    with open(folder / FILE_NAME, "rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return True
+    return False
+
+
+def follow(path: Path, poll_s: float = 0.5) -> Iterator[Event | None]:
+    """The events of a journal as they are written, None whenever there is no more for now."""
+    with open(path, "rb") as file:
+        while True:
+            line = file.readline()
+            if line.endswith(b"\n"):
+                event = _parse(line)
+                if event is not None:
+                    yield event
+            else:
+                # Read it again as a whole: a torn line is cut off, and another takes its place.
+                file.seek(-len(line), os.SEEK_CUR)
+                yield None
+                time.sleep(poll_s)

@@ -1,0 +1,95 @@
+"""Finds plug-ins: the file's name is the registration, nothing else has to be edited.
+
+A reference is the name of a file in the plug-in's folder, a dotted module path, or a path to a
+Python file of the user's own.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import pkgutil
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from tune_app.errors import Problem, UserError, nearest
+
+PACKAGES = {
+    "verb": "tune_app.cli",
+    "searcher": "tune_app.searchers",
+    "scheduler": "tune_app.schedulers",
+    "tracker": "tune_app.trackers",
+    "trainable": "trainables",
+}
+
+
+def names(kind: str) -> list[str]:
+    """The plug-ins of a kind that are found, sorted. Files that start with `_` are private."""
+    package = importlib.import_module(PACKAGES[kind])
+    found = {module.name for module in pkgutil.iter_modules(package.__path__) if not module.ispkg}
+    return sorted(name for name in found if not name.startswith("_"))
+
+
+def load(kind: str, reference: str, where: str = "") -> ModuleType:
+    """Imports the module behind a reference.
+
+    Raises:
+        UserError: there is no such plug-in, or it cannot be imported.
+    """
+    try:
+        if reference in names(kind):
+            return importlib.import_module(f"{PACKAGES[kind]}.{reference}")
+        if reference.endswith(".py"):
+            return _load_file(Path(reference))
+        if "." in reference and importlib.util.find_spec(reference) is not None:
+            return importlib.import_module(reference)
+    except Exception as error:
+        # The file is the user's own: whatever it raises when it is run is theirs to read.
+        what = f"the {kind} {reference!r} cannot be imported: {type(error).__name__}: {error}"
+        raise UserError(Problem(what, where)) from error
+    hint = nearest(reference, names(kind))
+    expected = "a name, a dotted module path, or a path to a .py file"
+    raise UserError(Problem(f"unknown {kind} {reference!r}", where, expected, hint))
+
+
+def _load_file(path: Path) -> ModuleType:
+    """Imports a file under a name of its own; a second call gives the same module."""
+    path = path.resolve()
+    name = f"tune_app_user_{path.stem}_{abs(hash(str(path))):x}"
+    if name in sys.modules:
+        return sys.modules[name]
+    if not path.is_file():
+        raise FileNotFoundError(f"no such file: {path}")
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    # Dataclasses look their module up by name, so it must be known before it runs.
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def option_problems(module: ModuleType, options: dict[str, Any], where: str) -> list[Problem]:
+    """What is wrong with a plug-in's options: names that its `create` does not take, or misses."""
+    create = getattr(module, "create", None)
+    if create is None:
+        return [Problem(f"{module.__name__} has no function create", where)]
+    taken = {
+        parameter.name: parameter.default is inspect.Parameter.empty
+        for parameter in inspect.signature(create).parameters.values()
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
+    }
+    needed = [name for name, is_needed in taken.items() if is_needed and name not in options]
+    return [
+        Problem(f"unknown option {name!r}", where, fix=nearest(name, taken))
+        for name in options
+        if name not in taken
+    ] + [Problem(f"the option {name!r} is missing", where) for name in needed]

@@ -1,0 +1,80 @@
+"""The contracts of what can be plugged in. One file in its folder is one plug-in.
+
+A module under `tune_app/searchers`, `tune_app/schedulers` or `tune_app/trackers` offers a function
+`create` that returns an object of these shapes; `trainables/*` offer `Config`, `prepare`, `build`
+(see `tune_app.training.trainable`). tests/contracts holds every plug-in found to its contract.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Protocol
+
+from tune_app.journal import Event
+from tune_app.state import StudyState
+from tune_app.trial import Decision, TrialState
+
+
+class Searcher(Protocol):
+    """Proposes values. Keeps no state of its own: the study's state is its memory."""
+
+    def suggest(self, state: StudyState, number: int) -> dict[str, Any] | None:
+        """Values for trial `number`, or None when there is nothing left to propose.
+
+        The same state, number and seed give the same values, in any process.
+        """
+        ...
+
+
+class Scheduler(Protocol):
+    """Decides who goes on. Keeps no state of its own: rungs are read off the study's state."""
+
+    @property
+    def rungs(self) -> tuple[float, ...]:
+        """Shares of the budget at which trials are compared, ascending, the last one 1.0."""
+        ...
+
+    def decide(self, state: StudyState, trial: TrialState, rung: int) -> Decision:
+        """What happens to a trial that has just reported at a rung below the last."""
+        ...
+
+    def promote(self, state: StudyState, draining: bool) -> TrialState | None:
+        """The paused trial to run on now, if any; `draining` when no new trial will come."""
+        ...
+
+    def hopeless(self, state: StudyState) -> list[TrialState]:
+        """Paused trials that can never be promoted any more."""
+        ...
+
+
+class Tracker(Protocol):
+    """Shows or mirrors a study; never decides anything and never delays it."""
+
+    def on_event(self, event: Event, state: StudyState) -> None:
+        """Called after each event is in the journal and in `state`."""
+        ...
+
+    def close(self, timeout_s: float) -> None:
+        """Finishes what it can within `timeout_s`."""
+        ...
+
+
+class TrialContext(Protocol):
+    """The worker's line to the driver, as a training run sees it."""
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of this trial's checkpoints."""
+        ...
+
+    def send(self, event: str, **fields: Any) -> None:
+        """Hands an event of this trial to the driver and waits for its answer.
+
+        Raises:
+            SystemExit: the driver wants this worker back.
+        """
+        ...
+
+    def interrupted(self) -> bool:
+        """Whether a person asked for the study to stop."""
+        ...

@@ -1,0 +1,26 @@
+"""No early stopping: every trial runs to its full budget, in order."""
+
+from __future__ import annotations
+
+from tune_app.state import StudyState
+from tune_app.trial import Decision, TrialState
+
+
+class Fifo:
+    """One rung, the full budget."""
+
+    rungs = (1.0,)
+
+    def decide(self, state: StudyState, trial: TrialState, rung: int) -> Decision:
+        return Decision.CONTINUE
+
+    def promote(self, state: StudyState, draining: bool) -> TrialState | None:
+        return None
+
+    def hopeless(self, state: StudyState) -> list[TrialState]:
+        return []
+
+
+def create() -> Fifo:
+    """The scheduler; it has no options."""
+    return Fifo()

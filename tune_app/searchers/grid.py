@@ -1,0 +1,40 @@
+"""Every combination of a finite space, in the order of the file, the last parameter fastest."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tune_app.errors import Problem, UserError
+from tune_app.searchers._memory import first_untried, tried
+from tune_app.space.domains import Space, grid, searched
+from tune_app.state import StudyState
+
+
+class Grid:
+    """Proposes the first combination that was not tried yet."""
+
+    def __init__(self, space: Space) -> None:
+        self._space = space
+
+    def suggest(self, state: StudyState, number: int) -> dict[str, Any] | None:
+        return first_untried(self._space, tried(state, self._space))
+
+
+def create(space: Space, seed: int) -> Grid:
+    """The searcher; the seed changes nothing.
+
+    Raises:
+        UserError: a parameter has too many values to list.
+    """
+    problems = [
+        Problem(
+            f"a grid needs finitely many values of {name}",
+            f"parameters.{name}",
+            fix="list the values, or use another method",
+        )
+        for name, domain in searched(space).items()
+        if grid(domain) is None
+    ]
+    if problems:
+        raise UserError(problems)
+    return Grid(space)

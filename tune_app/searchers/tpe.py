@@ -1,0 +1,122 @@
+"""TPE by Optuna: multivariate, seeded, with the constant liar for trials still running.
+
+Bergstra et al., "Algorithms for Hyper-Parameter Optimization", NeurIPS 2011; the multivariate form
+from Falkner et al., "BOHB", ICML 2018. The model is fitted on the highest rung with enough values,
+so that it compares trials at one budget only; trials that fell behind at a lower rung rank below
+them, and diverged ones below all. Lost, cancelled, failed and out-of-memory trials say nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import optuna
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial
+from optuna.trial import TrialState as OptunaState
+
+from tune_app.errors import Problem, UserError
+from tune_app.searchers._memory import is_new, stream, tried
+from tune_app.searchers.random import Random
+from tune_app.space import optuna_domains
+from tune_app.space.domains import Space, contains, searched, to_document
+from tune_app.state import StudyState
+from tune_app.trial import Outcome, Status, TrialState
+
+ATTEMPTS = 10
+"""Suggestions that are dropped because they were tried already, before one is drawn at random."""
+
+_SILENT = {Outcome.OUT_OF_MEMORY, Outcome.FAILED, Outcome.LOST, Outcome.CANCELLED}
+
+
+class Tpe:
+    """Asks a fresh Optuna sampler each time, told of all that the study's state holds."""
+
+    def __init__(self, space: Space, seed: int, startup: int) -> None:
+        self._space = space
+        self._domains = {name: to_document(domain) for name, domain in searched(space).items()}
+        self._distributions = {
+            name: optuna_domains.distribution(domain) for name, domain in self._domains.items()
+        }
+        self._seed = seed
+        self._startup = startup
+
+    def suggest(self, state: StudyState, number: int) -> dict[str, Any] | None:
+        seen = tried(state, self._space)
+        history = self._history(state)
+        for attempt in range(ATTEMPTS):
+            params = self._ask(history, state, stream(self._seed, "tpe", number, attempt))
+            if is_new(params, self._space, seen):
+                return params
+        return Random(self._space, self._seed).suggest(state, number)
+
+    def _ask(self, history: list[FrozenTrial], state: StudyState, seed: int) -> dict[str, Any]:
+        sampler = optuna.samplers.TPESampler(
+            multivariate=True, constant_liar=True, n_startup_trials=self._startup, seed=seed
+        )
+        minimising = state.sign > 0
+        direction = StudyDirection.MINIMIZE if minimising else StudyDirection.MAXIMIZE
+        study = optuna.create_study(sampler=sampler, direction=direction)
+        study.add_trials(history)
+        asked = study.ask(self._distributions)
+        return {
+            name: optuna_domains.from_optuna(self._domains[name], value)
+            for name, value in asked.params.items()
+        }
+
+    def _history(self, state: StudyState) -> list[FrozenTrial]:
+        usable = [trial for trial in state.trials.values() if self._is_usable(trial)]
+        rung = self._model_rung(usable, state)
+        return [self._frozen(trial, rung, state) for trial in usable]
+
+    def _is_usable(self, trial: TrialState) -> bool:
+        """Told about are trials inside the space that say something about their values."""
+        inside = all(
+            name in trial.params and contains(domain, trial.params[name])
+            for name, domain in searched(self._space).items()
+        )
+        return inside and trial.outcome not in _SILENT
+
+    def _model_rung(self, usable: list[TrialState], state: StudyState) -> int:
+        for rung in range(state.full_rung, 0, -1):
+            values = sum(rung in trial.rung_values for trial in usable)
+            if values >= max(self._startup, len(self._domains) + 1):
+                return rung
+        return 0
+
+    def _frozen(self, trial: TrialState, rung: int, state: StudyState) -> FrozenTrial:
+        params = {
+            name: optuna_domains.to_optuna(domain, trial.params[name])
+            for name, domain in self._domains.items()
+        }
+        value, below = trial.rung_values.get(rung), {}
+        if trial.outcome is Outcome.DIVERGED:
+            told = OptunaState.PRUNED
+        elif value is not None:
+            told = OptunaState.COMPLETE
+        elif trial.status is Status.RUNNING or not trial.rung_values:
+            told = OptunaState.RUNNING
+        else:
+            told, below = OptunaState.PRUNED, dict(trial.rung_values)
+        return optuna.trial.create_trial(
+            state=told,
+            value=value if told is OptunaState.COMPLETE else None,
+            params=params,
+            distributions=self._distributions,
+            intermediate_values=below,
+        )
+
+
+def create(space: Space, seed: int, *, startup: int = 10) -> Tpe:
+    """The searcher.
+
+    Args:
+        space: what may vary.
+        seed: of the study.
+        startup: random trials before the model is used.
+    """
+    if type(startup) is not int or startup < 1:
+        what = f"{startup!r} startup trials"
+        raise UserError(Problem(what, "tune.searcher.startup", "a whole number above 0"))
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return Tpe(space, seed, startup)

@@ -1,0 +1,212 @@
+"""What one hyper-parameter may be: a float, an integer, a choice, or one fixed value."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, assert_never
+
+
+@dataclass(frozen=True, slots=True)
+class Float:
+    """A real number in [low, high]; uniform in its logarithm when `log`.
+
+    With a `step`: one of low, low + step, … up to high.
+    """
+
+    low: float
+    high: float
+    log: bool = False
+    step: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Int:
+    """A whole number in [low, high], both ends included; `log` and `step` as for `Float`."""
+
+    low: int
+    high: int
+    log: bool = False
+    step: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One of `values`, which may be anything JSON can say; `weights` are probabilities."""
+
+    values: tuple[Any, ...]
+    weights: tuple[float, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Fixed:
+    """Not searched."""
+
+    value: Any
+
+
+Domain = Float | Int | Choice | Fixed
+Space = Mapping[str, Domain]
+
+
+def identity(value: Any) -> str:
+    """A key that tells apart all JSON values: unlike ==, it keeps 1, 1.0, "1" and True distinct."""
+    return json.dumps(value, sort_keys=True, ensure_ascii=False)
+
+
+def contains(domain: Domain, value: Any) -> bool:
+    """Whether `value` can be drawn from `domain`."""
+    match domain:
+        case Float(low, high, _, step):
+            if isinstance(value, bool) or not isinstance(value, (int, float)):
+                return False
+            inside = low <= value <= high
+            return inside and (step is None or _is_close(value, snap(value, low, high, step), step))
+        case Int(low, high, _, step):
+            whole = isinstance(value, int) and not isinstance(value, bool)
+            return whole and low <= value <= high and (value - low) % (step or 1) == 0
+        case Choice(values):
+            return identity(value) in map(identity, values)
+        case Fixed(only):
+            return identity(value) == identity(only)
+        case _:
+            assert_never(domain)
+
+
+def sample(domain: Domain, rng: random.Random) -> Any:
+    """One independent draw."""
+    match domain:
+        case Float(low, high, log, step):
+            return _draw(low, high, log, step, rng)
+        case Int(low, high, log, step):
+            if not log:
+                return rng.randrange(low, high + 1, step or 1)
+            # Half a step more at both ends, so that they are as likely as their neighbours.
+            half = (step or 1) / 2
+            drawn = math.exp(rng.uniform(math.log(max(low - half, low / 2)), math.log(high + half)))
+            return int(snap(drawn, low, high, step or 1))
+        case Choice(values, weights):
+            return rng.choices(values, weights)[0]
+        case Fixed(value):
+            return value
+        case _:
+            assert_never(domain)
+
+
+def _draw(low: float, high: float, log: bool, step: float | None, rng: random.Random) -> float:
+    value = math.exp(rng.uniform(math.log(low), math.log(high))) if log else rng.uniform(low, high)
+    return min(max(value, low), high) if step is None else snap(value, low, high, step)
+
+
+def snap(value: float, low: float, high: float, step: float) -> float:
+    """The nearest to `value` of low, low + step, … up to high."""
+    last = _last_index(low, high, step)
+    point = low + min(max(round((value - low) / step), 0), last) * step
+    # 15 digits are as many as a float keeps: 3 steps of 0.1 are 0.3 and not 0.30000000000000004.
+    return point if isinstance(point, int) else min(max(float(f"{point:.15g}"), low), high)
+
+
+def _last_index(low: float, high: float, step: float) -> int:
+    """How many steps fit in the range; a rounding error does not cost the last one."""
+    if all(isinstance(number, int) for number in (low, high, step)):
+        return int((high - low) // step)
+    return math.floor((high - low) / step + ROUNDING)
+
+
+def _is_close(value: float, point: float, step: float) -> bool:
+    return abs(value - point) <= ROUNDING * step
+
+
+LISTABLE = 100_000
+"""The most values that a domain is written out to."""
+
+ROUNDING = 1e-9
+"""How far off a step a number may be, in steps, for the sake of floating point."""
+
+
+def grid(domain: Domain) -> list[Any] | None:
+    """All values of a finite domain in order, None where there are too many to list."""
+    match domain:
+        case Float(low, high, _, step):
+            if step is None:
+                return [low] if low == high else None
+            count = _last_index(low, high, step) + 1
+            if count > LISTABLE:
+                return None
+            return [snap(low + index * step, low, high, step) for index in range(count)]
+        case Int(low, high, _, step):
+            whole = range(low, high + 1, step or 1)
+            return None if len(whole) > LISTABLE else list(whole)
+        case Choice(values):
+            return list(values)
+        case Fixed(value):
+            return [value]
+        case _:
+            assert_never(domain)
+
+
+def grid_size(space: Space) -> int | None:
+    """The number of combinations, None where there are too many to list."""
+    sizes = [values and len(values) for values in map(grid, space.values())]
+    return math.prod(size for size in sizes if size) if all(sizes) else None
+
+
+def without(domain: Choice, value: Any) -> Domain:
+    """`domain` with one choice taken away; the last one left is no longer a choice."""
+    kept = [index for index, item in enumerate(domain.values) if identity(item) != identity(value)]
+    values = tuple(domain.values[index] for index in kept)
+    if len(values) == 1:
+        return Fixed(values[0])
+    weights = domain.weights
+    return Choice(values, None if weights is None else tuple(weights[index] for index in kept))
+
+
+def searched(space: Space) -> dict[str, Float | Int | Choice]:
+    """The parameters that vary."""
+    return {name: domain for name, domain in space.items() if not isinstance(domain, Fixed)}
+
+
+def fixed(space: Space) -> dict[str, Any]:
+    """The parameters that do not, with their values."""
+    return {name: domain.value for name, domain in space.items() if isinstance(domain, Fixed)}
+
+
+_TYPES: dict[str, type[Float] | type[Int] | type[Choice] | type[Fixed]] = {
+    "float": Float,
+    "int": Int,
+    "choice": Choice,
+    "fixed": Fixed,
+}
+
+
+def to_document(domain: Domain) -> dict[str, Any]:
+    """A domain as plain JSON for the journal."""
+    kind = next(name for name, cls in _TYPES.items() if isinstance(domain, cls))
+    return {"type": kind, **asdict(domain)}
+
+
+def from_document(document: Mapping[str, Any]) -> Domain:
+    """The domain that `to_document` wrote."""
+    fields = {name: value for name, value in document.items() if name != "type"}
+    for name in ("values", "weights"):
+        if fields.get(name) is not None:
+            fields[name] = tuple(fields[name])
+    return _TYPES[document["type"]](**fields)
+
+
+def describe(domain: Domain) -> str:
+    """A domain in a few words, for people."""
+    match domain:
+        case Float(low, high, log, step) | Int(low, high, log, step):
+            notes = [" (log)"] if log else []
+            notes += [f" in steps of {step:g}"] if step is not None else []
+            return f"{low:g} to {high:g}{''.join(notes)}"
+        case Choice(values):
+            return ", ".join(v if isinstance(v, str) else json.dumps(v) for v in values)
+        case Fixed(value):
+            return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        case _:
+            assert_never(domain)

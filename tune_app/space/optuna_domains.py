@@ -1,0 +1,105 @@
+"""Says domains in Optuna's terms and translates values there and back.
+
+Takes domains as the study's document holds them (see `tune_app.space.domains.to_document`). Two
+things Optuna cannot say are bridged here. A logarithmic range has no step: values are rounded to
+the step on the way back. Choices must be plain and different under `==`: where they are not (lists,
+or True beside 1), Optuna gets their JSON texts as labels.
+
+Not translated: the `weights` of a choice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+
+from tune_app.space.domains import identity, snap
+
+Domain = Mapping[str, Any]
+
+
+def distribution(domain: Domain) -> BaseDistribution:
+    """The distribution for a searched domain.
+
+    Raises:
+        ValueError: the domain is fixed or of an unknown type; Optuna refuses its bounds.
+    """
+    match domain["type"]:
+        case "float":
+            return _float(domain)
+        case "int":
+            low, step = domain["low"], 1 if domain["log"] else _step(domain) or 1
+            high = low + (domain["high"] - low) // step * step
+            return IntDistribution(low, high, domain["log"], step)
+        case "choice":
+            return CategoricalDistribution(_labels(domain["values"]))
+        case other:
+            raise ValueError(f"a domain of type {other!r} has no distribution")
+
+
+def to_optuna(domain: Domain, value: Any) -> Any:
+    """`value` as a trial of Optuna holds it; a number in a stepped range moves onto the step.
+
+    Raises:
+        ValueError: the domain cannot take this value.
+    """
+    if domain["type"] == "choice":
+        return _labels(domain["values"])[_index(domain["values"], value)]
+    expected = int if domain["type"] == "int" else (int, float)
+    if isinstance(value, bool) or not isinstance(value, expected):
+        raise ValueError(f"{value!r} is no {domain['type']}")
+    if not domain["low"] <= value <= domain["high"]:
+        raise ValueError(f"{value!r} is outside of {domain['low']} to {domain['high']}")
+    snapped = from_optuna(domain, value)
+    # Optuna's own end of a stepped range may lie a rounding error below ours.
+    bounds = distribution(domain)
+    return min(snapped, bounds.high) if isinstance(bounds, FloatDistribution) else snapped
+
+
+def from_optuna(domain: Domain, value: Any) -> Any:
+    """The domain's own value, with its raw type, for one that Optuna holds or suggests.
+
+    Raises:
+        ValueError: Optuna's value is none of the choices.
+    """
+    if domain["type"] == "choice":
+        return domain["values"][_index(_labels(domain["values"]), value)]
+    step = _step(domain)
+    if step is not None:
+        value = snap(value, domain["low"], domain["high"], step)
+    return int(value) if domain["type"] == "int" else float(value)
+
+
+def _float(domain: Domain) -> FloatDistribution:
+    low, high, step = float(domain["low"]), float(domain["high"]), _step(domain)
+    if domain["log"]:
+        return FloatDistribution(low, high, log=True)
+    if step is None:
+        return FloatDistribution(low, high)
+    return FloatDistribution(low, snap(high, low, high, step), step=step)
+
+
+def _step(domain: Domain) -> Any:
+    return domain.get("step")
+
+
+def _labels(values: Sequence[Any]) -> list[Any]:
+    plain = all(value is None or isinstance(value, (bool, int, float, str)) for value in values)
+    if plain and len(set(values)) == len(values):
+        return list(values)
+    return [identity(value) for value in values]
+
+
+def _index(values: Sequence[Any], value: Any) -> int:
+    wanted = identity(value)
+    for index, candidate in enumerate(values):
+        if identity(candidate) == wanted:
+            return index
+    raise ValueError(f"{value!r} is none of {list(values)!r}")

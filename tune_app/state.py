@@ -1,0 +1,214 @@
+"""What a journal amounts to: the state of a study, rebuilt by folding its events."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tune_app.journal import Event
+from tune_app.trial import Decision, Kind, Outcome, Report, Status, TrialState
+
+
+@dataclass(slots=True)
+class StudyState:
+    """A study as its journal tells it. `apply` is the only way it changes."""
+
+    document: dict[str, Any] = field(default_factory=dict)
+    trials: dict[str, TrialState] = field(default_factory=dict)
+    dropped: list[Event] = field(default_factory=list)
+    findings: list[str] = field(default_factory=list)
+    software: dict[str, str] = field(default_factory=dict)
+    machine: dict[str, Any] = field(default_factory=dict)
+    started: float | None = None
+    updated: float | None = None
+    ended: str | None = None
+    """Why the study ended, None while it runs or can be resumed."""
+    sessions: list[list[float]] = field(default_factory=list)
+    """Begin and last sign of life of each driver, Unix seconds."""
+
+    @property
+    def name(self) -> str:
+        return str(self.document["name"])
+
+    @property
+    def metric(self) -> str:
+        """The objective as the user named it, e.g. final_eval_loss."""
+        return str(self.document["metric"]["name"])
+
+    @property
+    def reported_metric(self) -> str:
+        """The key of the objective in reports: the user's name without `final_`."""
+        return self.metric.removeprefix("final_")
+
+    @property
+    def sign(self) -> int:
+        """1 when the metric is minimised, -1 when it is maximised."""
+        return 1 if self.document["metric"]["goal"] == "minimize" else -1
+
+    @property
+    def full_rung(self) -> int:
+        """The index of the last rung, where the whole budget is spent."""
+        return len(self.document["rungs"]) - 1
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds that drivers of this study have run, without the pauses between them."""
+        return sum(end - begin for begin, end in self.sessions)
+
+    def final_value(self, trial: TrialState) -> float | None:
+        """The objective at the full budget, None for a trial that did not complete."""
+        if trial.outcome is not Outcome.COMPLETED:
+            return None
+        return trial.rung_values.get(self.full_rung)
+
+    def completed(self) -> list[TrialState]:
+        """The completed trials, best first; ties by number."""
+        done = [(self.final_value(trial), trial) for trial in self.trials.values()]
+        ranks = [(self.sign * value, t.number, t) for value, t in done if value is not None]
+        return [trial for _, _, trial in sorted(ranks, key=lambda rank: rank[:2])]
+
+    def best(self) -> TrialState | None:
+        """The best completed trial, the baseline included."""
+        return next(iter(self.completed()), None)
+
+    def baseline(self) -> TrialState | None:
+        """The trial with the trainable's untuned defaults, if there is one."""
+        kinds = (trial for trial in self.trials.values() if trial.kind is Kind.BASELINE)
+        return next(kinds, None)
+
+    def with_status(self, status: Status) -> list[TrialState]:
+        return [trial for trial in self.trials.values() if trial.status is status]
+
+    def apply(self, event: Event) -> None:
+        """Folds one event in. Events of kinds this version does not know change nothing."""
+        handler = getattr(self, f"_on_{event['event']}", None)
+        time = float(event["time"])
+        if self.sessions and event["event"] != "study_resumed":
+            self.sessions[-1][1] = time
+        self.updated = time
+        if handler is not None:
+            handler(event)
+
+    def _on_study_started(self, event: Event) -> None:
+        self.document = event["study"]
+        self.started = float(event["time"])
+        self._open_session(event)
+
+    def _on_study_resumed(self, event: Event) -> None:
+        self.ended = None
+        self._open_session(event)
+        for trial in self.with_status(Status.RUNNING):
+            self._requeue(trial)
+
+    def _requeue(self, trial: TrialState) -> None:
+        """A trial without its worker runs on at once, unless the scheduler has yet to decide."""
+        rung = trial.top_rung
+        undecided = rung is not None and rung != self.full_rung and rung != trial.decided_rung
+        trial.status = Status.PAUSED
+        trial.due = trial.kind is Kind.BASELINE or not undecided
+
+    def _open_session(self, event: Event) -> None:
+        self.software = event.get("software", {})
+        self.machine = event.get("machine", {})
+        self.sessions.append([float(event["time"])] * 2)
+
+    def _on_study_prepared(self, event: Event) -> None:
+        self.document = self.document | {
+            key: event[key] for key in ("data", "baseline_params", "parameters")
+        }
+
+    def _on_choice_dropped(self, event: Event) -> None:
+        self.dropped.append(event)
+
+    def _on_finding(self, event: Event) -> None:
+        if event["text"] not in self.findings:
+            self.findings.append(event["text"])
+
+    def _on_trial_created(self, event: Event) -> None:
+        self.trials[event["trial"]] = TrialState(
+            id=event["trial"],
+            number=event["number"],
+            kind=Kind(event["kind"]),
+            params=event["params"],
+            created=event["time"],
+            due=True,
+        )
+
+    def _on_segment_started(self, event: Event) -> None:
+        trial = self.trials[event["trial"]]
+        trial.status, trial.due = Status.RUNNING, False
+        trial.segments += 1
+        _forget_after_checkpoint(trial)
+
+    def _on_trial_effective(self, event: Event) -> None:
+        self.trials[event["trial"]].effective = event["effective"]
+
+    def _on_report(self, event: Event) -> None:
+        trial = self.trials[event["trial"]]
+        report = _report(event)
+        trial.reports.append(report)
+        if report.checkpoint is not None:
+            trial.checkpoint = report.checkpoint
+        value = report.metrics.get(self.reported_metric, math.nan)
+        if report.rung is not None and math.isfinite(value):
+            trial.rung_values[report.rung] = value
+
+    def _on_decision(self, event: Event) -> None:
+        trial = self.trials[event["trial"]]
+        trial.decided_rung = event["rung"]
+        # A stopped trial is ended by the event that follows, unless a crash comes between.
+        if Decision(event["decision"]) is not Decision.CONTINUE:
+            trial.status = Status.PAUSED
+
+    def _on_sample(self, event: Event) -> None:
+        self.trials[event["trial"]].samples[event["stage"]] = event["text"]
+
+    def _on_trial_interrupted(self, event: Event) -> None:
+        trial = self.trials[event["trial"]]
+        self._requeue(trial)
+        trial.checkpoint = event["checkpoint"] or trial.checkpoint
+
+    def _on_segment_lost(self, event: Event) -> None:
+        trial = self.trials[event["trial"]]
+        self._requeue(trial)
+        trial.losses += 1
+
+    def _on_trial_ended(self, event: Event) -> None:
+        trial = self.trials[event["trial"]]
+        trial.status, trial.due = Status.ENDED, False
+        trial.outcome = Outcome(event["outcome"])
+        trial.reason = event.get("reason") or ""
+        trial.error = event.get("error") or ""
+        trial.ended = event["time"]
+
+    def _on_study_ended(self, event: Event) -> None:
+        self.ended = event["reason"]
+
+
+def rebuild(events: Iterable[Event]) -> StudyState:
+    """The state after all of `events`."""
+    state = StudyState()
+    for event in events:
+        state.apply(event)
+    return state
+
+
+def _report(event: Event) -> Report:
+    metrics: Mapping[str, Any] = event["metrics"]
+    return Report(
+        step=event["step"],
+        tokens=event["tokens"],
+        fraction=event["fraction"],
+        seconds=event["seconds"],
+        metrics={name: float(value) for name, value in metrics.items()},
+        rung=event.get("rung"),
+        checkpoint=event.get("checkpoint"),
+    )
+
+
+def _forget_after_checkpoint(trial: TrialState) -> None:
+    """Drops reports of work that a lost worker took with it: the trial runs them again."""
+    step = 0 if trial.checkpoint is None else int(trial.checkpoint.rsplit("-", 1)[-1])
+    trial.reports = [report for report in trial.reports if report.step <= step]

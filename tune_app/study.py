@@ -1,0 +1,176 @@
+"""A study file: a W&B sweep, with an optional `tune` section for what W&B has no word for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from tune_app import assembly, overrides, plugins, tune_section, yaml_source
+from tune_app.budget import Unit
+from tune_app.errors import Problem, UserError, nearest
+from tune_app.space import domains, wandb_sweep
+from tune_app.space.domains import Domain, grid_size
+from tune_app.tune_section import TUNE, PlugInSection, TuneSection
+from tune_app.yaml_source import KeyPath, Source
+
+SEARCHER_OF_METHOD = {"bayes": "tpe", "random": "random", "grid": "grid"}
+NAME = re.compile(r"[A-Za-z0-9А-Яа-яЁё][\w.\-]{0,99}")
+DEFAULT_TRIALS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """All that defines a search. `to_document` is what the journal keeps of it."""
+
+    name: str
+    source: str
+    sweep: wandb_sweep.Sweep
+    tune: TuneSection
+    space: dict[str, Domain]
+    working_directory: str
+    """What relative paths in the file are relative to."""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def unit(self) -> Unit:
+        budget = self.tune.budget
+        return next((unit for unit in Unit if getattr(budget, unit.value) is not None), Unit.EPOCHS)
+
+    @property
+    def amount(self) -> float:
+        return getattr(self.tune.budget, self.unit.value) or 1
+
+    @property
+    def trials(self) -> int:
+        """As W&B does, a grid runs to its end when nothing limits it."""
+        given = self.tune.budget.trials or self.sweep.run_cap
+        if given is not None:
+            return given
+        combinations = grid_size(self.space) if self.searcher.name == "grid" else None
+        return DEFAULT_TRIALS if combinations is None else combinations + self.tune.baseline
+
+    @property
+    def searcher(self) -> PlugInSection:
+        named = SEARCHER_OF_METHOD[self.sweep.method]
+        return self.tune.searcher or PlugInSection(name=named)
+
+    def to_document(self) -> dict[str, Any]:
+        """The study as plain JSON; everything after this works from it."""
+        tune = self.tune.model_dump(mode="json", exclude={"budget", "searcher"})
+        return {
+            "name": self.name,
+            "project": self.sweep.project or self.name,
+            "entity": self.sweep.entity,
+            "description": self.sweep.description,
+            "source": self.source,
+            "working_directory": self.working_directory,
+            "method": self.sweep.method,
+            "metric": {"name": self.sweep.metric, "goal": self.sweep.goal},
+            "parameters": {key: domains.to_document(item) for key, item in self.space.items()},
+            "budget": {
+                "unit": self.unit.value,
+                "amount": self.amount,
+                "trials": self.trials,
+                "evaluations": self.tune.budget.evaluations,
+            },
+            "searcher": self.searcher.model_dump(),
+            "rungs": list(assembly.scheduler(tune).rungs),
+            **tune,
+        }
+
+
+def load(
+    path: Path, changes: Sequence[str] = (), name: str | None = None, now: datetime | None = None
+) -> Study:
+    """Reads a study file, with the `changes` KEY=VALUE applied.
+
+    Raises:
+        UserError: with every mistake in the file, the overrides and the plug-ins it names.
+    """
+    if not path.is_file():
+        raise UserError(_missing(path))
+    source = yaml_source.load(path)
+    overrides.apply(source, changes)
+    tune_data = source.data.pop(TUNE, None)
+    sweep, problems = wandb_sweep.parse(source.data, source.where)
+    tune, tune_problems = tune_section.read(tune_data, source)
+    problems += tune_problems
+    stamp = (now or datetime.now()).strftime("%Y%m%d-%H%M%S")
+    chosen = name or f"{_as_name(sweep.name or path.stem)}-{stamp}"
+    problems += name_problems(chosen, "--name")
+    if problems or tune is None:
+        raise UserError(problems)
+    notes = tuple(f"{key}: not used here, trials are started by Ray" for key in sweep.unused)
+    study = Study(chosen, str(path), sweep, tune, sweep.parameters, str(Path.cwd()), notes)
+    _check_plugins(study, source)
+    return study
+
+
+def name_problems(name: str, where: str) -> list[Problem]:
+    """Why `name` cannot name a study's folder, if it cannot."""
+    if NAME.fullmatch(name) and not name.endswith("."):
+        return []
+    expected = "1 to 100 letters, digits, '-', '_' or '.', beginning with a letter or digit"
+    return [Problem(f"{name!r} cannot name a study", where, expected)]
+
+
+def _as_name(text: str) -> str:
+    """The nearest to `text`, which may be anything W&B takes for a name, that names a folder."""
+    return re.sub(r"[^A-Za-z0-9А-Яа-яЁё_.-]+", "-", text)[:80].strip("-._") or "study"
+
+
+def _missing(path: Path) -> Problem:
+    folder = path.parent if path.parent.is_dir() else Path()
+    files = [item.name for item in folder.glob("*.y*ml")]
+    hint = f"in {folder}: {nearest(path.name, files)}" if files else "give the path of a YAML file"
+    return Problem("no such study file", str(path), "a W&B sweep or study file", hint)
+
+
+def _check_plugins(study: Study, source: Source) -> None:
+    """Fails early on plug-ins that do not exist and on options they do not take."""
+    problems: list[Problem] = []
+    for kind, section, path in _plugins(study):
+        where = source.where(path)
+        try:
+            module = plugins.load(kind, section.name, where)
+        except UserError as error:
+            problems += error.problems
+            continue
+        unknown = plugins.option_problems(module, section.options, where)
+        problems += unknown or _refused(kind, module, section.options, study, source)
+    if problems:
+        raise UserError(problems)
+
+
+def _plugins(study: Study) -> list[tuple[str, PlugInSection, KeyPath]]:
+    trackers = [
+        ("tracker", tracker, (TUNE, "trackers", index))
+        for index, tracker in enumerate(study.tune.trackers)
+    ]
+    return [
+        ("searcher", study.searcher, (TUNE, "searcher")),
+        ("scheduler", study.tune.scheduler, (TUNE, "scheduler")),
+        *trackers,
+    ]
+
+
+def _refused(
+    kind: str, module: ModuleType, options: dict[str, Any], study: Study, source: Source
+) -> list[Problem]:
+    """Values that a plug-in refuses; making it once shows them. Trackers would touch the disk."""
+    try:
+        if kind == "searcher":
+            module.create(study.space, study.tune.seed, **options)
+        if kind == "scheduler":
+            module.create(**options)
+    except UserError as error:
+        return [
+            replace(problem, where=source.where(tuple(problem.where.split("."))))
+            for problem in error.problems
+        ]
+    return []

@@ -1,0 +1,209 @@
+"""Shows the study, live, as an Optuna study: `optuna-dashboard FOLDER/optuna.journal`.
+
+A view of the study's state, never a source: each event brings one trial up to date, a started or
+resumed study all of them, so that feeding events again changes nothing. completed becomes COMPLETE,
+stopped PRUNED, every other end FAIL; the user attribute `outcome` tells which. Values reported by a
+worker that was lost later stay as intermediate values until the trial reports them again.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.exceptions import OptunaError
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial
+from optuna.trial import TrialState as OptunaState
+
+from tune_app.journal import Event
+from tune_app.space.optuna_domains import distribution, from_optuna, to_optuna
+from tune_app.state import StudyState
+from tune_app.trial import Outcome, TrialState
+
+FILE_NAME = "optuna.journal"
+
+LOCK_GRACE_S = 3
+"""A lock older than this was left by a killed process: writing takes milliseconds."""
+
+# JSON that another program left broken is a ValueError, a lock that was taken away a RuntimeError.
+_FAILURES = (OSError, OptunaError, ValueError, RuntimeError)
+_log = logging.getLogger(__name__)
+
+
+class OptunaTracker:
+    """Writes one Optuna journal file; gives up with one warning when that fails."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder.resolve() / FILE_NAME
+        self._mirror: _Mirror | None = None
+        self._works = True
+
+    def on_event(self, event: Event, state: StudyState) -> None:
+        if not self._works:
+            return
+        try:
+            if self._mirror is None:
+                self._mirror = _Mirror(_storage(self._path), state)
+                trials = list(state.trials.values())
+            else:
+                trials = [state.trials[event["trial"]]] if "trial" in event else []
+            for trial in trials:
+                self._mirror.update(trial, state)
+        except _FAILURES as error:
+            self._works = False
+            _log.warning("the Optuna view %s is not kept up: %s", self._path, error)
+
+    def close(self, timeout_s: float) -> None:
+        """Has nothing to finish: every event is on disk when `on_event` returns."""
+
+
+class _Mirror:
+    """Makes trials of one Optuna study equal to those of the state, writing differences only."""
+
+    def __init__(self, storage: JournalStorage, state: StudyState) -> None:
+        self._storage = storage
+        self._study = _study_id(storage, state)
+        self._domains = {
+            name: domain
+            for name, domain in state.document["parameters"].items()
+            if domain["type"] != "fixed"
+        }
+        known = storage.get_all_trials(self._study, deepcopy=False)
+        self._ids: dict[str, int] = {
+            frozen.user_attrs["trial"]: frozen._trial_id
+            for frozen in known
+            if "trial" in frozen.user_attrs
+        }
+
+    def update(self, trial: TrialState, state: StudyState) -> None:
+        """Writes what Optuna does not know of `trial` yet."""
+        if trial.id not in self._ids:
+            new = _running(trial, self._domains)
+            self._ids[trial.id] = self._storage.create_new_trial(self._study, new)
+        trial_id = self._ids[trial.id]
+        frozen = self._storage.get_trial(trial_id)
+        if frozen.state.is_finished():
+            return
+        values, skipped = _intermediate(trial, state.reported_metric)
+        for tokens, value in values.items():
+            if frozen.intermediate_values.get(tokens) != value:
+                self._storage.set_trial_intermediate_value(trial_id, tokens, value)
+        for name, attribute in _attributes(trial, skipped).items():
+            if frozen.user_attrs.get(name) != attribute:
+                self._storage.set_trial_user_attr(trial_id, name, attribute)
+        if trial.outcome is not None:
+            end, final = _end(trial, state)
+            self._storage.set_trial_state_values(trial_id, end, None if final is None else [final])
+
+
+def _storage(path: Path) -> JournalStorage:
+    if path.exists():
+        _cut_torn_line(path)
+    # The dashboard takes the same lock file; this kind also works on a network file system.
+    lock = JournalFileOpenLock(str(path), LOCK_GRACE_S)
+    return JournalStorage(JournalFileBackend(str(path), lock))
+
+
+def _cut_torn_line(path: Path) -> None:
+    """Without this, the next line would be glued to one that a crash cut short."""
+    raw = path.read_bytes()
+    os.truncate(path, raw.rfind(b"\n") + 1)
+
+
+def _study_id(storage: JournalStorage, state: StudyState) -> int:
+    for study in storage.get_all_studies():
+        if study.study_name == state.name:
+            return int(study._study_id)
+    direction = StudyDirection.MINIMIZE if state.sign > 0 else StudyDirection.MAXIMIZE
+    return int(storage.create_new_study([direction], state.name))
+
+
+def _running(trial: TrialState, domains: Mapping[str, Any]) -> FrozenTrial:
+    """A trial of Optuna that has just begun; values outside of the space go to an attribute."""
+    params: dict[str, Any] = {}
+    distributions: dict[str, BaseDistribution] = {}
+    outside: dict[str, Any] = {}
+    for name, value in trial.params.items():
+        if name in domains and _fits(domains[name], value):
+            params[name] = to_optuna(domains[name], value)
+            distributions[name] = distribution(domains[name])
+        else:
+            outside[name] = value
+    attributes = {"trial": trial.id, "kind": trial.kind.value}
+    return FrozenTrial(
+        number=trial.number,
+        trial_id=-1,
+        state=OptunaState.RUNNING,
+        value=None,
+        datetime_start=datetime.fromtimestamp(trial.created).astimezone(),
+        datetime_complete=None,
+        params=params,
+        distributions=distributions,
+        user_attrs={**attributes, "params": outside} if outside else attributes,
+        system_attrs={},
+        intermediate_values={},
+    )
+
+
+def _fits(domain: Mapping[str, Any], value: Any) -> bool:
+    """Whether Optuna can hold this very value, not one moved onto a step."""
+    try:
+        held = from_optuna(domain, to_optuna(domain, value))
+    except ValueError:
+        return False
+    return math.isclose(held, value) if isinstance(value, float) else bool(held == value)
+
+
+def _intermediate(trial: TrialState, metric: str) -> tuple[dict[int, float], list[int]]:
+    """The objective by training tokens, and the tokens at which it was not finite."""
+    reported = {
+        report.tokens: report.metrics[metric]
+        for report in trial.reports
+        if metric in report.metrics
+    }
+    finite = {tokens: value for tokens, value in reported.items() if math.isfinite(value)}
+    return finite, sorted(reported.keys() - finite.keys())
+
+
+def _attributes(trial: TrialState, skipped: list[int]) -> dict[str, Any]:
+    attributes: dict[str, Any] = {}
+    if trial.effective:
+        attributes["effective"] = trial.effective
+    if skipped:
+        attributes["not_finite_at_tokens"] = skipped
+    if trial.outcome is not None:
+        attributes["outcome"] = trial.outcome.value
+        attributes["tokens"] = trial.tokens
+        if trial.reason:
+            attributes["reason"] = trial.reason
+    return attributes
+
+
+def _end(trial: TrialState, state: StudyState) -> tuple[OptunaState, float | None]:
+    """How a trial ended in Optuna's words. As Optuna does, a pruned trial keeps its last value."""
+    match trial.outcome:
+        case Outcome.COMPLETED:
+            final = state.final_value(trial)
+            known = final is not None and not math.isnan(final)
+            return (OptunaState.COMPLETE, final) if known else (OptunaState.FAIL, None)
+        case Outcome.STOPPED:
+            last = trial.latest(state.reported_metric)
+            return OptunaState.PRUNED, last if last is not None and math.isfinite(last) else None
+        case _:
+            return OptunaState.FAIL, None
+
+
+def create(folder: Path) -> OptunaTracker:
+    """The tracker of the study in `folder`."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return OptunaTracker(folder)

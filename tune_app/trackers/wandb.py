@@ -1,0 +1,79 @@
+"""Mirrors every ended trial as a W&B run, from a process of its own.
+
+The driver only starts that process and later closes its standard input; all else, the reading of
+the journal included, happens over there (see `_wandb_mirror`). W&B can therefore be slow, broken or
+absent without a trial noticing. Runs are written offline into the study's `wandb` folder unless W&B
+finds a key (`WANDB_API_KEY` or netrc); `WANDB_MODE` is respected. Offline runs go to a server with
+`wandb sync FOLDER/wandb/offline-run-*`.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import tune_app
+from tune_app.journal import Event
+from tune_app.state import StudyState
+
+_log = logging.getLogger(__name__)
+
+_ONE_RUN_ONLY = {"WANDB_RUN_ID", "WANDB_RESUME", "WANDB_SWEEP_ID", "WANDB_SERVICE"}
+"""Variables that would tie all trials to a run, sweep or process that the driver is part of."""
+
+
+class WandbTracker:
+    """Holds the mirror process of one study. Never raises: a study does not need W&B."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder.resolve()
+        self._log_path = self._folder / "logs" / "wandb_mirror.log"
+        self._process: subprocess.Popen[bytes] | None = None
+        self._wanted = os.environ.get("WANDB_MODE") != "disabled"
+
+    def on_event(self, event: Event, state: StudyState) -> None:
+        """Starts the mirror at the first event; it reads the journal by itself from then on."""
+        if self._wanted:
+            self._wanted = False
+            self._start()
+
+    def close(self, timeout_s: float) -> None:
+        """Lets the mirror finish; one that needs longer goes on by itself and then ends."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        if process.stdin is not None:
+            process.stdin.close()
+        try:
+            code = process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            _log.warning("W&B runs are still being written, see %s", self._log_path)
+            return
+        if code != 0:
+            _log.warning("not all trials were mirrored to W&B, see %s", self._log_path)
+
+    def _start(self) -> None:
+        environment = {key: item for key, item in os.environ.items() if key not in _ONE_RUN_ONLY}
+        try:
+            self._log_path.parent.mkdir(exist_ok=True)
+            with open(self._log_path, "ab") as log:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-m", "tune_app.trackers._wandb_mirror", str(self._folder)],
+                    stdin=subprocess.PIPE,
+                    stdout=log,
+                    stderr=log,
+                    env=environment,
+                    cwd=Path(tune_app.__file__).parents[1],
+                    # Ctrl-C in the terminal ends the study in order; the mirror ends after it.
+                    start_new_session=True,
+                )
+        except OSError as error:
+            _log.warning("no trials are mirrored to W&B: %s", error)
+
+
+def create(folder: Path) -> WandbTracker:
+    """The tracker of the study in `folder`."""
+    return WandbTracker(folder)

@@ -1,0 +1,125 @@
+"""What really runs in a trial, observed, and how it differs from what was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from accelerate.utils import is_compiled_module
+from torch.optim.lr_scheduler import LambdaLR
+from transformers import Trainer
+from transformers.optimization import get_scheduler
+
+from tune_app.training.optimizers import expected_class
+
+LR_POINTS = 11
+"""The learning rate is recorded at this many evenly spaced points of the horizon."""
+
+
+def observe(trainer: Trainer, tokens_per_step: int) -> dict[str, Any]:
+    """What runs, as plain JSON. Called during training, when everything is prepared."""
+    optimizer = _inner(trainer.optimizer, "optimizer")
+    return {
+        "optimizer": f"{type(optimizer).__module__}.{type(optimizer).__name__}",
+        "autocast": autocast_dtype(trainer),
+        "compiled": is_compiled_module(trainer.model_wrapped),
+        "device": str(trainer.args.device),
+        "parameters": sum(weights.numel() for weights in trainer.model.parameters()),
+        "tokens_per_step": tokens_per_step,
+        "max_steps": trainer.args.max_steps,
+        "learning_rate": lr_curve(trainer),
+    }
+
+
+def differences(
+    observed: Mapping[str, Any], asked: Mapping[str, Any], trainer: Trainer, tokens_per_step: int
+) -> list[str]:
+    """What runs other than asked, in words; empty when all is as it should be."""
+    optimizer = expected_class(asked.get("optim", "adamw_torch"), trainer)
+    wanted = {
+        "optimizer": f"{optimizer.__module__}.{optimizer.__name__}",
+        "autocast": _asked_dtype(asked),
+        "compiled": bool(asked.get("torch_compile", False)),
+        "tokens_per_step": tokens_per_step,
+    }
+    found = [
+        f"{name}: asked for {value}, runs {observed[name]}"
+        for name, value in wanted.items()
+        if observed[name] != value
+    ]
+    curve = asked_curve(trainer, asked)
+    if curve is not None and curve != observed["learning_rate"]:
+        found.append(f"learning_rate: asked for {curve}, runs {observed['learning_rate']}")
+    return found
+
+
+def lr_curve(trainer: Trainer) -> list[float]:
+    """The learning rate that the trial's own schedule gives at 11 points of its horizon."""
+    schedule = _inner(trainer.lr_scheduler, "scheduler")
+    if not isinstance(schedule, LambdaLR):
+        return [float(group["lr"]) for group in trainer.optimizer.param_groups[:1]]
+    return _curve(schedule, trainer.args.max_steps)
+
+
+def asked_curve(trainer: Trainer, asked: Mapping[str, Any]) -> list[float] | None:
+    """The same from the values asked for, through a schedule made for this alone.
+
+    None for schedules that are not a function of the step.
+    """
+    args = trainer.args
+    weight = torch.nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([weight], lr=float(asked.get("learning_rate", args.learning_rate)))
+    warmup = asked.get("warmup_steps", args.warmup_steps)
+    schedule = get_scheduler(
+        asked.get("lr_scheduler_type", args.lr_scheduler_type),
+        optimizer,
+        num_warmup_steps=int(warmup) if warmup >= 1 else round(warmup * args.max_steps),
+        num_training_steps=args.max_steps,
+        scheduler_specific_kwargs=args.lr_scheduler_kwargs,
+    )
+    return _curve(schedule, args.max_steps) if isinstance(schedule, LambdaLR) else None
+
+
+def _curve(schedule: LambdaLR, max_steps: int) -> list[float]:
+    base, shape = schedule.base_lrs[0], schedule.lr_lambdas[0]
+    points = [round(max_steps * index / (LR_POINTS - 1)) for index in range(LR_POINTS)]
+    return [float(f"{base * shape(point):.6g}") for point in points]
+
+
+def autocast_dtype(trainer: Trainer) -> str | None:
+    """The dtype that a linear layer computes in during a forward pass, None without autocast.
+
+    Looks from inside a forward pass over one example, leaving model mode and RNG as they were.
+    """
+    model, device = trainer.model, trainer.args.device.type
+    seen: list[str | None] = []
+
+    def look(*_: Any) -> None:
+        enabled = torch.is_autocast_enabled(device)
+        seen.append(str(torch.get_autocast_dtype(device)).split(".")[-1] if enabled else None)
+
+    layer = next(module for module in model.modules() if not list(module.children()))
+    handle = layer.register_forward_hook(look)
+    training = model.training
+    devices = [trainer.args.device] if device == "cuda" else []
+    try:
+        with torch.random.fork_rng(devices=devices), torch.no_grad():
+            model.eval()
+            batch = trainer.data_collator([trainer.train_dataset[0]])
+            model(**trainer._prepare_inputs(batch))
+    finally:
+        handle.remove()
+        model.train(training)
+    return seen[0] if seen else None
+
+
+def _asked_dtype(asked: Mapping[str, Any]) -> str | None:
+    if asked.get("bf16"):
+        return "bfloat16"
+    return "float16" if asked.get("fp16") else None
+
+
+def _inner(wrapped: Any, attribute: str) -> Any:
+    """Undoes accelerate's wrapper."""
+    return getattr(wrapped, attribute, wrapped)

@@ -1,0 +1,150 @@
+"""The callback between a `Trainer` and the driver: evaluates, saves and reports on the rungs."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from tune_app.budget import Horizon
+from tune_app.ports import TrialContext
+
+INTERRUPT_POLL_S = 1.0
+EXPLOSION = 4.0
+"""A training loss this many times the first one counts as diverged."""
+
+_TIMINGS = ("_runtime", "_per_second", "_preparation_time")
+
+
+class Diverged(Exception):
+    """The loss is not finite any more, or exploded."""
+
+
+def is_diverged(loss: float, first_loss: float) -> bool:
+    """Whether a loss says that training has failed for good."""
+    return not math.isfinite(loss) or loss > EXPLOSION * max(first_loss, 1.0)
+
+
+class Reporter(TrainerCallback):  # type: ignore[misc]
+    """Follows a trial's horizon. Sees steps, never decides who goes on."""
+
+    def __init__(
+        self,
+        context: TrialContext,
+        horizon: Horizon,
+        seconds_before: float,
+        on_first_step: Callable[[int], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.interrupted = False
+        self._context = context
+        self._horizon = horizon
+        self._seconds = seconds_before
+        self._on_first_step = on_first_step
+        self._clock = clock
+        self._begun = 0.0
+        self._polled = clock()
+        self._first_loss: float | None = None
+        self._first_step_done = False
+        self._metrics: dict[str, float] = {}
+
+    def on_step_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        self._begun = self._clock()
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        self._seconds += self._clock() - self._begun
+        step = state.global_step
+        if not self._first_step_done:
+            self._first_step_done = True
+            self._on_first_step(step)
+        control.should_log = step in self._horizon.log_steps
+        control.should_evaluate = step in self._horizon.eval_steps
+        control.should_save = self._horizon.rung_at(step) is not None
+        if not control.should_save and self._is_interrupted():
+            self.interrupted = control.should_save = control.should_training_stop = True
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float],
+        **_: Any,
+    ) -> None:
+        if "loss" not in logs:
+            return
+        loss = float(logs["loss"])
+        self._metrics["train_loss"] = loss
+        for name in ("grad_norm", "learning_rate"):
+            if name in logs:
+                self._metrics[name] = float(logs[name])
+        self._first_loss = loss if self._first_loss is None else self._first_loss
+        if is_diverged(loss, self._first_loss):
+            self._send(state)
+            raise Diverged(f"the training loss is {loss:.4g} at step {state.global_step}")
+        if state.global_step not in self._horizon.eval_steps:
+            self._send(state)
+
+    def on_evaluate(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        metrics: dict[str, float],
+        **_: Any,
+    ) -> None:
+        kept = {
+            name: float(value)
+            for name, value in metrics.items()
+            if name.startswith("eval_") and not name.endswith(_TIMINGS)
+        }
+        self._metrics |= kept
+        if not math.isfinite(kept.get("eval_loss", 0.0)):
+            self._send(state)
+            raise Diverged(f"the evaluation loss is not finite at step {state.global_step}")
+        if self._horizon.rung_at(state.global_step) is None:
+            self._send(state)
+
+    def on_save(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        name = self._publish(args, state.global_step)
+        if self.interrupted:
+            self._context.send("trial_interrupted", checkpoint=name)
+        else:
+            self._send(state, checkpoint=name)
+
+    def _publish(self, args: TrainingArguments, step: int) -> str:
+        """Makes a finished checkpoint visible under its name, all at once."""
+        target = self._context.checkpoints / f"step-{step}"
+        if not target.exists():
+            os.rename(os.path.join(args.output_dir, f"checkpoint-{step}"), target)
+        return f"checkpoints/{self._context.checkpoints.name}/{target.name}"
+
+    def _send(self, state: TrainerState, checkpoint: str | None = None) -> None:
+        metrics, self._metrics = self._metrics, {}
+        self._context.send(
+            "report",
+            step=state.global_step,
+            tokens=int(state.num_input_tokens_seen),
+            fraction=round(state.global_step / self._horizon.max_steps, 6),
+            seconds=round(self._seconds, 3),
+            metrics=metrics,
+            rung=self._horizon.rung_at(state.global_step),
+            checkpoint=checkpoint,
+        )
+
+    def _is_interrupted(self) -> bool:
+        """Asks at most once a second: the answer may come from shared storage."""
+        if self._clock() - self._polled < INTERRUPT_POLL_S:
+            return False
+        self._polled = self._clock()
+        return self._context.interrupted()

@@ -1,0 +1,276 @@
+"""Trains one trial from a checkpoint, or its start, until it is done or is taken back."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import logging
+import os
+import shutil
+import time
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate.state import AcceleratorState, GradientState
+from transformers import PrinterCallback, Trainer, set_seed
+
+from tune_app.budget import Epoch, Horizon, TooShort, Unit, horizon, steps_for
+from tune_app.errors import UserError
+from tune_app.ports import TrialContext
+from tune_app.training import trainable
+from tune_app.training.arguments import training_arguments
+from tune_app.training.data import Data
+from tune_app.training.disk import is_full
+from tune_app.training.effective import differences, observe
+from tune_app.training.optimizers import own_class
+from tune_app.training.reporter import Diverged, Reporter
+from tune_app.trial import Outcome
+
+logger = logging.getLogger(__name__)
+
+TIMED_STEPS = 6
+"""Steps of a throw-away model that are timed for a budget in seconds; the first ones warm up."""
+
+
+class NotAsAsked(Exception):
+    """What runs is not what the trial's parameters say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """Everything a worker needs for one segment; plain data that travels to any machine."""
+
+    document: dict[str, Any]
+    """The study document."""
+    trial: str
+    params: dict[str, Any]
+    """All parameters, the fixed ones included."""
+    seed: int
+    checkpoint: Path | None
+    seconds_before: float
+    max_steps: int | None
+    """Known when the trial has run before; a budget in seconds is measured only once."""
+    wants_untrained_sample: bool
+    cache: Path
+
+
+def run(task: Task, context: TrialContext) -> None:
+    """Runs the segment; however the trial ends, the driver is told by `trial_ended`.
+
+    Raises:
+        SystemExit: the driver took the worker back; the trial is paused at its last checkpoint.
+        Exception: the disk is full, see `disk.is_full`; that ends no trial.
+    """
+    outcome, reason, error = Outcome.COMPLETED, "", ""
+    with clean_process():
+        try:
+            if not _train(task, context):
+                return
+        except Diverged as diverged:
+            outcome, reason = Outcome.DIVERGED, str(diverged)
+        except UserError as refused:
+            outcome, reason = Outcome.FAILED, str(refused)
+        except Exception as raised:
+            if is_full(raised):
+                raise
+            out_of_memory = is_out_of_memory(raised)
+            outcome = Outcome.OUT_OF_MEMORY if out_of_memory else Outcome.FAILED
+            reason, error = f"{type(raised).__name__}: {raised}", traceback.format_exc()
+            logger.error("trial %s failed\n%s", task.trial, error)
+    context.send("trial_ended", outcome=outcome.value, reason=reason, error=error)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that the trial did not fit, on a GPU or on the host."""
+    allocator = isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or allocator
+
+
+@contextmanager
+def clean_process() -> Iterator[None]:
+    """Lets nothing of a trial stay in the worker for the next one: state, environment, memory.
+
+    transformers hands bf16 and torch_compile to accelerate through environment variables and
+    singletons that outlive the trial.
+    """
+    before = dict(os.environ)
+    try:
+        yield
+    finally:
+        for name in set(os.environ) - set(before):
+            del os.environ[name]
+        os.environ.update(before)
+        AcceleratorState._reset_state(reset_partial_state=True)
+        GradientState._reset_state()
+        torch._dynamo.reset()
+        release_memory()
+
+
+def release_memory() -> None:
+    """Gives freed memory back to the GPU's and the system's allocators."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
+def make_trainer(
+    loaded: trainable.Trainable,
+    params: Mapping[str, Any],
+    data: Data,
+    *,
+    output_dir: Path,
+    max_steps: int,
+    seed: int,
+    accelerator: str,
+) -> Trainer:
+    """A trial's `Trainer`, as anybody would build it by hand from the same arguments."""
+    asked = loaded.arguments(params)
+    args = training_arguments(
+        asked, output_dir=output_dir, max_steps=max_steps, seed=seed, accelerator=accelerator
+    )
+    set_seed(args.seed)
+    trainer = loaded.module.build(loaded.config(params), data, args)
+    # Without progress bars transformers prints every log line: the journal has them.
+    trainer.remove_callback(PrinterCallback)
+    own = own_class(asked.get("optim", ""), args)
+    if own is not None:
+        trainer.optimizer_cls_and_kwargs = own
+    return trainer
+
+
+def epoch_of(loaded: trainable.Trainable, params: Mapping[str, Any], data: Data) -> Epoch:
+    """One pass of this trial over the training data."""
+    asked = {**loaded.argument_fields, **loaded.arguments(params)}
+    return Epoch(
+        samples=len(data.train),  # type: ignore[arg-type]
+        batch_size=asked["per_device_train_batch_size"],
+        accumulation=asked["gradient_accumulation_steps"],
+        tokens_per_sample=data.tokens_per_sample,
+    )
+
+
+def _train(task: Task, context: TrialContext) -> bool:
+    """Trains to the end of the budget; False when a person interrupted it."""
+    loaded = trainable.load(task.document["trainable"])
+    data = loaded.module.prepare(loaded.config(task.params), task.cache, lambda line: None)
+    epoch = epoch_of(loaded, task.params, data)
+    work = context.checkpoints / ".work"
+    shutil.rmtree(work, ignore_errors=True)
+    max_steps = task.max_steps or _max_steps(task, loaded, data, epoch, work)
+    plan = _plan(task, max_steps, epoch)
+    trainer = _trainer(task, loaded, data, max_steps, work)
+    if task.wants_untrained_sample:
+        _sample("untrained", loaded, trainer, data, task, context)
+
+    def check_first_step(step: int) -> None:
+        tokens = trainer.state.num_input_tokens_seen // step
+        _check(trainer, loaded.arguments(task.params), tokens, epoch, context)
+
+    reporter = Reporter(context, plan, task.seconds_before, check_first_step)
+    trainer.add_callback(reporter)
+    try:
+        if not _is_complete(task.checkpoint, max_steps):
+            trainer.train(resume_from_checkpoint=task.checkpoint and str(task.checkpoint))
+        else:
+            trainer._load_from_checkpoint(str(task.checkpoint))
+        if not reporter.interrupted:
+            _sample("trained", loaded, trainer, data, task, context)
+    finally:
+        # A reported step holds the trainer in its closure: without this it outlives the trial.
+        trainer.remove_callback(reporter)
+        shutil.rmtree(work, ignore_errors=True)
+    return not reporter.interrupted
+
+
+def _trainer(
+    task: Task, loaded: trainable.Trainable, data: Data, max_steps: int, work: Path
+) -> Trainer:
+    return make_trainer(
+        loaded,
+        task.params,
+        data,
+        output_dir=work,
+        max_steps=max_steps,
+        seed=task.params.get("seed", task.seed),
+        accelerator=task.document["accelerator"],
+    )
+
+
+def _plan(task: Task, max_steps: int, epoch: Epoch) -> Horizon:
+    try:
+        return horizon(
+            max_steps,
+            epoch.tokens_per_step,
+            task.document["rungs"],
+            task.document["budget"]["evaluations"],
+        )
+    except TooShort as short:
+        raise ValueError(f"the budget is too short for this batch size: {short}") from short
+
+
+def _max_steps(
+    task: Task, loaded: trainable.Trainable, data: Data, epoch: Epoch, work: Path
+) -> int:
+    budget = task.document["budget"]
+    unit = Unit(budget["unit"])
+    per_step = None
+    if unit is Unit.SECONDS:
+        per_step = seconds_per_step(_trainer(task, loaded, data, TIMED_STEPS, work))
+    return max(1, steps_for(unit, budget["amount"], epoch, per_step))
+
+
+def seconds_per_step(trainer: Trainer) -> float:
+    """The median duration of a few optimiser steps of a model that is thrown away."""
+    from transformers import TrainerCallback
+
+    ends: list[float] = []
+
+    class Stopwatch(TrainerCallback):  # type: ignore[misc]
+        def on_step_end(self, *_: Any, **__: Any) -> None:
+            ends.append(time.monotonic())
+
+    trainer.add_callback(Stopwatch())
+    trainer.train()
+    steps = sorted(later - earlier for earlier, later in pairwise(ends[1:]))
+    return steps[len(steps) // 2]
+
+
+def _check(
+    trainer: Trainer, asked: dict[str, Any], tokens: int, epoch: Epoch, context: TrialContext
+) -> None:
+    """Tells the driver what runs; a trial that runs something else than asked fails."""
+    observed = observe(trainer, tokens)
+    context.send("trial_effective", effective=observed)
+    found = differences(observed, asked, trainer, epoch.tokens_per_step)
+    if found:
+        raise NotAsAsked("; ".join(found))
+
+
+def _is_complete(checkpoint: Path | None, max_steps: int) -> bool:
+    return checkpoint is not None and int(checkpoint.name.rsplit("-", 1)[-1]) >= max_steps
+
+
+def _sample(
+    stage: str,
+    loaded: trainable.Trainable,
+    trainer: Trainer,
+    data: Data,
+    task: Task,
+    context: TrialContext,
+) -> None:
+    prompt = task.document["prompt"]
+    sample = getattr(loaded.module, "sample", None)
+    if not prompt or sample is None:
+        return
+    # A continuation is an ornament: a model that cannot generate must not cost the trial.
+    with suppress(NotImplementedError):
+        context.send("sample", stage=stage, prompt=prompt, text=sample(trainer, data, prompt))

@@ -1,0 +1,85 @@
+"""Values of a space that its trainable would only refuse in the middle of the study."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from tune_app.errors import Problem, UserError
+from tune_app.space.domains import Choice, Domain, Fixed, Float, Int, fixed
+from tune_app.training.trainable import Trainable
+
+COUNTS = ("per_device_train_batch_size", "gradient_accumulation_steps")
+"""Parameters that divide: 0 would be found out by the trial that has it."""
+
+_KINDS: dict[str, tuple[tuple[type, ...], str]] = {
+    "int": ((int,), "a whole number"),
+    "float": ((int, float), "a number"),
+    "bool": ((bool,), "true or false"),
+    "str": ((str,), "text"),
+}
+
+
+def value_problems(loaded: Trainable, space: Mapping[str, Domain]) -> list[Problem]:
+    """Values of the wrong type, and those that `Config` refuses, each where it stands."""
+    known = {name: domain for name, domain in space.items() if name in loaded.types}
+    found = [
+        problem
+        for name, domain in known.items()
+        for value in ends(domain)
+        for problem in _type_problems(name, value, loaded.types[name])
+    ]
+    wrong = {problem.where for problem in found}
+    right = {name: domain for name, domain in known.items() if _key(name) not in wrong}
+    return found + _refused(loaded, right)
+
+
+def ends(domain: Domain) -> Iterable[Any]:
+    """The values between which, or of which, a domain takes its own."""
+    match domain:
+        case Float(low, high) | Int(low, high):
+            return [low, high]
+        case Choice(values):
+            return values
+        case Fixed(value):
+            return [value]
+
+
+def _type_problems(name: str, value: Any, annotation: str) -> list[Problem]:
+    plain = annotation.removesuffix(" | None")
+    if plain not in _KINDS or (value is None and plain != annotation):
+        return []
+    types, expected = _KINDS[plain]
+    fits = isinstance(value, types) and (plain == "bool" or not isinstance(value, bool))
+    if not fits:
+        return [Problem(f"{value!r} is of the wrong type", _key(name), expected)]
+    if name in COUNTS and value < 1:
+        return [Problem(f"{value!r} is too small", _key(name), "a whole number from 1 on")]
+    return []
+
+
+def _refused(loaded: Trainable, space: Mapping[str, Domain]) -> list[Problem]:
+    """What `Config` says of the fixed values together, and of every other value alone."""
+    mine = {name: domain for name, domain in space.items() if name in loaded.config_fields}
+    problems = _said(loaded, fixed(mine))
+    for name, domain in mine.items():
+        if not isinstance(domain, Fixed):
+            said = [p for value in ends(domain) for p in _said(loaded, {name: value})]
+            # Other complaints may be about how it goes with values that it will never meet.
+            problems += [problem for problem in said if problem.where == name]
+    return [replace(p, where=_key(p.where)) if p.where in mine else p for p in problems]
+
+
+def _said(loaded: Trainable, values: Mapping[str, Any]) -> list[Problem]:
+    try:
+        loaded.config(values)
+    except UserError as error:
+        return list(error.problems)
+    except (TypeError, ValueError) as error:
+        return [Problem(str(error), "parameters")]
+    return []
+
+
+def _key(name: str) -> str:
+    return f"parameters.{name}"

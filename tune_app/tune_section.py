@@ -1,0 +1,155 @@
+"""The `tune` section of a study file: what W&B has no word for, as pydantic models."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
+
+from tune_app import yaml_source
+from tune_app.budget import Unit
+from tune_app.errors import Problem, nearest
+from tune_app.yaml_source import KeyPath, Source
+
+TUNE = "tune"
+"""The key of the section in a study file."""
+DEFAULT_SCHEDULER = "asha"
+
+
+def _whole(value: Any) -> Any:
+    """Large numbers are written as 2e7, which YAML reads as a float."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Whole = Annotated[int, BeforeValidator(_whole)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class BudgetSection(_Section):
+    """What the search may cost. Exactly one unit is given; the others are None."""
+
+    tokens: Whole | None = Field(None, gt=0)
+    steps: Whole | None = Field(None, gt=0)
+    epochs: float | None = Field(None, gt=0)
+    seconds: float | None = Field(None, gt=0)
+    trials: Whole | None = Field(None, gt=0)
+    evaluations: Whole = Field(9, gt=0, le=1000)
+
+    @model_validator(mode="after")
+    def _one_unit(self) -> BudgetSection:
+        given = [unit.value for unit in Unit if getattr(self, unit.value) is not None]
+        if len(given) > 1:
+            raise ValueError(f"{' and '.join(given)} given; a budget has one unit")
+        return self
+
+
+class ResourcesSection(_Section):
+    """What one trial gets on its worker. A fraction of a GPU lets trials share it.
+
+    More than one GPU for a trial needs data-parallel training, which is not there yet.
+    """
+
+    cpu: float = Field(1, gt=0)
+    gpu: float | None = Field(None, ge=0, le=1)
+    """None: one GPU where the cluster has any, else none."""
+    concurrent: Whole | None = Field(None, gt=0)
+    """At most this many trials at once; None: as many as fit."""
+
+
+class PlugInSection(_Section):
+    """A plug-in by name, with its options beside it."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    name: str
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return dict(self.model_extra or {})
+
+
+class TuneSection(_Section):
+    """The `tune` section."""
+
+    trainable: str = "causal_lm"
+    budget: BudgetSection = BudgetSection(epochs=1.0)
+    searcher: PlugInSection | None = None
+    scheduler: PlugInSection = PlugInSection(name=DEFAULT_SCHEDULER)
+    resources: ResourcesSection = ResourcesSection()
+    trackers: tuple[PlugInSection, ...] = (
+        PlugInSection(name="wandb"),
+        PlugInSection(name="optuna"),
+    )
+    seed: Whole = Field(0, ge=0, lt=2**31)
+    prompt: str = ""
+    baseline: bool = True
+    drop_impossible: bool = False
+    accelerator: Literal["auto", "cpu"] = "auto"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _names_become_plugins(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        value = dict(value)
+        for key in ("searcher", "scheduler"):
+            if isinstance(value.get(key), str):
+                value[key] = {"name": value[key]}
+        if isinstance(value.get("scheduler"), dict):
+            value["scheduler"] = {"name": DEFAULT_SCHEDULER, **value["scheduler"]}
+        if isinstance(value.get("trackers"), list):
+            as_plugin = [{"name": t} if isinstance(t, str) else t for t in value["trackers"]]
+            value["trackers"] = tuple(as_plugin)
+        return value
+
+
+def read(data: Any, source: Source) -> tuple[TuneSection | None, list[Problem]]:
+    """The section, or all that is wrong with it."""
+    if data is None:
+        return TuneSection(), []
+    if not isinstance(data, dict):
+        return None, [Problem(f"{data!r} is not a mapping", source.where((TUNE,)), "keys below it")]
+    try:
+        return TuneSection.model_validate(data), []
+    except ValidationError as error:
+        return None, [_tune_problem(item, source) for item in error.errors()]
+
+
+def _tune_problem(item: Any, source: Source) -> Problem:
+    location: KeyPath = tuple(item["loc"])
+    where = source.where((TUNE, *location))
+    if item["type"] == "extra_forbidden":
+        section = _fields_at(location[:-1])
+        return Problem(
+            f"unknown key {location[-1]!r}", where, fix=nearest(str(location[-1]), section)
+        )
+    message = item["msg"].removeprefix("Value error, ")
+    if item["type"] == "missing":
+        what = f"{yaml_source.dotted(location[:-1])} has no {location[-1]}"
+        return Problem(what, where, expected=f"{location[-1]}: …")
+    if item["type"] == "value_error":
+        return Problem(message, where)
+    return Problem(f"{item['input']!r} does not fit", where, expected=_expectation(message))
+
+
+def _expectation(message: str) -> str:
+    return message.removeprefix("Input should be ").removeprefix("a valid ")
+
+
+def _fields_at(location: KeyPath) -> list[str]:
+    sections: dict[KeyPath, type[BaseModel]] = {
+        (): TuneSection,
+        ("budget",): BudgetSection,
+        ("resources",): ResourcesSection,
+    }
+    section = sections.get(location)
+    return list(section.model_fields) if section is not None else []
