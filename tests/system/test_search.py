@@ -16,6 +16,12 @@ ONE_SLOT = ("--set", "resources.concurrent=1")
 
 
 @pytest.fixture(scope="module")
+def shell(tmp_path_factory: pytest.TempPathFactory) -> Shell:
+    """A folder of this module's own, with nothing prepared and no other study in it."""
+    return Shell(tmp_path_factory.mktemp("search"), tmp_path_factory.mktemp("cold"))
+
+
+@pytest.fixture(scope="module")
 def searched(shell: Shell) -> subprocess.CompletedProcess[str]:
     result = shell.run("run", str(SMALL), "--name", "first", *ONE_SLOT)
     assert result.returncode == 0, result.stderr + result.stdout
@@ -54,6 +60,7 @@ def test_the_terminal_tells_what_a_person_needs(
 ) -> None:
     for words in (
         "reading ru",
+        "corpus ru: ",
         "left out: optim = adamw_apex_fused (NVIDIA apex is not installed)",
         "the space:",
         "dashboard http://127.0.0.1:",

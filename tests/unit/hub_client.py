@@ -102,7 +102,15 @@ def make(folder: str, documents: list[str]) -> dict[str, Any]:
     tokenizer = load_bpe(Path(folder))
     set_seed(1)
     model = GPT2LMHeadModel(
-        GPT2Config(len(tokenizer), 32, 16, 1, 2, bos_token_id=0, eos_token_id=0)
+        GPT2Config(
+            vocab_size=len(tokenizer),
+            n_positions=32,
+            n_embd=16,
+            n_layer=1,
+            n_head=2,
+            bos_token_id=0,
+            eos_token_id=0,
+        )
     )
     tokenizer.save_pretrained(folder)
     model.save_pretrained(folder)

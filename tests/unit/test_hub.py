@@ -58,7 +58,7 @@ FILES = {
     "moving/main/train.jsonl": "before",
     "program/main/program.py": "import pathlib; pathlib.Path('ran').touch()",
     "program/refs%2Fconvert%2Fparquet/default/train/0000.parquet": "copy",
-    "empty/main/notes.md": "nothing",
+    "empty/main/weights.xyz": "nothing",
     "damaged/main/train.json": '{"text": oops',
     **{
         f"several/{revision}/{part}": f"{part} of {revision}"
@@ -108,7 +108,8 @@ def model(root: Path, client: Client) -> dict[str, Any]:
     (models / "pickled/main/model.safetensors").unlink()
     (models / "pickled/main/pytorch_model.bin").write_bytes(b"cos\nsystem\n(S'touch ran'\ntR.")
     config = json.loads((models / "programmed/main/config.json").read_text())
-    config |= {"model_type": "own", "auto_map": {"AutoConfig": "own.C", "AutoModelForCausalLM": "own.M"}}
+    code = {"AutoConfig": "own.C", "AutoModelForCausalLM": "own.M"}
+    config |= {"model_type": "own", "auto_map": code}
     (models / "programmed/main/config.json").write_text(json.dumps(config))
     (models / "programmed/main/own.py").write_text("import pathlib; pathlib.Path('ran').touch()")
     return made
@@ -190,7 +191,7 @@ def test_a_dataset_is_found_under_its_old_name(client: Client, cache: str) -> No
         ({"dataset_split": "tset"}, ["'tset'", "one of train, test", "did you mean 'test'?"]),
         ({"dataset_split": "train[:5"}, ["train[:5", "one of train, test", "train[:10%]"]),
         ({"dataset_revision": "v3"}, ["no revision 'v3'", "one of main, v2"]),
-        ({"dataset": "owner/empty"}, ["cannot be read", "doesn't contain any data files"]),
+        ({"dataset": "owner/empty"}, ["cannot be read", "data files found"]),
         ({"dataset": "owner/damaged"}, ["cannot be read", "JSON parse error"]),
     ],
 )
@@ -244,9 +245,7 @@ def test_what_is_private_asks_for_hf_token_and_never_shows_it(
         assert token not in log + said
 
 
-def test_a_token_is_not_sent_to_where_large_files_are(
-    client: Client, cache: str, hub: Hub
-) -> None:
+def test_a_token_is_not_sent_to_where_large_files_are(client: Client, cache: str, hub: Hub) -> None:
     assert client.ask("read", TOKEN, cache=cache, dataset="owner/secret")["texts"]
     assert any("/contents/datasets/owner/secret" in request for request in hub.requests)
     assert hub.leaks == []

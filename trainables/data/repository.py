@@ -125,7 +125,8 @@ class Repository:
             what=f"the hub at {constants.ENDPOINT} could not be reached: {first_line(error)}",
             where=self.where,
             expected=self.expected,
-            fix=f"check the name (there is no file or folder {self.name!r} here) and the connection",
+            fix=f"check the name (there is no file or folder {self.name!r} here) and "
+            "the connection",
         )
 
     def _gated(self) -> Problem:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Protocol, TextIO
+from typing import Any, Protocol, TextIO
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -21,6 +21,18 @@ from tune_app.space.domains import Fixed, describe, from_document
 from tune_app.state import StudyState
 
 REFRESH_PER_S = 4
+
+DATA_SIZES = {
+    "documents": "documents",
+    "characters": "characters",
+    "vocab_size": "words in the vocabulary",
+    "characters_per_token": "characters a token",
+    "train_tokens": "tokens to train on",
+    "train_examples": "examples to train on",
+    "eval_tokens": "tokens to evaluate on",
+    "eval_examples": "examples to evaluate on",
+}
+"""Facts of a trainable's data that are worth a word, in the order they are told."""
 
 
 class Screen(Protocol):
@@ -122,6 +134,17 @@ def opening_lines(state: StudyState, folder: Path) -> list[str]:
     return lines
 
 
+def data_lines(facts: Mapping[str, Any]) -> list[str]:
+    """What is trained on, as far as the trainable tells; a warm cache makes it no less news."""
+    sizes = [
+        f"{format.tokens(facts[key])} {words}"
+        for key, words in DATA_SIZES.items()
+        if isinstance(facts.get(key), (int, float))
+    ]
+    head = f"corpus {facts['corpus']}: " if facts.get("corpus") else "data: "
+    return [head + ", ".join(sizes)] if sizes else []
+
+
 def space_lines(state: StudyState) -> list[str]:
     """The space as it will be searched, one line a parameter, the fixed ones in one."""
     domains = {k: from_document(v) for k, v in state.document["parameters"].items()}
@@ -144,7 +167,7 @@ def told(event: Event, state: StudyState) -> str | None:
         case "finding":
             return f"note: {event['text']}"
         case "study_prepared":
-            return "\n".join(["the space:", *space_lines(state)])
+            return "\n".join([*data_lines(event["data"]), "the space:", *space_lines(state)])
         case "segment_started" if event["segment"] == 1:
             trial = state.trials[event["trial"]]
             return f"trial {trial.id} starts ({trial.kind}): {format.params(trial.params)}"
