@@ -25,8 +25,7 @@ REFRESH_PER_S = 4
 DATA_SIZES = {
     "documents": "documents",
     "characters": "characters",
-    "vocab_size": "words in the vocabulary",
-    "characters_per_token": "characters a token",
+    "vocab_size": "tokens in the vocabulary",
     "train_tokens": "tokens to train on",
     "train_examples": "examples to train on",
     "eval_tokens": "tokens to evaluate on",
