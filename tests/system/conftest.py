@@ -87,7 +87,8 @@ def no_orphans() -> Iterator[None]:
     """Fails when a test leaves processes of Ray or of a study behind."""
     before = set(_ours())
     yield
-    deadline = time.monotonic() + 30
+    # Agents of a Ray whose driver was killed first try to tell a server that has gone too.
+    deadline = time.monotonic() + 120
     while left := set(_ours()) - before:
         if time.monotonic() > deadline:
             names = [" ".join(psutil.Process(pid).cmdline())[:80] for pid in left]
