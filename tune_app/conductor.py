@@ -77,8 +77,12 @@ class Conductor:
         """
         if self.interrupted or self.state.ended is not None:
             return None
-        trial = self._due() or self._scheduler.promote(self.state, draining=False) or self._new()
         running = self.state.with_status(Status.RUNNING)
+        if self.state.reached_target():
+            if not running:
+                self._end(TARGET)
+            return None
+        trial = self._due() or self._scheduler.promote(self.state, draining=False) or self._new()
         if trial is None and not running:
             trial = self._scheduler.promote(self.state, draining=True)
             if trial is None:
@@ -214,5 +218,6 @@ class Conductor:
         self.record("study_ended", reason=reason)
 
 
+TARGET = "the target of the metric was reached"
 EXHAUSTED = "every combination of the space was tried"
 BROKEN = "every trial failed"

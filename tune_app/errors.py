@@ -24,6 +24,11 @@ class Problem:
             lines.append(f"  to do: {self.fix}")
         return "\n".join(lines)
 
+    def in_one_line(self) -> str:
+        """The same for a list of remarks."""
+        head = f"{self.where}: {self.what}" if self.where else self.what
+        return f"{head} ({self.fix})" if self.fix else head
+
 
 class UserError(Exception):
     """Bad input. Carries every mistake that was found, not only the first.

@@ -42,8 +42,8 @@ def _apply(source: Source, override: str) -> list[Problem]:
         parts = (TUNE, *parts)
     if parts[0] not in (*wandb_sweep.KEYS, TUNE):
         return [Problem(f"unknown key {key!r}", where, fix=_hint(source, str(parts[0])))]
-    value = yaml_source.parse(f"value: {text}", where).data["value"]
-    return _assign(source, parts, value, where)
+    given = yaml_source.parse(f"value: {text}", where)
+    return given.problems or _assign(source, parts, given.data["value"], where)
 
 
 def _hint(source: Source, name: str) -> str:

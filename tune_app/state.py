@@ -73,6 +73,13 @@ class StudyState:
         """The best completed trial, the baseline included."""
         return next(iter(self.completed()), None)
 
+    def reached_target(self) -> bool:
+        """Whether a completed trial is as good as the metric's target, if it has one."""
+        target, best = self.document["metric"].get("target"), self.best()
+        if target is None or best is None:
+            return False
+        return self.sign * best.rung_values[self.full_rung] <= self.sign * float(target)
+
     def baseline(self) -> TrialState | None:
         """The trial with the trainable's untuned defaults, if there is one."""
         kinds = (trial for trial in self.trials.values() if trial.kind is Kind.BASELINE)
@@ -94,6 +101,7 @@ class StudyState:
     def _on_study_started(self, event: Event) -> None:
         self.document = event["study"]
         self.started = float(event["time"])
+        self.findings += event.get("notes", [])
         self._open_session(event)
 
     def _on_study_resumed(self, event: Event) -> None:

@@ -18,7 +18,7 @@ from tune_app.space.domains import Domain, grid_size
 from tune_app.tune_section import TUNE, PlugInSection, TuneSection
 from tune_app.yaml_source import KeyPath, Source
 
-SEARCHER_OF_METHOD = {"bayes": "tpe", "random": "random", "grid": "grid"}
+SEARCHER_OF_METHOD = {"bayes": "tpe", "custom": "tpe", "random": "random", "grid": "grid"}
 NAME = re.compile(r"[A-Za-z0-9А-Яа-яЁё][\w.\-]{0,99}")
 DEFAULT_TRIALS = 20
 
@@ -70,7 +70,11 @@ class Study:
             "source": self.source,
             "working_directory": self.working_directory,
             "method": self.sweep.method,
-            "metric": {"name": self.sweep.metric, "goal": self.sweep.goal},
+            "metric": {
+                "name": self.sweep.metric,
+                "goal": self.sweep.goal,
+                "target": self.sweep.target,
+            },
             "parameters": {key: domains.to_document(item) for key, item in self.space.items()},
             "budget": {
                 "unit": self.unit.value,
@@ -84,6 +88,18 @@ class Study:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class Read:
+    """What a study file says: a study unless there are problems, and how it was read."""
+
+    study: Study | None
+    problems: tuple[Problem, ...]
+    warnings: tuple[Problem, ...]
+    """What could have been meant otherwise."""
+    notes: tuple[Problem, ...]
+    """What has no meaning here, or another one."""
+
+
 def load(
     path: Path, changes: Sequence[str] = (), name: str | None = None, now: datetime | None = None
 ) -> Study:
@@ -92,23 +108,60 @@ def load(
     Raises:
         UserError: with every mistake in the file, the overrides and the plug-ins it names.
     """
+    found = read(path, changes, name, now)
+    if found.study is None:
+        raise UserError(found.problems)
+    return found.study
+
+
+def read(
+    path: Path, changes: Sequence[str] = (), name: str | None = None, now: datetime | None = None
+) -> Read:
+    """The same, with the mistakes as a result.
+
+    Raises:
+        UserError: there is no such file, it is not YAML, or an override cannot be applied.
+    """
     if not path.is_file():
         raise UserError(_missing(path))
     source = yaml_source.load(path)
     overrides.apply(source, changes)
     tune_data = source.data.pop(TUNE, None)
-    sweep, problems = wandb_sweep.parse(source.data, source.where)
+    parsed = wandb_sweep.parse(source.data, source.where)
     tune, tune_problems = tune_section.read(tune_data, source)
-    problems += tune_problems
+    sweep, warnings = parsed.sweep, [*source.warnings, *parsed.warnings]
     stamp = (now or datetime.now()).strftime("%Y%m%d-%H%M%S")
     chosen = name or f"{_as_name(sweep.name or path.stem)}-{stamp}"
+    problems = [*source.problems, *parsed.problems, *tune_problems]
     problems += name_problems(chosen, "--name")
     if problems or tune is None:
-        raise UserError(problems)
-    notes = tuple(f"{key}: not used here, trials are started by Ray" for key in sweep.unused)
-    study = Study(chosen, str(path), sweep, tune, sweep.parameters, str(Path.cwd()), notes)
-    _check_plugins(study, source)
-    return study
+        return Read(None, tuple(problems), tuple(warnings), tuple(parsed.notes))
+    tune, hyperband_notes = _with_hyperband(sweep, tune, source)
+    notes = parsed.notes + hyperband_notes
+    told = tuple(item.in_one_line() for item in warnings + notes)
+    study = Study(chosen, str(path), sweep, tune, sweep.parameters, str(Path.cwd()), told)
+    problems = _plugin_problems(study, source)
+    return Read(None if problems else study, tuple(problems), tuple(warnings), tuple(notes))
+
+
+def _with_hyperband(
+    sweep: wandb_sweep.Sweep, tune: TuneSection, source: Source
+) -> tuple[TuneSection, list[Problem]]:
+    """The scheduler that `early_terminate` asks for, unless the tune section names one."""
+    asked, where = sweep.early_terminate, source.where(("early_terminate",))
+    if asked is None:
+        return tune, []
+    if "scheduler" in tune.model_fields_set:
+        return tune, [Problem("not used: tune.scheduler is given", where)]
+    evaluations = tune.budget.evaluations
+    rungs = asked.rungs(evaluations)
+    scheduler = PlugInSection(name="asha", eta=asked.eta, rungs=list(rungs))
+    shares = ", ".join(f"{100 * rung:.3g} %" for rung in rungs)
+    total = f"max_iter {asked.max_iter}" if asked.max_iter else f"{evaluations} evaluations"
+    what = f"read as asha with rungs at {shares} of the budget, which is {total}"
+    if len(rungs) == 1:
+        what += ": nothing is stopped early; raise tune.budget.evaluations"
+    return tune.model_copy(update={"scheduler": scheduler}), [Problem(what, where)]
 
 
 def name_problems(name: str, where: str) -> list[Problem]:
@@ -131,8 +184,8 @@ def _missing(path: Path) -> Problem:
     return Problem("no such study file", str(path), "a W&B sweep or study file", hint)
 
 
-def _check_plugins(study: Study, source: Source) -> None:
-    """Fails early on plug-ins that do not exist and on options they do not take."""
+def _plugin_problems(study: Study, source: Source) -> list[Problem]:
+    """Plug-ins that do not exist, and options they do not take."""
     problems: list[Problem] = []
     for kind, section, path in _plugins(study):
         where = source.where(path)
@@ -143,8 +196,7 @@ def _check_plugins(study: Study, source: Source) -> None:
             continue
         unknown = plugins.option_problems(module, section.options, where)
         problems += unknown or _refused(kind, module, section.options, study, source)
-    if problems:
-        raise UserError(problems)
+    return problems
 
 
 def _plugins(study: Study) -> list[tuple[str, PlugInSection, KeyPath]]:

@@ -1,11 +1,13 @@
 """Reads a YAML file into plain data and remembers where everything stands.
 
-Scalars follow the YAML 1.2 core schema, so that `1e-5` is a number and `no` is text; PyYAML itself
-reads them by YAML 1.1. Only plain data is built: tags that name Python objects are refused.
+Scalars follow the YAML 1.2 core schema, so that `1e-5` is a number and `no` is text. W&B reads them
+by YAML 1.1, as PyYAML does: where that gives something else, it is told, and a parameter that could
+be meant either way is refused. Only plain data is built: tags that name Python objects are refused.
 """
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from dataclasses import dataclass, field
@@ -51,16 +53,34 @@ class Source:
     places: dict[KeyPath, tuple[int, int]] = field(default_factory=dict)
     overrides: dict[KeyPath, str] = field(default_factory=dict)
     """Keys that were set from elsewhere, with the words that set them."""
+    problems: list[Problem] = field(default_factory=list)
+    """What is wrong with the file as YAML, though it can be read on for other mistakes."""
+    warnings: list[Problem] = field(default_factory=list)
+    """What was read other than W&B reads it."""
 
     def where(self, path: KeyPath) -> str:
         """`file:line:column key.path`, with the nearest place known for `path`."""
-        known = path
+        known = self.find(path) or path
         while known and known not in self.places and known not in self.overrides:
             known = known[:-1]
         if known in self.overrides:
             return self.overrides[known]
         line, column = self.places.get(known, (1, 1))
         return f"{self.name}:{line}:{column} {dotted(path)}".rstrip()
+
+
+    def find(self, path: KeyPath) -> KeyPath | None:
+        """Where a key stands: as written, with dots in one key, or in nested `parameters`."""
+        known = {*self.places, *self.overrides}
+        if path in known:
+            return path
+        wanted = dotted(path)
+        return next((other for other in known if dotted(_flat(other)) == wanted), None)
+
+
+def _flat(path: KeyPath) -> KeyPath:
+    """A path without the `parameters` that W&B writes between a group and what lies in it."""
+    return tuple(part for index, part in enumerate(path) if index == 0 or part != "parameters")
 
 
 def dotted(path: KeyPath) -> str:
@@ -99,69 +119,131 @@ def parse(text: str, name: str) -> Source:
         expected = "keys such as method, metric and parameters"
         raise UserError(Problem("holds no mapping", name, expected))
     source = Source(name, {})
-    problems: list[Problem] = []
     try:
-        source.data = _build(node, (), source, problems)
+        source.data = _build(node, (), source)
     except RecursionError as error:
         raise UserError(Problem("nested too deeply, or in itself", name)) from error
-    if problems:
-        raise UserError(problems)
     return source
 
 
-def _build(node: yaml.Node, path: KeyPath, source: Source, problems: list[Problem]) -> Any:
+def _build(node: yaml.Node, path: KeyPath, source: Source) -> Any:
     source.places.setdefault(path, (node.start_mark.line + 1, node.start_mark.column + 1))
     if node.tag.startswith(("tag:yaml.org,2002:python", "!")):
-        problems.append(Problem(f"the tag {node.tag} is not allowed", source.where(path)))
+        source.problems.append(Problem(f"the tag {node.tag} is not allowed", source.where(path)))
     if isinstance(node, yaml.MappingNode):
-        return _mapping(node, path, source, problems)
+        return _mapping(node, path, source)
     if isinstance(node, yaml.SequenceNode):
-        return [_build(item, (*path, i), source, problems) for i, item in enumerate(node.value)]
+        return [_build(item, (*path, i), source) for i, item in enumerate(node.value)]
     if any("\ud800" <= character <= "\udfff" for character in node.value):
-        problems.append(Problem("holds half a character, a surrogate", source.where(path)))
-    plain = isinstance(node, yaml.ScalarNode) and node.style is None
-    return scalar(node.value) if plain else node.value
+        source.problems.append(Problem("holds half a character, a surrogate", source.where(path)))
+    if isinstance(node, yaml.ScalarNode) and node.style is None:
+        return _plain(node, path, source)
+    return node.value
 
 
-def _mapping(
-    node: yaml.MappingNode, path: KeyPath, source: Source, problems: list[Problem]
-) -> dict[Any, Any]:
+def _plain(node: yaml.ScalarNode, path: KeyPath, source: Source) -> Any:
+    """A scalar without quotes, with a word where YAML 1.1 means something else by it."""
+    new, old = scalar(node.value), _by_yaml_1_1(node)
+    if old is None or (type(old), old) == (type(new), new):
+        return new
+    if isinstance(new, (int, float)) and isinstance(old, str):
+        fix = f"write {_in_both(new)} to mean the same in both"
+        what = f"{node.value} is read as a number; W&B reads text"
+        source.warnings.append(Problem(what, source.where(path), fix=fix))
+        return new
+    if isinstance(new, str) and _SURELY_A_NUMBER.fullmatch(node.value):
+        what = f"{node.value} is read as the number {old}, as W&B does"
+        source.warnings.append(Problem(what, source.where(path), fix=f"write {old}"))
+        return old
+    if path[0] == "parameters":
+        readings = " or ".join(f"{json.dumps(value)} for {_named(value)}" for value in (new, old))
+        what, expected = f"{node.value} can be read in two ways", "an unmistakable value"
+        fix = f"say which is meant: {readings}, which is how W&B reads it"
+        source.problems.append(Problem(what, source.where(path), expected, fix))
+    return new
+
+
+_SURELY_A_NUMBER = re.compile(r"[-+]?[0-9][0-9_]*(\.[0-9_]*)?|[-+]?0b[01_]+")
+
+
+def _by_yaml_1_1(node: yaml.ScalarNode) -> Any:
+    """What PyYAML, and so W&B, makes of a scalar; None for what has no other meaning there."""
+    read = {
+        "bool": yaml.SafeLoader.construct_yaml_bool,
+        "int": yaml.SafeLoader.construct_yaml_int,
+        "float": yaml.SafeLoader.construct_yaml_float,
+        "str": yaml.SafeLoader.construct_yaml_str,
+    }.get(node.tag.removeprefix("tag:yaml.org,2002:"))
+    if read is None:
+        return None
+    try:
+        old = read(yaml.SafeLoader(""), node)
+    except (ValueError, OverflowError, LookupError):
+        # A tag that does not fit its scalar, such as !!int on no digits.
+        return None
+    # NaN is not equal to itself.
+    return None if old != old else old
+
+
+def _in_both(number: float) -> str:
+    """A number as both versions of YAML read it: 1e-5 -> 1.0e-5."""
+    mantissa, exponent, power = f"{number!r}".partition("e")
+    point = mantissa if "." in mantissa or isinstance(number, int) else f"{mantissa}.0"
+    sign = "" if power.startswith("-") else "+"
+    return f"{point}e{sign}{power.lstrip('+')}" if exponent else point
+
+
+def _named(value: Any) -> str:
+    kinds = {bool: "a truth value", str: "text"}
+    return kinds.get(type(value), "a number")
+
+
+def _mapping(node: yaml.MappingNode, path: KeyPath, source: Source) -> dict[Any, Any]:
     # First, so that the keys given here have the last word, on values and on places.
-    merged = _merged(node, path, source, problems)
+    merged = _merged(node, path, source)
     built: dict[Any, Any] = {}
     for key_node, value_node in node.value:
         if key_node.tag == MERGE:
             continue
         if not isinstance(key_node, yaml.ScalarNode):
-            problems.append(Problem("a key is not plain text", source.where(path)))
+            source.problems.append(Problem("a key is not plain text", source.where(path)))
             continue
         key = key_node.value
         place = (key_node.start_mark.line + 1, key_node.start_mark.column + 1)
-        if key in built:
-            line, column = place
-            first = source.places[(*path, key)][0]
-            where = f"{source.name}:{line}:{column} {dotted((*path, key))}"
-            problems.append(Problem(f"the key {key!r} was already given in line {first}", where))
+        first = source.places.get((*path, key)) if key in built else None
         source.places[(*path, key)] = place
-        built[key] = _build(value_node, (*path, key), source, problems)
+        value = _build(value_node, (*path, key), source)
+        if first is not None:
+            _twice((*path, key), built[key] == value, first[0], source)
+        built[key] = value
     return {**merged, **built}
+
+
+def _twice(path: KeyPath, same: bool, first_line: int, source: Source) -> None:
+    """A key that was given before: a repetition, or one of two meanings."""
+    where, line = source.where(path), source.places[path][0]
+    what = f"the key {path[-1]!r} was already given in line {first_line}"
+    if same:
+        fix = f"delete line {line}"
+        source.warnings.append(Problem(f"{what}, with the same value", where, fix=fix))
+        return
+    fix = f"delete it there to keep this one, as W&B does; delete line {line} to keep that one"
+    source.problems.append(Problem(what, where, "each key once", fix))
 
 
 MERGE = "tag:yaml.org,2002:merge"
 
 
-def _merged(
-    node: yaml.MappingNode, path: KeyPath, source: Source, problems: list[Problem]
-) -> dict[Any, Any]:
+def _merged(node: yaml.MappingNode, path: KeyPath, source: Source) -> dict[Any, Any]:
     """What `<<` brings into a mapping; of several mappings the first one wins."""
     merged: dict[Any, Any] = {}
     for key_node, value_node in node.value:
         if key_node.tag != MERGE:
             continue
-        parts = _build(value_node, path, source, problems)
+        parts = _build(value_node, path, source)
         for part in parts if isinstance(parts, list) else [parts]:
             if isinstance(part, dict):
                 merged = {**part, **merged}
             else:
-                problems.append(Problem(f"<< cannot merge {part!r}", source.where(path)))
+                source.problems.append(Problem(f"<< cannot merge {part!r}", source.where(path)))
     return merged

@@ -180,7 +180,7 @@ def test_plugins_can_be_named_alone_and_given_options(tmp_path: Path) -> None:
         ("seed=-1", "greater than or equal to 0"),
         ("tune=5", "not a mapping"),
         ("parameters=5", "not a mapping"),
-        ("parameters.lr=5", "not a mapping"),
+        ("parameters.lr=[5]", "two ways"),
         ("parameters.lr.min.x=5", "has no keys"),
         ("budget.tokens", "KEY=VALUE"),
         ("=5", "KEY=VALUE"),

@@ -17,7 +17,15 @@ from tune_app.space.wandb_parameters import DISTRIBUTIONS
 
 def parse(text: str) -> tuple[wandb_sweep.Sweep, list[Problem]]:
     source = yaml_source.parse(text, "sweep.yaml")
-    return wandb_sweep.parse(source.data, source.where)
+    parsed = wandb_sweep.parse(source.data, source.where)
+    return parsed.sweep, [*source.problems, *parsed.problems]
+
+
+def warnings(text: str) -> list[str]:
+    source = yaml_source.parse(text, "sweep.yaml")
+    parsed = wandb_sweep.parse(source.data, source.where)
+    assert not [*source.problems, *parsed.problems]
+    return [str(item) for item in [*source.warnings, *parsed.warnings]]
 
 
 def domain(entry: str) -> Domain:
@@ -46,7 +54,7 @@ def problem(entry: str) -> Problem:
         ("values: [a, b], probabilities: [0.25, 0.75]", Choice(("a", "b"), (0.25, 0.75))),
         (
             "values: [a, b], probabilities: [0.5, 0.5], distribution: categorical_w_probabilities",
-            Choice(("a", "b"), (0.5, 0.5)),
+            Choice(("a", "b")),
         ),
         ("min: 1, max: 5", Int(1, 5)),
         ("min: 1, max: 5.0", Float(1.0, 5.0)),
@@ -103,13 +111,15 @@ def test_every_draw_of_wandb_is_a_value_of_ours(seed: int) -> None:
         x = low * (high / low) ** share if log else low + share * (high - low)
         theirs.add(round(x / q))
     assert {round(value / q) for value in ours} >= theirs
+    drawn = {round(sample(read, rng) / q) for _ in range(2000)}
+    assert drawn <= set(range(min(theirs), max(theirs) + 1))
     assert ours[0] == pytest.approx(min(theirs) * q)
     assert ours[-1] == pytest.approx(max(theirs) * q)
 
 
 def test_q_is_one_where_it_is_not_given() -> None:
-    assert domain("distribution: q_uniform, min: 0.6, max: 3.4") == Int(1, 3, False, 1)
-    assert domain("distribution: q_log_uniform, min: 0, max: 2") == Int(1, 7, True, 1)
+    assert grid(domain("distribution: q_uniform, min: 0.6, max: 3.4")) == [1, 2, 3]
+    assert grid(domain("distribution: q_log_uniform, min: 0, max: 2")) == [1, 2, 3, 4, 5, 6, 7]
 
 
 def test_a_logarithmic_range_is_drawn_between_its_ends() -> None:
@@ -130,56 +140,65 @@ def test_a_logarithmic_range_is_drawn_between_its_ends() -> None:
         ("distribution: uniform", "none of them given"),
         ("min: 3, max: 1", "is empty"),
         ("min: 1, max: 1", "is one value"),
-        ("min: a, max: 1", "no bound"),
-        ("min: .nan, max: 1", "no bound"),
-        ("min: 0, max: .inf", "no bound"),
-        ("min: true, max: 3", "no bound"),
-        (f"min: 0, max: {'9' * 400}", "no bound"),
-        (f"min: 0, max: {'9' * 5000}", "no bound"),
+        ("min: a, max: 1", "no number here"),
+        ("min: .nan, max: 1", "no number here"),
+        ("min: 0, max: .inf", "no number here"),
+        ("min: true, max: 3", "no number here"),
+        (f"min: 0, max: {'9' * 400}", "no number here"),
+        (f"min: 0, max: {'9' * 5000}", "no number here"),
         ("min: 1.5, max: 3, distribution: int_uniform", "no whole numbers"),
         ("min: 0, max: 1, distribution: log_uniform_values", "no logarithm"),
         ("min: -1, max: 1, distribution: q_log_uniform_values", "no logarithm"),
-        ("min: 1, max: 100, distribution: q_log_uniform_values, q: 8", "0 has no logarithm"),
         ("min: 0, max: 1000, distribution: log_uniform", "no range of numbers"),
         ("min: -2000, max: -1000, distribution: log_uniform", "no range of numbers"),
-        ("min: 0, max: 1, q: 0.1", "int_uniform has no q"),
+        ("min: 0, max: 1, q: 0.1", "q beside int_uniform"),
         ("min: 0, max: 1, q: 0, distribution: q_uniform", "no step"),
         ("min: 0, max: 1, q: -1, distribution: q_uniform", "no step"),
-        ("min: 0, max: 1, q: x, distribution: q_uniform", "no step"),
+        ("min: 0, max: 1, q: x, distribution: q_uniform", "no number here"),
         ("min: 1, max: 1e9, q: 1e-320, distribution: q_uniform", "too small"),
         ("min: 0.1, max: 0.3, distribution: q_uniform", "one value"),
-        ("min: 0, max: 1, distribution: normal", "unknown distribution 'normal'"),
+        ("min: 0, max: 1, distribution: normal", "min has no meaning beside normal"),
+        ("distribution: normal, mu: x", "no number here"),
+        ("distribution: normal, sigma: -1", "no deviation"),
+        ("distribution: log_normal, mu: 800", "no range of numbers"),
+        ("distribution: beta, a: 0", "too small"),
+        ("distribution: normall", "did you mean 'normal'?"),
+        ("min: 1e-5, max: 0.1, distribution: log_uniform", "two ways"),
+        ("min: 32, max: 512, distribution: log_uniform", "two ways"),
+        ("[a, b]", "two ways"),
+        ("values: [yes, no]", "two ways"),
+        ("value: 010", "two ways"),
         ("min: 0, max: 1, distribution: [a]", "unknown distribution"),
         ("min: 0, max: 1, distribution: categorical", "categorical has no min and max"),
-        ("values: [1, 2], distribution: uniform", "uniform has no values"),
         ("value: 1, distribution: uniform", "uniform has no value"),
         ("values: [1, 2], q: 1", "q has no meaning"),
         ("min: 0, max: 1, probabilities: [1]", "probabilities has no meaning"),
         ("values: []", "offers no choice"),
-        ("values: abc", "offers no choice"),
-        ("values: [a, b, a]", "listed twice"),
+        ("values: {a: b}", "offers no choice"),
         ("values: [1, .nan]", "finite"),
         ("value: .inf", "finite"),
         ("value: {a: [.nan]}", "finite"),
         ("values: [a, b], probabilities: [0.5, 0.6]", "does not fit"),
         ("values: [a, b], probabilities: [1]", "does not fit"),
-        ("values: [a, b], probabilities: [1.0, 0.0]", "does not fit"),
+        ("values: [a, b], probabilities: [1.5, -0.5]", "does not fit"),
         ("values: [a, b], probabilities: [.nan, 0.5]", "does not fit"),
         (f"values: [a, b], probabilities: [0.5, {'9' * 400}]", "does not fit"),
-        ("values: [a, b], probabilities: no", "does not fit"),
+        ("values: [a, b], probabilities: 1", "does not fit"),
         ("vals: [1]", "unknown key 'vals'"),
-        ("parameters: {a: {value: 1}}", "unknown key 'parameters'"),
+        ("parameters: {}", "holds no parameters"),
+        ("parameters: {a: {value: 1}}, value: 2", "value beside nested parameters"),
     ],
 )
 def test_a_mistake_in_a_parameter_is_told_with_its_line(entry: str, what: str) -> None:
-    told = problem(entry) if "twice" not in what and "finite" not in what else first(entry)
-    assert what in told.what
+    told = first(entry)
+    assert what in f"{told.what} {told.fix}"
     assert told.where.startswith("sweep.yaml:2:")
     assert "parameters.p" in told.where
 
 
 def first(entry: str) -> Problem:
-    return parse(f"parameters:\n  p: {{{entry}}}")[1][0]
+    text = entry if entry.startswith("[") else f"{{{entry}}}"
+    return parse(f"parameters:\n  p: {text}")[1][0]
 
 
 @pytest.mark.parametrize(
@@ -187,7 +206,8 @@ def first(entry: str) -> Problem:
     [
         ("method: bayse", "sweep.yaml:1:1 method", "did you mean 'bayes'?"),
         ("method: [bayes]", "sweep.yaml:1:1 method", "unknown method"),
-        ("metric: loss", "sweep.yaml:1:1 metric", "not a mapping"),
+        ("metric: [loss]", "sweep.yaml:1:1 metric", "not a mapping"),
+        ("metric: {target: x}", "sweep.yaml:1:10 metric.target", "no value to reach"),
         ("metric: {goal: minimze}", "sweep.yaml:1:10 metric.goal", "did you mean 'minimize'?"),
         ("metric: {goal: [a]}", "sweep.yaml:1:10 metric.goal", "unknown goal"),
         ("metric: {goal: {a: b}}", "sweep.yaml:1:10 metric.goal", "unknown goal"),
@@ -195,9 +215,18 @@ def first(entry: str) -> Problem:
         ("metric: {nmae: x}", "sweep.yaml:1:10 metric.nmae", "did you mean 'name'?"),
         ("run_cap: 0", "sweep.yaml:1:1 run_cap", "no number of runs"),
         ("run_cap: true", "sweep.yaml:1:1 run_cap", "no number of runs"),
-        ("name: 3", "sweep.yaml:1:1 name", "not text"),
-        ("paramters: 3", "sweep.yaml:1:1 paramters", "did you mean 'parameters'?"),
-        ("early_terminate: {type: hyperband}", "sweep.yaml:1:1 early_terminate", "scheduler"),
+        ("name: [3]", "sweep.yaml:1:1 name", "not text"),
+        ("metod: random", "sweep.yaml:1:1 metod", "did you mean 'method'?"),
+        ("early_terminate: {type: hyperband}", "sweep.yaml:1:1 early_terminate", "min_iter"),
+        ("early_terminate: {min_iter: 0}", "sweep.yaml:1:19 early_terminate.min_iter", "above 0"),
+        ("early_terminate: {max_iter: 9}", "sweep.yaml:1:1 early_terminate", "without s"),
+        ("early_terminate: {max_iter: 9, s: 3}", "sweep.yaml:1:32 early_terminate.s", "before"),
+        (
+            "early_terminate: {min_iter: 1, type: asha}",
+            "sweep.yaml:1:32 early_terminate.type",
+            "asha",
+        ),
+        ("command: python", "sweep.yaml:1:1 command", "a list of its words"),
     ],
 )
 def test_a_mistake_on_the_top_level_is_told_with_its_line(text: str, where: str, what: str) -> None:
@@ -221,7 +250,7 @@ metric: {goal: up}
 parameters:
   a: {min: 1}
   b: {vals: [1, 2]}
-  c: 5
+  c: [5, 6]
   d: {values: [1, 2]}
 """
     sweep, problems = parse(text)
@@ -236,16 +265,25 @@ def test_every_known_distribution_can_be_used() -> None:
             entry = "value: 1"
         elif name.startswith("categorical"):
             entry = "values: [1, 2]"
+        elif name.endswith(("normal", "beta")):
+            entry = "q: 2" if name.startswith("q_") and "beta" not in name else ""
         else:
             entry = "min: 1, max: 4"
-        domain(f"{entry}, distribution: {name}")
+        if name == "q_beta":
+            entry = "q: 0.1"
+        domain(", ".join(part for part in (entry, f"distribution: {name}") if part))
 
 
 def test_what_wandb_needs_to_start_a_script_is_passed_over() -> None:
     text = "program: train.py\ncommand: [python]\nparameters: {p: {value: 1}}"
-    sweep, problems = parse(text)
-    assert not problems
-    assert sweep.unused == ["program", "command"]
+    source = yaml_source.parse(text, "sweep.yaml")
+    parsed = wandb_sweep.parse(source.data, source.where)
+    assert not parsed.problems
+    assert not parsed.warnings
+    assert sorted(note.where for note in parsed.notes) == [
+        "sweep.yaml:1:1 program",
+        "sweep.yaml:2:1 command",
+    ]
 
 
 def test_defaults_are_those_of_a_search_for_the_lowest_loss() -> None:
@@ -257,3 +295,112 @@ def test_a_message_repeats_the_value_as_it_was_written() -> None:
     values: list[Any] = ["'1e-5x'", "[1]", "{a: 1}"]
     for value in values:
         assert problem(f"min: {value}, max: 1").what
+
+
+# What has one sensible reading
+
+
+@pytest.mark.parametrize(
+    ("entry", "expected", "told"),
+    [
+        ("p: 0.1", Fixed(0.1), "read as a constant"),
+        ("p: {values: adam}", Fixed("adam"), "no list"),
+        ("p: {values: [1, 2], distribution: int_uniform}", Choice((1, 2)), "has no values"),
+        ("p: {values: [1, 2, 1]}", Choice((1, 2), (2 / 3, 1 / 3)), "listed twice"),
+        ("p: {values: [1, 2, 3], probabilities: [0.5, 0.5, 0]}", Choice((1, 2)), "left out"),
+        ("p: {min: '1e-5', max: 0.1}", Float(1e-5, 0.1), "'1e-5' is read as the number"),
+        ("p: {min: 1e-5, max: 0.1}", Float(1e-5, 0.1), "W&B reads text"),
+        ("p: {values: [1_000, 2]}", Choice((1000, 2)), "1_000 is read as the number 1000"),
+        ("p: {distribution: normal, sigma: 0, mu: 3}", Fixed(3.0), "one value"),
+        ("p: {min: 1, max: 5, distribution: log_uniform}", None, "exponents of e"),
+    ],
+)
+def test_what_has_one_sensible_reading_is_read_so_and_said(
+    entry: str, expected: Domain | None, told: str
+) -> None:
+    text = f"method: random\nparameters:\n  {entry}"
+    assert any(told in warning and "sweep.yaml:3:" in warning for warning in warnings(text))
+    if expected is not None:
+        assert repr(parse(text)[0].parameters["p"]) == repr(expected)
+
+
+def test_both_mends_of_an_ambiguous_range_are_accepted() -> None:
+    mends = first("min: 1e-5, max: 0.1, distribution: log_uniform").fix
+    assert "1e-05 to 0.1: distribution: log_uniform_values" in mends.replace("values ", "", 1)
+    assert "min: 1.00001, max: 1.10517" in mends
+    values = domain("min: 1.0e-5, max: 0.1, distribution: log_uniform_values")
+    powers = domain("min: 1.00001, max: 1.10517, distribution: log_uniform_values")
+    assert repr(values) == repr(Float(1e-5, 0.1, True))
+    assert repr(powers) == repr(Float(1.00001, 1.10517, True))
+
+
+def test_nested_and_dotted_names_are_one_space() -> None:
+    text = """
+parameters:
+  model: {parameters: {width: {values: [1, 2]}, head: {parameters: {dim: {value: 3}}}}}
+  optimizer.lr: {min: 0.1, max: 1}
+"""
+    sweep, problems = parse(text)
+    assert not problems
+    assert list(sweep.parameters) == ["model.width", "model.head.dim", "optimizer.lr"]
+
+
+@pytest.mark.parametrize(
+    ("entries", "what"),
+    [
+        ("a: {value: 1}, a.b: {value: 2}", "a is a parameter, and a.b lies in it"),
+        ("a: {parameters: {b: {value: 1}}}, a.b: {value: 2}", "given twice"),
+        ("a..b: {value: 1}", "cannot name a parameter"),
+    ],
+)
+def test_names_that_get_in_each_others_way_are_refused(entries: str, what: str) -> None:
+    _, problems = parse(f"parameters: {{{entries}}}")
+    assert [what in told.what for told in problems] == [True]
+
+
+def test_literal_flags_of_the_command_are_constants() -> None:
+    text = """
+program: train.py
+command: [python, "${program}", --epochs=3, --batch-size, 8, --fp16, --lr, 1e-4, "${args}"]
+parameters: {lr: {min: 0.1, max: 1}}
+"""
+    sweep, problems = parse(text)
+    assert not problems
+    constants = {n: d.value for n, d in sweep.parameters.items() if isinstance(d, Fixed)}
+    assert constants == {"epochs": 3, "batch_size": 8, "fp16": True}
+    assert isinstance(sweep.parameters["lr"], Float)
+
+
+@pytest.mark.parametrize(
+    ("entry", "evaluations", "rungs"),
+    [
+        ("min_iter: 1", 9, (1 / 9, 1 / 3, 1.0)),
+        ("min_iter: 2, eta: 2", 9, (2 / 9, 4 / 9, 8 / 9, 1.0)),
+        ("max_iter: 27, s: 2", 9, (1 / 9, 1 / 3, 1.0)),
+        ("max_iter: 100, s: 1, eta: 4", 9, (0.25, 1.0)),
+        ("min_iter: 30", 9, (1.0,)),
+    ],
+)
+def test_bands_of_hyperband_become_shares_of_the_budget(
+    entry: str, evaluations: int, rungs: tuple[float, ...]
+) -> None:
+    sweep, problems = parse(
+        f"early_terminate: {{type: hyperband, {entry}}}\nparameters: {{p: {{value: 1}}}}"
+    )
+    assert not problems
+    assert sweep.early_terminate is not None
+    assert sweep.early_terminate.rungs(evaluations) == pytest.approx(rungs, abs=1e-6)
+
+
+def test_a_file_of_something_else_is_one_message() -> None:
+    _, problems = parse("lr: 1\nepochs: 3")
+    assert [told.what for told in problems] == [
+        "this is no sweep: it has neither method nor parameters"
+    ]
+
+
+def test_keys_of_launch_are_named_and_skipped() -> None:
+    source = yaml_source.parse("job: x\nqueue: y\nparameters: {p: {value: 1}}", "sweep.yaml")
+    parsed = wandb_sweep.parse(source.data, source.where)
+    assert not parsed.problems
+    assert [note.where for note in parsed.notes] == ["sweep.yaml:1:1 job", "sweep.yaml:2:1 queue"]

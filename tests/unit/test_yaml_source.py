@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tune_app.errors import UserError
+from tune_app.errors import Problem, UserError
 from tune_app.yaml_source import load, parse
 
 
@@ -34,7 +34,7 @@ from tune_app.yaml_source import load, parse
         ("", None),
         (".inf", math.inf),
         ("-.inf", -math.inf),
-        ("1_000", "1_000"),
+        ("1_000", 1000),
         ("12:30:00", "12:30:00"),
         ("2024-01-01", "2024-01-01"),
         ("'1'", "1"),
@@ -100,9 +100,16 @@ def test_a_value_set_from_elsewhere_has_its_own_place() -> None:
     ids=repr,
 )
 def test_what_is_no_plain_mapping_is_a_message(text: str) -> None:
-    with pytest.raises(UserError) as caught:
-        parse(text, "f.yaml")
-    assert all(problem.where.startswith("f.yaml") for problem in caught.value.problems)
+    problems = mistakes(text)
+    assert problems
+    assert all(problem.where.startswith("f.yaml") for problem in problems)
+
+
+def mistakes(text: str) -> list[Problem]:
+    try:
+        return parse(text, "f.yaml").problems
+    except UserError as error:
+        return list(error.problems)
 
 
 def test_a_message_says_where_the_mistake_is() -> None:
@@ -112,12 +119,40 @@ def test_a_message_says_where_the_mistake_is() -> None:
 
 
 def test_all_repeated_keys_are_told() -> None:
-    with pytest.raises(UserError) as caught:
-        parse("a: 1\na: 2\nb: {c: 1, c: 2}", "f.yaml")
-    told = [str(problem) for problem in caught.value.problems]
+    told = [str(problem) for problem in mistakes("a: 1\na: 2\nb: {c: 1, c: 2}")]
     assert len(told) == 2
     assert "f.yaml:2:1 a" in told[0]
     assert "already given in line 1" in told[0]
+    assert "delete line 2 to keep that one" in told[0]
+
+
+def test_a_key_repeated_with_its_value_is_only_told() -> None:
+    source = parse("a: 1\na: 1", "f.yaml")
+    assert not source.problems
+    assert [str(item) for item in source.warnings] == [
+        "f.yaml:2:1 a: the key 'a' was already given in line 1, with the same value\n"
+        "  to do: delete line 2"
+    ]
+
+
+@pytest.mark.parametrize("text", ["yes", "No", "on", "010", "1:30"])
+def test_a_parameter_that_yaml_1_1_reads_otherwise_is_refused_with_both_mends(text: str) -> None:
+    (told,) = mistakes(f"parameters: {{p: {{value: {text}}}}}")
+    assert f"{text} can be read in two ways" in told.what
+    assert " for " in told.fix
+    assert not mistakes(f"name: {text}")
+
+
+@pytest.mark.parametrize(
+    ("text", "both"), [("1e-5", "1.0e-05"), ("1e3", "1000.0"), ("5E-4", "0.0005")]
+)
+def test_a_number_that_wandb_takes_for_text_is_told_with_how_to_write_it(
+    text: str, both: str
+) -> None:
+    (told,) = parse(f"a: {text}", "f.yaml").warnings
+    assert f"write {both} " in told.fix
+    assert parse(f"a: {both}", "f.yaml").warnings == []
+    assert parse(f"a: {both}", "f.yaml").data["a"] == parse(f"a: {text}", "f.yaml").data["a"]
 
 
 def test_merged_keys_give_way_to_those_written_out() -> None:

@@ -255,7 +255,7 @@ def _space(state: StudyState) -> dict[str, domains.Domain]:
     return {name: domains.from_document(item) for name, item in parameters.items()}
 
 
-def _is_near_end(domain: domains.Float | domains.Int, value: Any) -> bool:
+def _is_near_end(domain: domains.Float | domains.Int | domains.Drawn, value: Any) -> bool:
     if domain.low == domain.high:
         return False
     at = Numeric(domain.low, domain.high, domain.log, whole=False).unit(value)

@@ -85,7 +85,7 @@ def most_varied(state: StudyState, limit: int) -> list[str]:
     return [name for name in names if name in kept]
 
 
-def _scale(domain: domains.Float | domains.Int | domains.Choice, values: list[Any]) -> Scale:
+def _scale(domain: domains.Searched, values: list[Any]) -> Scale:
     if isinstance(domain, domains.Choice):
         return Categorical(_unique([*domain.values, *values]))
     placed = [
@@ -96,7 +96,8 @@ def _scale(domain: domains.Float | domains.Int | domains.Choice, values: list[An
     low, high = min(placed), max(placed)
     if low == high:
         low, high = (low / 2, high * 2) if domain.log else (low - 0.5, high + 0.5)
-    return Numeric(low, high, domain.log, isinstance(domain, domains.Int))
+    whole = isinstance(domain, domains.Int) or isinstance(getattr(domain, "q", None), int)
+    return Numeric(low, high, domain.log, whole)
 
 
 def _unique(values: Iterable[Any]) -> tuple[Any, ...]:

@@ -113,7 +113,7 @@ def _placed(problems: Iterable[Problem], path: Path, overrides: list[str]) -> li
 
     def placed(problem: Problem) -> Problem:
         key = tuple(problem.where.split("."))
-        known = key in source.places or key in source.overrides
+        known = source.find(key) is not None
         return replace(problem, where=source.where(key)) if known else problem
 
     return [placed(problem) for problem in problems]

@@ -14,17 +14,20 @@ stands outside: it competes for no rung.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import pairwise
+
 from tune_app.errors import Problem, UserError
 from tune_app.state import StudyState
 from tune_app.trial import Decision, Kind, Outcome, Status, TrialState
 
 
 class Asha:
-    """Promotion ASHA over shares of the budget eta^-(rungs-1), …, 1/eta, 1."""
+    """Promotion ASHA over given shares of the budget, ascending, the last one 1."""
 
-    def __init__(self, eta: float, rungs: int) -> None:
+    def __init__(self, eta: float, rungs: tuple[float, ...]) -> None:
         self.eta = eta
-        self.rungs = tuple(eta ** (index - rungs + 1) for index in range(rungs))
+        self.rungs = rungs
 
     def decide(self, state: StudyState, trial: TrialState, rung: int) -> Decision:
         """The trial keeps its worker when it is promotable right away."""
@@ -96,12 +99,13 @@ def _waits_at(trial: TrialState, rung: int) -> bool:
 MAX_ETA, MAX_RUNGS = 100, 10
 
 
-def create(*, eta: float = 3, rungs: int = 3) -> Asha:
+def create(*, eta: float = 3, rungs: int | list[float] = 3) -> Asha:
     """The scheduler.
 
     Args:
         eta: reduction factor; one in `eta` trials is promoted.
-        rungs: number of rungs, the full budget included.
+        rungs: their number, for rungs at eta^-(rungs-1), …, 1/eta, 1; or the shares of the budget
+            themselves, ascending, the last one 1.
 
     Raises:
         UserError: a value that makes no ladder.
@@ -110,9 +114,22 @@ def create(*, eta: float = 3, rungs: int = 3) -> Asha:
     if not isinstance(eta, (int, float)) or not 1 < eta <= MAX_ETA:
         what, expected = f"{eta!r} is no reduction factor", f"a number above 1, at most {MAX_ETA}"
         problems.append(Problem(what, "tune.scheduler.eta", expected))
-    if type(rungs) is not int or not 1 <= rungs <= MAX_RUNGS:
-        what, expected = f"{rungs!r} rungs", f"a whole number from 1 to {MAX_RUNGS}"
+    if not (_is_ladder(rungs) if isinstance(rungs, list) else _is_count(rungs)):
+        what = f"{rungs!r} are no rungs"
+        expected = f"a whole number from 1 to {MAX_RUNGS}, or shares such as [0.1, 0.3, 1]"
         problems.append(Problem(what, "tune.scheduler.rungs", expected))
     if problems:
         raise UserError(problems)
-    return Asha(eta, rungs)
+    if isinstance(rungs, list):
+        return Asha(eta, tuple(float(rung) for rung in rungs))
+    return Asha(eta, tuple(eta ** (index - rungs + 1) for index in range(rungs)))
+
+
+def _is_count(rungs: object) -> bool:
+    return type(rungs) is int and 1 <= rungs <= MAX_RUNGS
+
+
+def _is_ladder(rungs: Sequence[object]) -> bool:
+    shares = [rung for rung in rungs if isinstance(rung, (int, float)) and 0 < rung <= 1]
+    ascending = all(low < high for low, high in pairwise(shares))
+    return len(shares) == len(rungs) <= MAX_RUNGS and ascending and shares[-1:] == [1]

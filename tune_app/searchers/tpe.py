@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 import optuna
+from optuna.distributions import FloatDistribution
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
@@ -18,8 +19,8 @@ from optuna.trial import TrialState as OptunaState
 from tune_app.errors import Problem, UserError
 from tune_app.searchers._memory import is_new, stream, tried
 from tune_app.searchers.random import Random
-from tune_app.space import optuna_domains
-from tune_app.space.domains import Space, contains, searched, to_document
+from tune_app.space import drawn, optuna_domains
+from tune_app.space.domains import Drawn, Space, contains, searched, to_document
 from tune_app.state import StudyState
 from tune_app.trial import Outcome, Status, TrialState
 
@@ -35,8 +36,14 @@ class Tpe:
     def __init__(self, space: Space, seed: int, startup: int) -> None:
         self._space = space
         self._domains = {name: to_document(domain) for name, domain in searched(space).items()}
+        # Optuna draws evenly from a range. A shape is searched by its likelihood, so that even
+        # draws are draws from the shape.
+        self._shapes = {n: d for n, d in searched(space).items() if isinstance(d, Drawn)}
         self._distributions = {
-            name: optuna_domains.distribution(domain) for name, domain in self._domains.items()
+            name: FloatDistribution(0.0, 1.0)
+            if name in self._shapes
+            else optuna_domains.distribution(domain)
+            for name, domain in self._domains.items()
         }
         self._seed = seed
         self._startup = startup
@@ -59,10 +66,17 @@ class Tpe:
         study = optuna.create_study(sampler=sampler, direction=direction)
         study.add_trials(history)
         asked = study.ask(self._distributions)
-        return {
-            name: optuna_domains.from_optuna(self._domains[name], value)
-            for name, value in asked.params.items()
-        }
+        return {name: self._value(name, asked.params[name]) for name in self._domains}
+
+    def _value(self, name: str, held: Any) -> Any:
+        if name in self._shapes:
+            return drawn.from_unit(self._shapes[name], held)
+        return optuna_domains.from_optuna(self._domains[name], held)
+
+    def _held(self, name: str, value: Any) -> Any:
+        if name in self._shapes:
+            return drawn.to_unit(self._shapes[name], value)
+        return optuna_domains.to_optuna(self._domains[name], value)
 
     def _history(self, state: StudyState) -> list[FrozenTrial]:
         usable = [trial for trial in state.trials.values() if self._is_usable(trial)]
@@ -85,10 +99,7 @@ class Tpe:
         return 0
 
     def _frozen(self, trial: TrialState, rung: int, state: StudyState) -> FrozenTrial:
-        params = {
-            name: optuna_domains.to_optuna(domain, trial.params[name])
-            for name, domain in self._domains.items()
-        }
+        params = {name: self._held(name, trial.params[name]) for name in self._domains}
         value, below = trial.rung_values.get(rung), {}
         if trial.outcome is Outcome.DIVERGED:
             told = OptunaState.PRUNED

@@ -9,6 +9,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, assert_never
 
+from tune_app.space import drawn
+from tune_app.space.drawn import Drawn as Drawn  # one of the domains
+
 
 @dataclass(frozen=True, slots=True)
 class Float:
@@ -48,7 +51,8 @@ class Fixed:
     value: Any
 
 
-Domain = Float | Int | Choice | Fixed
+Searched = Float | Int | Drawn | Choice
+Domain = Searched | Fixed
 Space = Mapping[str, Domain]
 
 
@@ -68,6 +72,9 @@ def contains(domain: Domain, value: Any) -> bool:
         case Int(low, high, _, step):
             whole = isinstance(value, int) and not isinstance(value, bool)
             return whole and low <= value <= high and (value - low) % (step or 1) == 0
+        case Drawn():
+            number = isinstance(value, (int, float)) and not isinstance(value, bool)
+            return number and drawn.can_be(domain, value)
         case Choice(values):
             return identity(value) in map(identity, values)
         case Fixed(only):
@@ -86,8 +93,11 @@ def sample(domain: Domain, rng: random.Random) -> Any:
                 return rng.randrange(low, high + 1, step or 1)
             # Half a step more at both ends, so that they are as likely as their neighbours.
             half = (step or 1) / 2
-            drawn = math.exp(rng.uniform(math.log(max(low - half, low / 2)), math.log(high + half)))
-            return int(snap(drawn, low, high, step or 1))
+            lowest = max(low - half, low / 2)
+            number = math.exp(rng.uniform(math.log(lowest), math.log(high + half)))
+            return int(snap(number, low, high, step or 1))
+        case Drawn():
+            return drawn.draw(domain, rng)
         case Choice(values, weights):
             return rng.choices(values, weights)[0]
         case Fixed(value):
@@ -140,6 +150,8 @@ def grid(domain: Domain) -> list[Any] | None:
         case Int(low, high, _, step):
             whole = range(low, high + 1, step or 1)
             return None if len(whole) > LISTABLE else list(whole)
+        case Drawn():
+            return drawn.listed(domain, LISTABLE)
         case Choice(values):
             return list(values)
         case Fixed(value):
@@ -164,7 +176,7 @@ def without(domain: Choice, value: Any) -> Domain:
     return Choice(values, None if weights is None else tuple(weights[index] for index in kept))
 
 
-def searched(space: Space) -> dict[str, Float | Int | Choice]:
+def searched(space: Space) -> dict[str, Searched]:
     """The parameters that vary."""
     return {name: domain for name, domain in space.items() if not isinstance(domain, Fixed)}
 
@@ -174,9 +186,10 @@ def fixed(space: Space) -> dict[str, Any]:
     return {name: domain.value for name, domain in space.items() if isinstance(domain, Fixed)}
 
 
-_TYPES: dict[str, type[Float] | type[Int] | type[Choice] | type[Fixed]] = {
+_TYPES: dict[str, type[Float] | type[Int] | type[Drawn] | type[Choice] | type[Fixed]] = {
     "float": Float,
     "int": Int,
+    "drawn": Drawn,
     "choice": Choice,
     "fixed": Fixed,
 }
@@ -204,6 +217,8 @@ def describe(domain: Domain) -> str:
             notes = [" (log)"] if log else []
             notes += [f" in steps of {step:g}"] if step is not None else []
             return f"{low:g} to {high:g}{''.join(notes)}"
+        case Drawn():
+            return drawn.describe(domain)
         case Choice(values):
             return ", ".join(v if isinstance(v, str) else json.dumps(v) for v in values)
         case Fixed(value):

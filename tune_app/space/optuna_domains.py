@@ -20,7 +20,7 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from tune_app.space.domains import identity, snap
+from tune_app.space.domains import Drawn, contains, from_document, identity, snap
 
 Domain = Mapping[str, Any]
 
@@ -38,6 +38,9 @@ def distribution(domain: Domain) -> BaseDistribution:
             low, step = domain["low"], 1 if domain["log"] else _step(domain) or 1
             high = low + (domain["high"] - low) // step * step
             return IntDistribution(low, high, domain["log"], step)
+        case "drawn":
+            shape = _shape(domain)
+            return FloatDistribution(float(shape.low), float(shape.high), log=shape.log)
         case "choice":
             return CategoricalDistribution(_labels(domain["values"]))
         case other:
@@ -52,6 +55,8 @@ def to_optuna(domain: Domain, value: Any) -> Any:
     """
     if domain["type"] == "choice":
         return _labels(domain["values"])[_index(domain["values"], value)]
+    if domain["type"] == "drawn":
+        return _drawn_value(_shape(domain), value)
     expected = int if domain["type"] == "int" else (int, float)
     if isinstance(value, bool) or not isinstance(value, expected):
         raise ValueError(f"{value!r} is no {domain['type']}")
@@ -71,10 +76,24 @@ def from_optuna(domain: Domain, value: Any) -> Any:
     """
     if domain["type"] == "choice":
         return domain["values"][_index(_labels(domain["values"]), value)]
+    if domain["type"] == "drawn":
+        return _shape(domain).rounded(value)
     step = _step(domain)
     if step is not None:
         value = snap(value, domain["low"], domain["high"], step)
     return int(value) if domain["type"] == "int" else float(value)
+
+
+def _drawn_value(shape: Drawn, value: Any) -> float:
+    if not contains(shape, value) or not shape.low <= value <= shape.high:
+        raise ValueError(f"{value!r} is outside of {shape.low:g} to {shape.high:g}")
+    return float(value)
+
+
+def _shape(domain: Domain) -> Drawn:
+    shape = from_document(domain)
+    assert isinstance(shape, Drawn)
+    return shape
 
 
 def _float(domain: Domain) -> FloatDistribution:

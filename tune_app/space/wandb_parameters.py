@@ -1,123 +1,184 @@
-"""Reads the parameters of a W&B sweep into domains: distributions, ranges, choices.
+"""Reads the parameters of a W&B sweep into domains: constants, choices, ranges, nested groups.
 
-Ends of ranges are included; the bounds of `log_uniform` are exponents of e, those of
-`log_uniform_values` are values. Problems are collected, so that all are told at once.
+A nested parameter gets the names of its groups before its own, with dots between; so does a name
+that is written with dots. Trials get nested mappings for both.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from tune_app.errors import Problem, nearest
-from tune_app.space.domains import Choice, Domain, Fixed, Float, Int, identity
-
-Path = tuple[str | int, ...]
-Where = Callable[[Path], str]
-"""Says where in the user's file a key path stands, e.g. `sweep.yaml:4:3 parameters.lr.min`."""
-
-PARAMETER_KEYS = ("value", "values", "probabilities", "distribution", "min", "max", "q")
-_PLAIN = {"uniform", "int_uniform", "q_uniform"}
-_LOG_VALUES = {"log_uniform_values", "q_log_uniform_values"}
-_LOG_EXPONENTS = {"log_uniform", "q_log_uniform"}
-_RANGES = _PLAIN | _LOG_VALUES | _LOG_EXPONENTS
-_LISTS = {"categorical", "categorical_w_probabilities"}
-DISTRIBUTIONS = ("constant", *sorted(_LISTS), *sorted(_RANGES))
-
-_FORMS = (
-    (("value",), {"value"}, {"constant"}),
-    (("values",), {"values", "probabilities"}, _LISTS),
-    (("min", "max"), {"min", "max", "q"}, _RANGES),
+from tune_app.errors import nearest
+from tune_app.space.domains import Choice, Domain, Fixed, identity
+from tune_app.space.reader import Path, Reader
+from tune_app.space.wandb_ranges import (
+    BETAS,
+    LOG_EXPONENTS,
+    LOG_VALUES,
+    NORMALS,
+    RANGES,
+    bell,
+    beta,
+    bounded,
 )
-"""The three ways to write a parameter: keys that make it, all of its keys, its distributions."""
 
-
-class Reader:
-    """Collects the problems of a file while it is read."""
-
-    def __init__(self, where: Where) -> None:
-        self._where = where
-        self.problems: list[Problem] = []
-
-    def problem(self, path: Path, what: str, expected: str = "", fix: str = "") -> None:
-        self.problems.append(Problem(what, self._where(path), expected, fix))
-
-    def text(self, document: Mapping[str, Any], key: str) -> str | None:
-        value = document.get(key)
-        if value is None or isinstance(value, str):
-            return value
-        self.problem((key,), f"{value!r} is not text", expected="a string")
-        return None
+_LISTS = ("categorical", "categorical_w_probabilities")
+DISTRIBUTIONS = (
+    "constant",
+    *_LISTS,
+    *RANGES,
+    *LOG_VALUES,
+    *LOG_EXPONENTS,
+    *NORMALS,
+    *BETAS,
+)
+_KEYS_OF = {
+    **dict.fromkeys(("constant",), ("value",)),
+    **dict.fromkeys(_LISTS, ("values", "probabilities")),
+    **dict.fromkeys((*RANGES, *LOG_VALUES, *LOG_EXPONENTS), ("min", "max", "q")),
+    **dict.fromkeys(NORMALS, ("mu", "sigma", "q")),
+    **dict.fromkeys(BETAS, ("a", "b", "q")),
+}
+"""The keys that a parameter of each distribution may have beside `distribution`."""
+PARAMETER_KEYS = (
+    *("value", "values", "probabilities", "distribution", "min", "max", "q"),
+    *("mu", "sigma", "a", "b", "parameters"),
+)
 
 
 def parameters(document: Mapping[str, Any], reader: Reader) -> dict[str, Domain]:
-    """The domains of a sweep; what is wrong with it goes to the reader."""
+    """The domains of a sweep, nested ones under dotted names; mistakes go to the reader."""
     entries = document.get("parameters")
-    path: Path = ("parameters",)
     if not isinstance(entries, Mapping) or not entries:
         what = "no parameters to search" if not entries else f"{entries!r} is not a mapping"
         example = "parameters: {learning_rate: {min: 1e-5, max: 1e-3}}"
-        reader.problem(path, what, expected=example)
+        reader.problem(("parameters",), what, expected=example)
         return {}
     space: dict[str, Domain] = {}
-    for name, entry in entries.items():
-        if not isinstance(name, str):
-            reader.problem((*path, name), f"the name {name!r} is not text", expected="a string")
-            continue
-        domain = _domain((*path, name), entry, reader)
-        if domain is not None:
-            space[name] = domain
+    _group(("parameters",), "", entries, space, reader)
+    _check_prefixes(space, reader)
     return space
+
+
+def _group(
+    path: Path, prefix: str, entries: Mapping[Any, Any], space: dict[str, Domain], reader: Reader
+) -> None:
+    for name, entry in entries.items():
+        here = (*path, name)
+        if not isinstance(name, str) or not all(name.split(".")):
+            reader.problem(here, f"{name!r} cannot name a parameter", "text, such as learning_rate")
+            continue
+        full = prefix + name
+        if isinstance(entry, Mapping) and "parameters" in entry:
+            _nested(here, full, entry, space, reader)
+        elif full in space:
+            reader.problem(here, f"{full} is given twice, with dots and nested", fix="keep one")
+        elif (domain := _domain(here, entry, reader)) is not None:
+            space[full] = domain
+
+
+def _nested(
+    path: Path, name: str, entry: Mapping[str, Any], space: dict[str, Domain], reader: Reader
+) -> None:
+    for key in (key for key in entry if key != "parameters"):
+        what = f"{key} beside nested parameters"
+        reader.problem((*path, key), what, "parameters alone, or a distribution alone")
+    inner = entry["parameters"]
+    if isinstance(inner, Mapping) and inner:
+        _group((*path, "parameters"), f"{name}.", inner, space, reader)
+    else:
+        reader.problem((*path, "parameters"), f"{inner!r} holds no parameters", "a mapping of them")
+
+
+def _check_prefixes(space: Mapping[str, Domain], reader: Reader) -> None:
+    """A name cannot be a value and hold others at the same time."""
+    for name in space:
+        parts = name.split(".")
+        groups = (".".join(parts[:depth]) for depth in range(1, len(parts)))
+        for group in groups:
+            if group in space:
+                what = f"{group} is a parameter, and {name} lies in it"
+                fix = f"rename one of them, or make {group} a group without a value of its own"
+                reader.problem(("parameters", *parts), what, "a value or a group, not both", fix)
 
 
 def _domain(path: Path, entry: Any, reader: Reader) -> Domain | None:
     if not isinstance(entry, Mapping):
-        fix = f"{path[-1]}: {{value: {entry}}}"
-        reader.problem(path, f"{entry!r} is not a mapping", "value, values, or min and max", fix)
-        return None
-    for key in entry:
-        if key not in PARAMETER_KEYS:
-            hint = nearest(str(key), PARAMETER_KEYS)
-            if key == "parameters":
-                hint = "nested parameters are not read yet: name them on the top level"
-            reader.problem((*path, key), f"unknown key {key!r}", fix=hint)
-    if any(key not in PARAMETER_KEYS for key in entry):
-        return None
+        return _bare(path, entry, reader)
+    unknown = [key for key in entry if key not in PARAMETER_KEYS]
+    for key in unknown:
+        reader.problem((*path, key), f"unknown key {key!r}", fix=nearest(str(key), PARAMETER_KEYS))
     distribution = entry.get("distribution")
     if distribution is not None and distribution not in DISTRIBUTIONS:
         hint = nearest(str(distribution), DISTRIBUTIONS)
         what = f"unknown distribution {distribution!r}"
         reader.problem((*path, "distribution"), what, fix=hint)
         return None
-    given = tuple(key for key in ("value", "values", "min", "max") if key in entry)
-    form = next((form for form in _FORMS if form[0] == given), None)
-    if form is None:
-        got = " and ".join(given) if given else "none of them"
-        expected = "either value, or values, or both min and max"
-        reader.problem(path, f"{got} given", expected)
-        return None
-    if not _fits_form(path, entry, form, reader):
-        return None
-    read = {"value": _constant, "values": _choice, "min": _range}[given[0]]
-    return read(path, entry, reader)
+    return None if unknown else _read(path, entry, reader)
 
 
-def _fits_form(
-    path: Path, entry: Mapping[str, Any], form: tuple[Any, set[str], set[str]], reader: Reader
-) -> bool:
-    """Whether no key and no distribution of another form stands beside."""
-    makers, keys, distributions = form
-    text, before = " and ".join(makers), len(reader.problems)
-    for key in entry:
-        if key not in keys | {"distribution"}:
-            reader.problem((*path, key), f"{key} has no meaning beside {text}")
+def _bare(path: Path, entry: Any, reader: Reader) -> Domain | None:
+    """A value where a mapping is due: a constant, unless it is a list."""
+    text = json.dumps(entry, ensure_ascii=False, default=str)
+    if isinstance(entry, list):
+        readings = {"one of these": f"{{values: {text}}}", "all as one": f"{{value: {text}}}"}
+        reader.ambiguous(path, f"the list {text} without a key", readings)
+        return None
+    if entry is None:
+        reader.problem(path, "nothing is said of it", "value, values, or min and max")
+        return None
+    reader.warn(path, f"{text} is read as a constant", f"{path[-1]}: {{value: {text}}}")
+    return _constant(path, {"value": entry}, reader)
+
+
+def _read(path: Path, entry: Mapping[str, Any], reader: Reader) -> Domain | None:
+    """Finds out by its keys which kind of parameter it is, and reads it as that."""
     distribution = entry.get("distribution")
-    if distribution is not None and distribution not in distributions:
-        expected = " | ".join(sorted(distributions))
-        reader.problem((*path, "distribution"), f"{distribution} has no {text}", expected)
-    return len(reader.problems) == before
+    makers = {"value": _constant, "values": _choice}
+    given = [key for key in ("value", "values", "min", "max") if key in entry]
+    if distribution in (*NORMALS, *BETAS):
+        kind, read = distribution, bell if distribution in NORMALS else beta
+    elif given in (["value"], ["values"]):
+        kind, read = ("constant" if given == ["value"] else "categorical"), makers[given[0]]
+        if kind == "categorical" and "probabilities" in entry:
+            kind = "categorical_w_probabilities"
+        if not _settled(path, kind, distribution, reader):
+            return None
+    elif given == ["min", "max"]:
+        kind, read = distribution or "uniform", bounded
+        if kind not in (*RANGES, *LOG_VALUES, *LOG_EXPONENTS):
+            expected = " | ".join((*RANGES, *LOG_VALUES, *LOG_EXPONENTS))
+            reader.problem((*path, "distribution"), f"{kind} has no min and max", expected)
+            return None
+    else:
+        got = " and ".join(given) if given else "none of them"
+        reader.problem(path, f"{got} given", "either value, or values, or both min and max")
+        return None
+    return read(path, entry, reader) if _has_only(path, entry, str(kind), reader) else None
+
+
+def _settled(path: Path, kind: str, distribution: Any, reader: Reader) -> bool:
+    """Whether a list or a value can be read whatever distribution stands beside it."""
+    if distribution in (None, kind) or {kind, distribution} <= set(_LISTS):
+        return True
+    key = (*path, "distribution")
+    if kind == "constant":
+        reader.problem(key, f"{distribution} has no value", "min and max, or no distribution")
+        return False
+    what = f"{distribution} has no values: read as a choice among them, each as likely"
+    reader.warn(key, what, "take the distribution out")
+    return True
+
+
+def _has_only(path: Path, entry: Mapping[str, Any], kind: str, reader: Reader) -> bool:
+    strange = [key for key in entry if key != "distribution" and key not in _KEYS_OF[kind]]
+    for key in strange:
+        expected = ", ".join(_KEYS_OF[kind])
+        reader.problem((*path, key), f"{key} has no meaning beside {kind}", expected)
+    return not strange
 
 
 def _constant(path: Path, entry: Mapping[str, Any], reader: Reader) -> Domain | None:
@@ -137,125 +198,51 @@ def _is_sayable(path: Path, value: Any, reader: Reader) -> bool:
 
 
 def _choice(path: Path, entry: Mapping[str, Any], reader: Reader) -> Domain | None:
-    values = entry["values"]
+    values, here = entry["values"], (*path, "values")
+    if isinstance(values, (str, int, float)) and "probabilities" not in entry:
+        reader.warn(here, f"{values!r} is no list: read as a constant", f"value: {values}")
+        return _constant(path, {"value": values}, reader)
     if not isinstance(values, list) or not values:
-        reader.problem(
-            (*path, "values"), f"{values!r} offers no choice", "a list of one or more values"
-        )
+        reader.problem(here, f"{values!r} offers no choice", "a list of one or more values")
         return None
-    seen: dict[str, int] = {}
-    for index, value in enumerate(values):
-        _is_sayable((*path, "values", index), value, reader)
-        first = seen.setdefault(identity(value), index)
-        if first != index:
-            reader.problem((*path, "values", index), f"{value!r} is listed twice")
+    sayable = [_is_sayable((*here, index), value, reader) for index, value in enumerate(values)]
+    weights = _weights(path, entry, len(values), reader)
+    return _merged(here, values, weights, reader) if all(sayable) and weights else None
+
+
+def _weights(
+    path: Path, entry: Mapping[str, Any], count: int, reader: Reader
+) -> list[float] | None:
+    """How likely each choice is; None if the probabilities are wrong."""
     weights = entry.get("probabilities")
     if weights is None:
-        return Choice(tuple(values)) if len(values) > 1 else Fixed(values[0])
+        return [1 / count] * count
     numbers = isinstance(weights, list) and all(
-        _is_number(weight) and 0 < weight <= 1 for weight in weights
+        isinstance(weight, (int, float)) and not isinstance(weight, bool) and 0 <= weight <= 1
+        for weight in weights
     )
-    good = numbers and len(weights) == len(values) and math.isclose(sum(weights), 1, abs_tol=1e-6)
-    if not good:
-        expected = f"{len(values)} numbers above 0 that add up to 1"
-        reader.problem((*path, "probabilities"), f"{weights!r} does not fit", expected)
-        return None
-    return Choice(tuple(values), tuple(weights))
+    if numbers and len(weights) == count and math.isclose(sum(weights), 1, abs_tol=1e-6):
+        return [float(weight) for weight in weights]
+    expected = f"{count} numbers from 0 to 1 that add up to 1"
+    reader.problem((*path, "probabilities"), f"{weights!r} does not fit", expected)
+    return None
 
 
-def _range(path: Path, entry: Mapping[str, Any], reader: Reader) -> Domain | None:
-    if not _is_range(path, entry, reader):
-        return None
-    low, high = entry["min"], entry["max"]
-    whole = isinstance(low, int) and isinstance(high, int)
-    distribution = entry.get("distribution") or ("int_uniform" if whole else "uniform")
-    if "q" in entry and not distribution.startswith("q_"):
-        fix = f"distribution: q_{distribution.removeprefix('int_')}"
-        reader.problem((*path, "q"), f"{distribution} has no q", fix=fix)
-        return None
-    if distribution == "int_uniform":
-        if float(low).is_integer() and float(high).is_integer():
-            return Int(int(low), int(high))
-        reader.problem(path, f"[{low}, {high}] are no whole numbers", "int_uniform has whole ends")
-        return None
-    if distribution in _LOG_EXPONENTS:
-        low, high = _powers(low, high)
-        if not 0 < low < high < math.inf:
-            what = "e to the power of these bounds is no range of numbers"
-            reader.problem(path, what, fix="distribution: log_uniform_values")
-            return None
-    if distribution in _LOG_VALUES and low <= 0:
-        what = f"min {low} has no logarithm"
-        reader.problem((*path, "min"), what, expected=f"a number above 0 for {distribution}")
-        return None
-    log = distribution not in _PLAIN
-    if distribution.startswith("q_"):
-        return _quantised(path, entry, low, high, log, reader)
-    return Float(float(low), float(high), log=log)
-
-
-def _is_range(path: Path, entry: Mapping[str, Any], reader: Reader) -> bool:
-    bad = [key for key in ("min", "max") if not _is_number(entry[key])]
-    for key in bad:
-        value = entry[key]
-        reader.problem((*path, key), f"{value!r} is no bound of a range", "a number, e.g. 1e-5")
-    if bad:
-        return False
-    low, high = entry["min"], entry["max"]
-    if low >= high:
-        fix = f"min: {high}, max: {low}" if low > high else "value, with that value alone"
-        what = f"range [{low}, {high}] is empty" if low > high else f"[{low}, {high}] is one value"
-        reader.problem(path, what, expected="min below max", fix=fix)
-    return bool(low < high)
-
-
-def _powers(low: float, high: float) -> tuple[float, float]:
-    try:
-        return math.exp(low), math.exp(high)
-    except OverflowError:
-        return 0.0, math.inf
-
-
-def _quantised(
-    path: Path,
-    entry: Mapping[str, Any],
-    low: float,
-    high: float,
-    log: bool,
-    reader: Reader,
-) -> Domain | None:
-    """What W&B draws: round(x / q) * q for x in [low, high], whole numbers where q is one.
-
-    The ends are rounded as the draws are, so a value may lie outside of min and max.
-    https://github.com/wandb/sweeps/blob/master/src/sweeps/params.py
-    """
-    q = entry.get("q", 1)
-    if not _is_number(q) or q <= 0:
-        reader.problem((*path, "q"), f"{q!r} is no step", expected="a number above 0")
-        return None
-    if not math.isfinite(high / q):
-        reader.problem((*path, "q"), f"{q!r} is too small for max {high}")
-        return None
-    first, last = round(low / q), round(high / q)
-    if first == last:
-        what = f"in steps of {q}, [{low:g}, {high:g}] is the one value {first * q:g}"
-        reader.problem((*path, "q"), what, expected="a q below max - min")
-        return None
-    if log and first == 0:
-        what = f"{low:g} is 0 in steps of {q}, and 0 has no logarithm"
-        reader.problem((*path, "min"), what, expected=f"at least half of q, e.g. {q}")
-        return None
-    if isinstance(q, int):
-        return Int(first * q, last * q, log, q)
-    step = float(q)
-    bottom, top = (float(f"{index * step:.15g}") for index in (first, last))
-    return Float(bottom, top, log, step)
-
-
-def _is_number(value: Any) -> bool:
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return number and -LARGEST <= value <= LARGEST
-
-
-LARGEST = 2**53
-"""Samplers count with floats, in which whole numbers beyond this are not exact."""
+def _merged(path: Path, values: list[Any], weights: list[float], reader: Reader) -> Domain:
+    """A choice without repeats and without what is never drawn."""
+    likely: dict[str, float] = {}
+    first: dict[str, Any] = {}
+    for index, (value, weight) in enumerate(zip(values, weights, strict=True)):
+        key = identity(value)
+        if key in likely:
+            reader.warn((*path, index), f"{value!r} is listed twice: one choice, as likely as both")
+        if weight == 0:
+            reader.warn((*path, index), f"{value!r} has probability 0: left out")
+            continue
+        likely[key] = likely.get(key, 0.0) + weight
+        first.setdefault(key, value)
+    kept = tuple(first.values())
+    if len(kept) == 1:
+        return Fixed(kept[0])
+    even = len(set(likely.values())) == 1
+    return Choice(kept, None if even else tuple(likely.values()))

@@ -1,6 +1,6 @@
 """Reads a W&B sweep: https://docs.wandb.ai/models/sweeps/sweep-config-keys
 
-Takes plain data, gives what it says and every mistake found.
+Takes plain data, gives what it says, every mistake found, and how what is unclear was read.
 """
 
 from __future__ import annotations
@@ -10,13 +10,27 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tune_app.errors import Problem, nearest
-from tune_app.space.domains import Domain
-from tune_app.space.wandb_parameters import Reader, Where, parameters
+from tune_app.space import wandb_command
+from tune_app.space.domains import Domain, Fixed
+from tune_app.space.reader import Reader, Where
+from tune_app.space.wandb_hyperband import Hyperband, hyperband
+from tune_app.space.wandb_parameters import parameters
 
-METHODS = ("grid", "random", "bayes")
-KEYS = ("method", "metric", "parameters", "name", "description", "project", "entity", "run_cap")
-UNUSED_KEYS = ("program", "command", "controller", "settings", "imageuri", "job", "queue")
-"""Legal in W&B; they say how W&B starts a script, which is not how trials start here."""
+METHODS = ("grid", "random", "bayes", "custom")
+KEYS = (
+    *("method", "metric", "parameters", "name", "description", "project", "entity", "run_cap"),
+    *("early_terminate", "program", "command"),
+)
+UNUSED_KEYS = {
+    "controller": "the search runs here",
+    "settings": "they are W&B's own",
+    **dict.fromkeys(("apiVersion", "kind"), "it says nothing about the search"),
+    **dict.fromkeys(
+        ("job", "image_uri", "imageuri", "queue", "resource", "resource_args", "scheduler"),
+        "it is of W&B Launch; trials are started by Ray",
+    ),
+}
+"""Legal in W&B, without a meaning here; named and passed over."""
 
 
 @dataclass(slots=True)
@@ -26,26 +40,37 @@ class Sweep:
     method: str = "bayes"
     metric: str = "final_eval_loss"
     goal: str = "minimize"
+    target: float | None = None
+    """The search ends once a trial reaches this."""
     parameters: dict[str, Domain] = field(default_factory=dict)
     name: str | None = None
     description: str = ""
     project: str | None = None
     entity: str | None = None
     run_cap: int | None = None
-    unused: list[str] = field(default_factory=list)
+    early_terminate: Hyperband | None = None
 
 
-def parse(document: Mapping[str, Any], where: Where) -> tuple[Sweep, list[Problem]]:
-    """A sweep, and all that is wrong with it. Keys other than W&B's must be gone before."""
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """A sweep, all that is wrong with its file, how what is unclear was read, what is unused."""
+
+    sweep: Sweep
+    problems: list[Problem]
+    warnings: list[Problem]
+    notes: list[Problem]
+
+
+def parse(document: Mapping[str, Any], where: Where) -> Parsed:
+    """Reads a sweep. Keys other than W&B's must be gone before."""
     reader = Reader(where)
+    if "parameters" not in document and "method" not in document:
+        what = "this is no sweep: it has neither method nor parameters"
+        reader.problem((), what, "method, metric and parameters")
+        return Parsed(Sweep(), reader.problems, reader.warnings, reader.notes)
     for key in document:
-        if key not in KEYS + UNUSED_KEYS:
-            if key == "early_terminate":
-                fix = "say it in the tune section instead: scheduler: {name: asha, eta: 3}"
-                reader.problem((key,), "early_terminate is not read yet", fix=fix)
-            else:
-                hint = nearest(str(key), (*KEYS, "tune"))
-                reader.problem((key,), f"unknown key {key!r}", fix=hint)
+        if key not in KEYS:
+            _unused(key, document, reader)
     sweep = Sweep(
         method=_method(document, reader),
         name=reader.text(document, "name"),
@@ -53,28 +78,52 @@ def parse(document: Mapping[str, Any], where: Where) -> tuple[Sweep, list[Proble
         project=reader.text(document, "project"),
         entity=reader.text(document, "entity"),
         run_cap=_run_cap(document, reader),
-        unused=[key for key in UNUSED_KEYS if key in document],
+        early_terminate=hyperband(document, reader),
     )
     _metric(document, sweep, reader)
     sweep.parameters = parameters(document, reader)
-    return sweep, reader.problems
+    _add_flags(document, sweep.parameters, reader)
+    return Parsed(sweep, reader.problems, reader.warnings, reader.notes)
+
+
+def _unused(key: Any, document: Mapping[str, Any], reader: Reader) -> None:
+    """A key without a meaning: W&B's own or somebody's is passed over, a mistyped one is not."""
+    why = UNUSED_KEYS.get(key)
+    if why is not None:
+        reader.note((key,), f"not used: {why}")
+        return
+    missing = [known for known in (*KEYS, "tune") if known not in document]
+    hint = nearest(str(key), missing)
+    if hint.startswith("did you mean"):
+        reader.problem((key,), f"unknown key {key!r}", fix=hint)
+    else:
+        reader.warn((key,), "not used: W&B has no such key", "take it out")
+
+
+def _add_flags(document: Mapping[str, Any], space: dict[str, Domain], reader: Reader) -> None:
+    """Literal flags of the command line are values that are not searched."""
+    for name, (path, value) in wandb_command.flags(document, reader).items():
+        if name in space:
+            reader.note(path, f"--{name} is not used: parameters.{name} says what it is")
+        else:
+            space[name] = Fixed(value)
 
 
 def _method(document: Mapping[str, Any], reader: Reader) -> str:
     method = document.get("method", "bayes")
     if method in METHODS:
+        if method == "custom":
+            reader.note(("method",), "custom: searched as bayes, unless tune.searcher is given")
         return str(method)
-    reader.problem(
-        ("method",),
-        f"unknown method {method!r}",
-        expected=" | ".join(METHODS),
-        fix=nearest(str(method), METHODS),
-    )
+    what, hint = f"unknown method {method!r}", nearest(str(method), METHODS)
+    reader.problem(("method",), what, " | ".join(METHODS), hint)
     return "bayes"
 
 
 def _run_cap(document: Mapping[str, Any], reader: Reader) -> int | None:
     cap = document.get("run_cap")
+    if isinstance(cap, float) and cap.is_integer():
+        cap = int(cap)
     if cap is None or (isinstance(cap, int) and not isinstance(cap, bool) and cap > 0):
         return cap
     reader.problem(("run_cap",), f"{cap!r} is no number of runs", expected="a whole number above 0")
@@ -83,10 +132,13 @@ def _run_cap(document: Mapping[str, Any], reader: Reader) -> int | None:
 
 def _metric(document: Mapping[str, Any], sweep: Sweep, reader: Reader) -> None:
     metric = document.get("metric", {})
+    if isinstance(metric, str) and metric:
+        fix = f"metric: {{name: {metric}, goal: minimize}}"
+        reader.warn(("metric",), f"{metric!r} is read as the name of what is minimised", fix)
+        metric = {"name": metric}
     if not isinstance(metric, Mapping):
-        reader.problem(
-            ("metric",), f"{metric!r} is not a mapping", expected="metric: {name: …, goal: …}"
-        )
+        expected = "metric: {name: …, goal: …}"
+        reader.problem(("metric",), f"{metric!r} is not a mapping", expected)
         return
     known = ("name", "goal", "target", "impute")
     for key in metric:
@@ -97,11 +149,28 @@ def _metric(document: Mapping[str, Any], sweep: Sweep, reader: Reader) -> None:
         sweep.metric = name
     else:
         reader.problem(("metric", "name"), f"{name!r} is not a name", expected="a string")
+    sweep.goal = _goal(metric, reader)
+    sweep.target = _target(metric, reader)
+    if "impute" in metric:
+        what = "not used: what a failed trial says depends on why it failed"
+        reader.note(("metric", "impute"), what)
+
+
+def _goal(metric: Mapping[str, Any], reader: Reader) -> str:
     goals = {"minimize": "minimize", "minimise": "minimize"}
     goals |= {"maximize": "maximize", "maximise": "maximize"}
     goal = metric.get("goal", "minimize")
     if isinstance(goal, str) and goal in goals:
-        sweep.goal = goals[goal]
-    else:
-        what, hint = f"unknown goal {goal!r}", nearest(str(goal), ("minimize", "maximize"))
-        reader.problem(("metric", "goal"), what, "minimize | maximize", hint)
+        return goals[goal]
+    what, hint = f"unknown goal {goal!r}", nearest(str(goal), ("minimize", "maximize"))
+    reader.problem(("metric", "goal"), what, "minimize | maximize", hint)
+    return "minimize"
+
+
+def _target(metric: Mapping[str, Any], reader: Reader) -> float | None:
+    target = metric.get("target")
+    number = isinstance(target, (int, float)) and not isinstance(target, bool)
+    if target is None or (number and abs(target) < float("inf")):
+        return target
+    reader.problem(("metric", "target"), f"{target!r} is no value to reach", "a number")
+    return None

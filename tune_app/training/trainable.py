@@ -73,19 +73,21 @@ class Trainable:
 
     def config(self, params: Mapping[str, Any]) -> Any:
         """The trainable's `Config` for a trial's parameters."""
-        return self.module.Config(**{k: v for k, v in params.items() if k in self.config_fields})
+        whole = nested(params)
+        return self.module.Config(**{k: v for k, v in whole.items() if k in self.config_fields})
 
     def arguments(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """The training arguments for a trial's parameters, the trainable's defaults included."""
         both = {k: v for k, v in self.config_fields.items() if k in self.argument_fields}
-        asked = {k: v for k, v in params.items() if k in self.argument_fields}
+        asked = {k: v for k, v in nested(params).items() if k in self.argument_fields}
         return both | asked
 
     def name_problems(self, names: Iterable[str]) -> list[Problem]:
         """Parameters that this trainable does not know, or that are not the study's to set."""
         problems = []
-        for name in names:
-            where = f"parameters.{name}"
+        for full in names:
+            # What a mapping such as `lr_scheduler_kwargs.num_cycles` may hold, libraries know.
+            where, name = f"parameters.{full}", full.partition(".")[0]
             why = owned_by_engine(name)
             if name in self.config_fields:
                 continue
@@ -97,6 +99,18 @@ class Trainable:
             elif why is not None:
                 problems.append(Problem(f"{name} is not for a study to set: {why}", where))
         return problems
+
+
+def nested(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters with dots in their names as mappings: {"a.b": 1} -> {"a": {"b": 1}}."""
+    whole: dict[str, Any] = {}
+    for name, value in params.items():
+        *groups, last = name.split(".")
+        inner = whole
+        for group in groups:
+            inner = inner.setdefault(group, {})
+        inner[last] = value
+    return whole
 
 
 def load(reference: str) -> Trainable:

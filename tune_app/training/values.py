@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from tune_app.errors import Problem, UserError
-from tune_app.space.domains import Choice, Domain, Fixed, Float, Int, fixed
+from tune_app.space.domains import Choice, Domain, Drawn, Fixed, Float, Int, fixed
 from tune_app.training.trainable import Trainable
 
 COUNTS = ("per_device_train_batch_size", "gradient_accumulation_steps")
@@ -40,6 +40,8 @@ def ends(domain: Domain) -> Iterable[Any]:
     match domain:
         case Float(low, high) | Int(low, high):
             return [low, high]
+        case Drawn():
+            return [domain.low, domain.high]
         case Choice(values):
             return values
         case Fixed(value):

@@ -1,0 +1,86 @@
+"""Checks study files and W&B sweeps without running anything."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from tune_app import study
+from tune_app.cli import _folders
+from tune_app.errors import Problem, UserError
+
+HELP = "check study files and W&B sweeps, without running anything"
+
+PLACE = re.compile(r"(?P<file>.*?):(?P<line>\d+):(?P<column>\d+) ?(?P<key>.*)", re.DOTALL)
+REFUSED = 2
+"""The exit code when a file cannot be used."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="files or folders")
+    parser.add_argument("--json", action="store_true", help="print JSON on stdout")
+
+
+def execute(args: argparse.Namespace) -> int:
+    rows = [_checked(path) for path in _files(args.paths)]
+    if args.json:
+        _folders.print_json(rows)
+    else:
+        for row in rows:
+            _print(row)
+        counts = [f"{sum(r['status'] == s for r in rows)} {s}" for s in ("ok", "warned", "refused")]
+        print(f"{len(rows)} files: {', '.join(counts)}")
+    return REFUSED if any(row["status"] == "refused" for row in rows) else 0
+
+
+def _files(paths: Iterable[Path]) -> Iterator[Path]:
+    """The files, and those of folders that are YAML by their names.
+
+    Raises:
+        UserError: a folder has none.
+    """
+    for path in paths:
+        if not path.is_dir():
+            yield path
+            continue
+        found = sorted(file for file in path.rglob("*") if file.suffix in (".yaml", ".yml"))
+        if not found:
+            raise UserError(Problem("holds no study file", str(path), "files such as sweep.yaml"))
+        yield from found
+
+
+def _checked(path: Path) -> dict[str, Any]:
+    """What is to be said of one file, as `--json` prints it."""
+    try:
+        found = study.read(path)
+    except UserError as error:
+        found = study.Read(None, error.problems, (), ())
+    status = "refused" if found.problems else "warned" if found.warnings else "ok"
+    levels = {"error": found.problems, "warning": found.warnings, "note": found.notes}
+    messages = [_message(level, item) for level, items in levels.items() for item in items]
+    messages.sort(key=lambda message: (message["line"] or 0, message["column"] or 0))
+    return {"file": str(path), "status": status, "messages": messages}
+
+
+def _message(level: str, problem: Problem) -> dict[str, Any]:
+    place = PLACE.fullmatch(problem.where)
+    text = str(Problem(problem.what, "", problem.expected, problem.fix))
+    return {
+        "level": level,
+        "line": int(place["line"]) if place else None,
+        "column": int(place["column"]) if place else None,
+        "key": place["key"] if place else "",
+        "text": text,
+    }
+
+
+def _print(row: dict[str, Any]) -> None:
+    print(f"{row['status']:<8} {row['file']}")
+    for message in row["messages"]:
+        place = f"{message['line']}:{message['column']} " if message["line"] else ""
+        key = f"{message['key']}: " if message["key"] else ""
+        text = message["text"].replace("\n", "\n    ")
+        print(f"  {place}{message['level']}: {key}{text}")
