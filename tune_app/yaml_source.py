@@ -44,6 +44,25 @@ def scalar(text: str) -> Any:
     return text
 
 
+class _Dumper(yaml.SafeDumper):
+    """Writes numbers so that both versions of YAML read them: 1e-05 as 1.0e-05."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+_Dumper.add_representer(
+    float,
+    lambda dumper, number: dumper.represent_scalar("tag:yaml.org,2002:float", _in_both(number)),
+)
+
+
+def dump(data: dict[str, Any]) -> str:
+    """Plain data as YAML, keys in their order."""
+    text: str = yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
+    return text
+
+
 @dataclass(slots=True)
 class Source:
     """A document with the place of each of its keys."""
@@ -67,7 +86,6 @@ class Source:
             return self.overrides[known]
         line, column = self.places.get(known, (1, 1))
         return f"{self.name}:{line}:{column} {dotted(path)}".rstrip()
-
 
     def find(self, path: KeyPath) -> KeyPath | None:
         """Where a key stands: as written, with dots in one key, or in nested `parameters`."""

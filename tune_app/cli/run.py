@@ -31,6 +31,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--name", help="the study's name and folder; default: its file and the time"
     )
+    add_overrides(parser)
+    parser.add_argument("--seed", type=int, help="seed of the search and of every trial")
+    parser.add_argument(
+        "--drop-impossible",
+        action="store_true",
+        help="leave out choices that cannot run here instead of refusing the study",
+    )
+    parser.add_argument("--address", help="a running Ray cluster; default: a local one")
+
+
+def add_overrides(parser: argparse.ArgumentParser) -> None:
+    """`--set`, which every verb that reads a study file has."""
     parser.add_argument(
         "--set",
         action="append",
@@ -39,13 +51,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         dest="overrides",
         help="change a value of the file, e.g. --set budget.tokens=60000; repeatable",
     )
-    parser.add_argument("--seed", type=int, help="seed of the search and of every trial")
-    parser.add_argument(
-        "--drop-impossible",
-        action="store_true",
-        help="leave out choices that cannot run here instead of refusing the study",
-    )
-    parser.add_argument("--address", help="a running Ray cluster; default: a local one")
 
 
 def execute(args: argparse.Namespace) -> int:

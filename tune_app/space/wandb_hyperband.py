@@ -26,6 +26,12 @@ class Hyperband:
     max_iter: int | None = None
     s: int | None = None
 
+    def in_wandb(self) -> dict[str, int | float | str]:
+        """The same as W&B writes it."""
+        bands = {"min_iter": self.min_iter, "max_iter": self.max_iter, "s": self.s}
+        given = {key: value for key, value in bands.items() if value is not None}
+        return {"type": "hyperband", "eta": self.eta, **given}
+
     def rungs(self, evaluations: int) -> tuple[float, ...]:
         """The bands as shares of a budget of `evaluations`, with the whole budget at the end."""
         if self.max_iter is not None:

@@ -1,0 +1,53 @@
+"""Writes a study file, of any kind that can be read, as a W&B sweep file."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from tune_app import study as studies
+from tune_app import yaml_source
+from tune_app.cli import _folders
+from tune_app.cli.run import add_overrides, study_path
+from tune_app.space import wandb_export
+from tune_app.study import Study
+
+HELP = "print a study file as a W&B sweep"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("study", type=Path, help="a W&B sweep or study file")
+    add_overrides(parser)
+    parser.add_argument("--json", action="store_true", help="print JSON instead of YAML")
+
+
+def execute(args: argparse.Namespace) -> int:
+    study = studies.load(study_path(args.study), args.overrides)
+    sweep = as_sweep(study)
+    if args.json:
+        _folders.print_json(sweep)
+        return 0
+    for name, domain in study.space.items():
+        if not wandb_export.is_exact(domain):
+            print(f"# {name}: W&B has no such range; this is the nearest")
+    print(yaml_source.dump(sweep), end="")
+    return 0
+
+
+def as_sweep(study: Study) -> dict[str, Any]:
+    """What a study searches, in W&B's words; the tune section has none."""
+    sweep = study.sweep
+    metric = {"name": sweep.metric, "goal": sweep.goal, "target": sweep.target}
+    head = {
+        "name": sweep.name,
+        "description": sweep.description or None,
+        "project": sweep.project,
+        "entity": sweep.entity,
+        "method": sweep.method,
+        "metric": {key: value for key, value in metric.items() if value is not None},
+        "run_cap": sweep.run_cap,
+        "early_terminate": sweep.early_terminate and sweep.early_terminate.in_wandb(),
+    }
+    said = {key: value for key, value in head.items() if value is not None}
+    return {**said, "parameters": wandb_export.parameters(study.space)}
