@@ -10,7 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from tune_app import assembly, overrides, plugins, tune_section, yaml_source
+from tune_app import assembly, foreign_space, overrides, plugins, tune_section, yaml_source
 from tune_app.budget import Unit
 from tune_app.errors import Problem, UserError, nearest
 from tune_app.space import domains, wandb_sweep
@@ -122,12 +122,14 @@ def read(
     Raises:
         UserError: there is no such file, it is not YAML, or an override cannot be applied.
     """
-    if not path.is_file():
+    space = foreign_space.read(path)
+    if space is None and not path.is_file():
         raise UserError(_missing(path))
-    source = yaml_source.load(path)
+    # A space from elsewhere has nothing else to say: it is searched as a sweep of method bayes.
+    source = yaml_source.load(path) if space is None else Source(str(path), {"method": "bayes"})
     overrides.apply(source, changes)
     tune_data = source.data.pop(TUNE, None)
-    parsed = wandb_sweep.parse(source.data, source.where)
+    parsed = wandb_sweep.parse(source.data, source.where, space)
     tune, tune_problems = tune_section.read(tune_data, source)
     sweep, warnings = parsed.sweep, [*source.warnings, *parsed.warnings]
     stamp = (now or datetime.now()).strftime("%Y%m%d-%H%M%S")

@@ -113,6 +113,9 @@ def _file_problem(path: Path, where: str) -> Problem | None:
 
 def _placed(problems: Iterable[Problem], path: Path, overrides: list[str]) -> list[Problem]:
     """Problems that name a key of the study file, with the line and column where it stands."""
+    if not path.is_file():
+        # A space of Ray Tune, named by its dotted path.
+        return list(problems)
     source = yaml_source.load(path)
     changes.apply(source, overrides)
 

@@ -61,8 +61,10 @@ class Parsed:
     notes: list[Problem]
 
 
-def parse(document: Mapping[str, Any], where: Where) -> Parsed:
-    """Reads a sweep. Keys other than W&B's must be gone before."""
+def parse(
+    document: Mapping[str, Any], where: Where, space: dict[str, Domain] | None = None
+) -> Parsed:
+    """Reads a sweep. Keys other than W&B's must be gone before; `space` comes from elsewhere."""
     reader = Reader(where)
     if "parameters" not in document and "method" not in document:
         what = "this is no sweep: it has neither method nor parameters"
@@ -81,7 +83,7 @@ def parse(document: Mapping[str, Any], where: Where) -> Parsed:
         early_terminate=hyperband(document, reader),
     )
     _metric(document, sweep, reader)
-    sweep.parameters = parameters(document, reader)
+    sweep.parameters = parameters(document, reader) if space is None else space
     _add_flags(document, sweep.parameters, reader)
     return Parsed(sweep, reader.problems, reader.warnings, reader.notes)
 
