@@ -309,3 +309,12 @@ def test_the_best_model_loads_with_plain_transformers(task: Task, tmp_path: Path
     assert model(tokens["input_ids"]).logits.shape[-1] == len(
         AutoTokenizer.from_pretrained(checkpoint)
     )
+
+
+def test_names_with_dots_reach_the_arguments_as_mappings() -> None:
+    loaded = trainable.load("causal_lm")
+    params = {"lr_scheduler_kwargs.num_cycles": 3, "size": "nano"}
+    assert loaded.arguments(params)["lr_scheduler_kwargs"] == {"num_cycles": 3}
+    assert not loaded.name_problems(params)
+    assert loaded.name_problems(["lr_scheduler_kwarg.num_cycles"])
+    assert loaded.defaults([*params, "optim"]) == {"size": "nano", "optim": "adamw_torch"}

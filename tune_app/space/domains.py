@@ -186,6 +186,18 @@ def fixed(space: Space) -> dict[str, Any]:
     return {name: domain.value for name, domain in space.items() if isinstance(domain, Fixed)}
 
 
+def nested(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters with dots in their names as mappings: {"a.b": 1} -> {"a": {"b": 1}}."""
+    whole: dict[str, Any] = {}
+    for name, value in params.items():
+        *groups, last = name.split(".")
+        inner = whole
+        for group in groups:
+            inner = inner.setdefault(group, {})
+        inner[last] = value
+    return whole
+
+
 _TYPES: dict[str, type[Float] | type[Int] | type[Drawn] | type[Choice] | type[Fixed]] = {
     "float": Float,
     "int": Int,

@@ -72,7 +72,7 @@ def prepare(document: Mapping[str, Any], cache: Path, log: Log) -> Findings:
         where = f"trainable {document['trainable']}"
         raise UserError(Problem(what, where, "a tune_app.training.data.Data"))
     findings = Findings(data=data.facts)
-    findings.baseline = {name: loaded.default(name) for name in searched(space)}
+    findings.baseline = loaded.defaults(searched(space))
     epochs = _epochs(loaded, space, data, findings.baseline)
     problems = _budget_problems(document, epochs)
     if problems:

@@ -22,6 +22,7 @@ from transformers import TrainingArguments
 
 from tune_app import plugins
 from tune_app.errors import Problem, UserError, nearest
+from tune_app.space.domains import nested
 
 OWNED = {
     "max_steps": "it follows from tune.budget",
@@ -51,6 +52,9 @@ OWNED_PREFIXES = {
 }
 
 
+_NONE = object()
+
+
 def owned_by_engine(name: str) -> str | None:
     """Why a training argument is not a parameter of a study, None if it may be one."""
     by_prefix = (why for prefix, why in OWNED_PREFIXES.items() if name.startswith(prefix))
@@ -67,9 +71,17 @@ class Trainable:
     types: dict[str, str]
     """The annotation of every field as text, e.g. `int` or `bool | None`."""
 
-    def default(self, name: str) -> Any:
-        """The untuned value of a parameter."""
-        return self.config_fields.get(name, self.argument_fields.get(name))
+    def defaults(self, names: Iterable[str]) -> dict[str, Any]:
+        """The untuned values of parameters; a key of a mapping that has no such key has none."""
+        whole = self.argument_fields | self.config_fields
+        found: dict[str, Any] = {}
+        for name in names:
+            value: Any = whole
+            for key in name.split("."):
+                value = value.get(key, _NONE) if isinstance(value, Mapping) else _NONE
+            if value is not _NONE:
+                found[name] = value
+        return found
 
     def config(self, params: Mapping[str, Any]) -> Any:
         """The trainable's `Config` for a trial's parameters."""
@@ -99,18 +111,6 @@ class Trainable:
             elif why is not None:
                 problems.append(Problem(f"{name} is not for a study to set: {why}", where))
         return problems
-
-
-def nested(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Parameters with dots in their names as mappings: {"a.b": 1} -> {"a": {"b": 1}}."""
-    whole: dict[str, Any] = {}
-    for name, value in params.items():
-        *groups, last = name.split(".")
-        inner = whole
-        for group in groups:
-            inner = inner.setdefault(group, {})
-        inner[last] = value
-    return whole
 
 
 def load(reference: str) -> Trainable:
