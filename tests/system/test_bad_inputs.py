@@ -15,7 +15,7 @@ TINY = """\
 metric: {name: final_eval_loss, goal: minimize}
 method: random
 parameters:
-  learning_rate: {distribution: log_uniform_values, min: 1e-4, max: 2e-2}
+  learning_rate: {distribution: log_uniform_values, min: 1.0e-4, max: 2.0e-2}
 tune:
   budget: {tokens: 6000, trials: 2}
   trackers: []
