@@ -13,8 +13,10 @@ from typing import Any
 from tune_app import assembly, overrides, plugins, tune_section, yaml_source
 from tune_app.budget import Unit
 from tune_app.errors import Problem, UserError, nearest
-from tune_app.space import domains, wandb_sweep
+from tune_app.space import domains, feasible, relations, rules, wandb_sweep
 from tune_app.space.domains import Domain, grid_size
+from tune_app.space.prior import Belief
+from tune_app.space.rules import Rules
 from tune_app.tune_section import TUNE, PlugInSection, TuneSection
 from tune_app.yaml_source import KeyPath, Source
 
@@ -51,8 +53,18 @@ class Study:
         given = self.tune.budget.trials or self.sweep.run_cap
         if given is not None:
             return given
-        combinations = grid_size(self.space) if self.searcher.name == "grid" else None
+        combinations = self._combinations() if self.searcher.name == "grid" else None
         return DEFAULT_TRIALS if combinations is None else combinations + self.tune.baseline
+
+    def _combinations(self) -> int | None:
+        """How many trials a grid has; at most so many where constraints make it hard to count."""
+        if not self.rules:
+            return grid_size(self.space)
+        return feasible.count(self.space, self.rules) or grid_size(self.space)
+
+    @property
+    def rules(self) -> Rules:
+        return rules.read(self.space, self.tune.constraints, self.tune.when)[0]
 
     @property
     def searcher(self) -> PlugInSection:
@@ -100,15 +112,33 @@ def load(
     sweep, problems = wandb_sweep.parse(source.data, source.where)
     tune, tune_problems = tune_section.read(tune_data, source)
     problems += tune_problems
+    found = relations.Verdict() if tune is None else _relations(sweep, tune, source)
+    problems += found.problems
     stamp = (now or datetime.now()).strftime("%Y%m%d-%H%M%S")
     chosen = name or f"{_as_name(sweep.name or path.stem)}-{stamp}"
     problems += name_problems(chosen, "--name")
     if problems or tune is None:
         raise UserError(problems)
     notes = tuple(f"{key}: not used here, trials are started by Ray" for key in sweep.unused)
+    notes += found.notes
     study = Study(chosen, str(path), sweep, tune, sweep.parameters, str(Path.cwd()), notes)
     _check_plugins(study, source)
     return study
+
+
+def _relations(
+    sweep: wandb_sweep.Sweep, tune: TuneSection, source: Source
+) -> relations.Verdict:
+    """What is to be said of constraints, conditions and beliefs."""
+    given = source.data.get("parameters")
+    return relations.check(
+        sweep.parameters,
+        constraints=tune.constraints,
+        when=tune.when,
+        beliefs={name: Belief(**item.model_dump()) for name, item in tune.prior.beliefs.items()},
+        where=lambda path: source.where((TUNE, *path)),
+        known=map(str, given) if isinstance(given, dict) else (),
+    )
 
 
 def name_problems(name: str, where: str) -> list[Problem]:

@@ -127,6 +127,8 @@ def opening_lines(state: StudyState, folder: Path) -> list[str]:
         f"{format.count(budget['amount'])} {budget['unit']}, {document['searcher']['name']} "
         f"and {document['scheduler']['name']}, seed {document['seed']}",
     ]
+    if not state.trials:
+        lines += [f"note: {text}" for text in state.findings]
     if state.trials:
         done = sum(trial.outcome is not None for trial in state.trials.values())
         lines.append(f"resuming: {len(state.trials)} trials begun, {done} of them ended")
