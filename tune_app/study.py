@@ -15,6 +15,7 @@ from tune_app.budget import Unit
 from tune_app.errors import Problem, UserError, nearest
 from tune_app.space import domains, feasible, relations, rules, wandb_sweep
 from tune_app.space.domains import Domain, grid_size
+from tune_app.space.feasible import Verdict
 from tune_app.space.prior import Belief
 from tune_app.space.rules import Rules
 from tune_app.tune_section import TUNE, PlugInSection, TuneSection
@@ -112,7 +113,7 @@ def load(
     sweep, problems = wandb_sweep.parse(source.data, source.where)
     tune, tune_problems = tune_section.read(tune_data, source)
     problems += tune_problems
-    found = relations.Verdict() if tune is None else _relations(sweep, tune, source)
+    found = Verdict() if tune is None else _relations(sweep, tune, source)
     problems += found.problems
     stamp = (now or datetime.now()).strftime("%Y%m%d-%H%M%S")
     chosen = name or f"{_as_name(sweep.name or path.stem)}-{stamp}"
@@ -126,12 +127,10 @@ def load(
     return study
 
 
-def _relations(
-    sweep: wandb_sweep.Sweep, tune: TuneSection, source: Source
-) -> relations.Verdict:
+def _relations(sweep: wandb_sweep.Sweep, tune: TuneSection, source: Source) -> Verdict:
     """What is to be said of constraints, conditions and beliefs."""
     given = source.data.get("parameters")
-    return relations.check(
+    found = relations.check(
         sweep.parameters,
         constraints=tune.constraints,
         when=tune.when,
@@ -139,6 +138,12 @@ def _relations(
         where=lambda path: source.where((TUNE, *path)),
         known=map(str, given) if isinstance(given, dict) else (),
     )
+    budget = tune.budget
+    if tune.prior.step_law is None or (budget.steps is None and budget.seconds is None):
+        return found
+    what = "step_law needs to know how many tokens a trial is trained on"
+    problem = Problem(what, source.where((TUNE, "prior")), "a budget in tokens or epochs")
+    return replace(found, problems=(*found.problems, problem))
 
 
 def name_problems(name: str, where: str) -> list[Problem]:

@@ -56,7 +56,7 @@ def first_untried(space: Space, seen: set[str], rules: Rules = NO_RULES) -> dict
 def any_untried(
     space: Space, seen: set[str], rules: Rules, rng: random.Random
 ) -> dict[str, Any] | None:
-    """Any new allowed combination, for spaces where draws seldom hit one; None where none is found."""
+    """Any new allowed combination, for where draws seldom hit one; None if none is found."""
     return _first_new(feasible.shuffled(space, rules, rng), space, seen)
 
 

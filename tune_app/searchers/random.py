@@ -43,9 +43,7 @@ class Random:
 
     def _draw(self, rng: random.Random, beliefs: dict[str, Belief]) -> dict[str, Any]:
         return {
-            name: prior.draw(domain, beliefs[name], rng)
-            if name in beliefs
-            else sample(domain, rng)
+            name: prior.draw(domain, beliefs[name], rng) if name in beliefs else sample(domain, rng)
             for name, domain in searched(self._space).items()
         }
 

@@ -4,10 +4,13 @@ Bergstra et al., "Algorithms for Hyper-Parameter Optimization", NeurIPS 2011; th
 from Falkner et al., "BOHB", ICML 2018. The model is fitted on the highest rung with enough values,
 so that it compares trials at one budget only; trials that fell behind at a lower rung rank below
 them, and diverged ones below all. Lost, cancelled, failed and out-of-memory trials say nothing.
+
+A prior shapes the random trials at the start; the model knows nothing of it.
 """
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import optuna
@@ -16,15 +19,18 @@ from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
 from tune_app.errors import Problem, UserError
-from tune_app.searchers._memory import is_new, stream, tried
+from tune_app.searchers._memory import fresh, stream, tried
 from tune_app.searchers.random import Random
-from tune_app.space import optuna_domains
+from tune_app.space import optuna_domains, prior, rules
 from tune_app.space.domains import Space, contains, searched, to_document
+from tune_app.space.rules import Rules
 from tune_app.state import StudyState
 from tune_app.trial import Outcome, Status, TrialState
 
 ATTEMPTS = 10
 """Suggestions that are dropped because they were tried already, before one is drawn at random."""
+ATTEMPTS_WITH_RULES = 30
+"""The same where constraints forbid some suggestions."""
 
 _SILENT = {Outcome.OUT_OF_MEMORY, Outcome.FAILED, Outcome.LOST, Outcome.CANCELLED}
 
@@ -42,18 +48,27 @@ class Tpe:
         self._startup = startup
 
     def suggest(self, state: StudyState, number: int) -> dict[str, Any] | None:
-        seen = tried(state, self._space)
-        history = self._history(state)
-        for attempt in range(ATTEMPTS):
-            params = self._ask(history, state, stream(self._seed, "tpe", number, attempt))
-            if is_new(params, self._space, seen):
+        seen, laws = tried(state, self._space), rules.of_document(state.document)
+        history = self._history(state, laws)
+        attempts = ATTEMPTS_WITH_RULES if laws else ATTEMPTS
+        if prior.of_document(state.document) and self._is_starting(history):
+            attempts = 0
+        for attempt in range(attempts):
+            asked = self._ask(history, state, laws, stream(self._seed, "tpe", number, attempt))
+            params = fresh(asked, self._space, seen, laws)
+            if params is not None:
                 return params
         return Random(self._space, self._seed).suggest(state, number)
 
-    def _ask(self, history: list[FrozenTrial], state: StudyState, seed: int) -> dict[str, Any]:
-        sampler = optuna.samplers.TPESampler(
-            multivariate=True, constant_liar=True, n_startup_trials=self._startup, seed=seed
-        )
+    def _is_starting(self, history: list[FrozenTrial]) -> bool:
+        """Whether Optuna would draw at random, without regard to the prior."""
+        told = sum(trial.state is not OptunaState.RUNNING for trial in history)
+        return told < self._startup
+
+    def _ask(
+        self, history: list[FrozenTrial], state: StudyState, laws: Rules, seed: int
+    ) -> dict[str, Any]:
+        sampler = self._sampler(bool(laws.when), seed)
         minimising = state.sign > 0
         direction = StudyDirection.MINIMIZE if minimising else StudyDirection.MAXIMIZE
         study = optuna.create_study(sampler=sampler, direction=direction)
@@ -64,15 +79,34 @@ class Tpe:
             for name, value in asked.params.items()
         }
 
-    def _history(self, state: StudyState) -> list[FrozenTrial]:
-        usable = [trial for trial in state.trials.values() if self._is_usable(trial)]
+    def _sampler(self, conditional: bool, seed: int) -> optuna.samplers.TPESampler:
+        # In groups: parameters that count together are modelled together, from the trials that have
+        # them. All get a value then, and `fresh` takes away what does not count beside the others.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            return optuna.samplers.TPESampler(
+                multivariate=True,
+                group=conditional,
+                constant_liar=True,
+                n_startup_trials=self._startup,
+                seed=seed,
+            )
+
+    def _history(self, state: StudyState, laws: Rules) -> list[FrozenTrial]:
+        usable = [trial for trial in state.trials.values() if self._is_usable(trial, laws)]
         rung = self._model_rung(usable, state)
         return [self._frozen(trial, rung, state) for trial in usable]
 
-    def _is_usable(self, trial: TrialState) -> bool:
-        """Told about are trials inside the space that say something about their values."""
+    def _is_usable(self, trial: TrialState, laws: Rules) -> bool:
+        """Told about are trials inside the space that say something about their values.
+
+        Inside is one with a value for all that counts beside its others, and for nothing else.
+        """
+        values = laws.active({**laws.constants, **trial.params})
         inside = all(
             name in trial.params and contains(domain, trial.params[name])
+            if laws.is_active(name, values)
+            else name not in trial.params
             for name, domain in searched(self._space).items()
         )
         return inside and trial.outcome not in _SILENT
@@ -88,6 +122,7 @@ class Tpe:
         params = {
             name: optuna_domains.to_optuna(domain, trial.params[name])
             for name, domain in self._domains.items()
+            if name in trial.params
         }
         value, below = trial.rung_values.get(rung), {}
         if trial.outcome is Outcome.DIVERGED:
@@ -102,7 +137,7 @@ class Tpe:
             state=told,
             value=value if told is OptunaState.COMPLETE else None,
             params=params,
-            distributions=self._distributions,
+            distributions={name: self._distributions[name] for name in params},
             intermediate_values=below,
         )
 

@@ -207,7 +207,9 @@ def _without_answer(
         try:
             expression.holds(values)
         except Failed as error:
-            told = ", ".join(f"{n} = {values[n]!r}" for n in sorted(expression.names) if n in values)
+            told = ", ".join(
+                f"{n} = {values[n]!r}" for n in sorted(expression.names) if n in values
+            )
             what = f"{expression.text!r} has no answer{' for ' * bool(told)}{told}: {error}"
             return Problem(what, where, "an expression that is true or false for all values")
     return None

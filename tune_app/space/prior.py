@@ -60,7 +60,9 @@ def draw(domain: Domain, belief: Belief, rng: random.Random) -> Any:
         case Int(low, high, _, step):
             # Half a step more at both ends, as for draws without a belief.
             half = (step or 1) / 2
-            number = _number(max(low - half, low / 2) if low > 0 else low - half, high + half, belief, rng)
+            number = _number(
+                max(low - half, low / 2) if low > 0 else low - half, high + half, belief, rng
+            )
             return int(snap(number, low, high, step or 1))
         case Fixed():
             return sample(domain, rng)
@@ -101,10 +103,12 @@ def _distance(value: float, belief: Belief) -> float:
     """How many widths of the distribution `value` lies from its middle."""
     if belief.octaves is None:
         return (value - belief.value) / (belief.width or 1.0)
-    return math.log2(value / belief.value) / belief.octaves
+    return float(math.log2(value / belief.value) / belief.octaves)
 
 
-def problems(beliefs: Mapping[str, Belief], space: Space, known: Iterable[str], where: Where) -> list[Problem]:
+def problems(
+    beliefs: Mapping[str, Belief], space: Space, known: Iterable[str], where: Where
+) -> list[Problem]:
     """What is wrong with beliefs; `known` are all parameters, `space` those that are understood."""
     names = {*space, *known}
     found = []
@@ -114,19 +118,23 @@ def problems(beliefs: Mapping[str, Belief], space: Space, known: Iterable[str], 
             what = f"no parameter is called {name!r}"
             found.append(Problem(what, place, fix=nearest(name, {*names, STEP_LAW})))
         elif name in space:
-            complaint = _complaint(space[name], belief)
-            found += [Problem(complaint[0], place, complaint[1])] if complaint else []
+            against = complaint(space[name], belief)
+            found += [Problem(against[0], place, against[1])] if against else []
     return found
 
 
-def _complaint(domain: Domain, belief: Belief) -> tuple[str, str] | None:
+def complaint(domain: Domain, belief: Belief) -> tuple[str, str] | None:
     """What does not fit, and what would."""
     value = belief.value
     if isinstance(domain, Fixed):
         return None
     if isinstance(domain, Choice) and belief.weight is not None:
         known = identity(value) in map(identity, domain.values)
-        return None if known else (f"{value!r} is not among the values", f"one of {list(domain.values)}")
+        return (
+            None
+            if known
+            else (f"{value!r} is not among the values", f"one of {list(domain.values)}")
+        )
     if belief.weight is not None:
         return "a range has no weight", "octaves or width"
     numbers = [value, *(domain.values if isinstance(domain, Choice) else (domain.low, domain.high))]

@@ -90,11 +90,11 @@ def of_document(document: Mapping[str, Any]) -> Rules:
     Raises:
         UserError: a rule makes no sense.
     """
-    given = [document.get(CONSTRAINTS) or [], document.get(WHEN) or {}]
-    if not any(given):
+    constraints, when = document.get(CONSTRAINTS) or [], document.get(WHEN) or {}
+    if not constraints and not when:
         return Rules()
     space = {name: from_document(item) for name, item in document["parameters"].items()}
-    rules, problems = read(space, *given)
+    rules, problems = read(space, constraints, when)
     if problems:
         raise UserError(problems)
     return rules
