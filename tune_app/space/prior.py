@@ -102,7 +102,7 @@ def _weights(domain: Choice, belief: Belief) -> list[float]:
 def _distance(value: float, belief: Belief) -> float:
     """How many widths of the distribution `value` lies from its middle."""
     if belief.octaves is None:
-        return (value - belief.value) / (belief.width or 1.0)
+        return float(value - belief.value) / (belief.width or 1.0)
     return float(math.log2(value / belief.value) / belief.octaves)
 
 

@@ -20,7 +20,7 @@ from tune_app.training.values import ends
 
 RATE, BATCH = "learning_rate", "per_device_train_batch_size"
 FAR_SMALLER = 10_000_000
-"""The law was published for 60 million parameters and more; below this it is a guess."""
+"""The law comes from models of hundreds of millions of parameters; below this it is a guess."""
 
 
 def learning_rate(parameters: int, tokens: float) -> float:
