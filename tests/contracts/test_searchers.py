@@ -105,7 +105,7 @@ def test_asking_changes_neither_the_state_nor_the_next_answer(name: str) -> None
 
 
 DIGITS = Choice(tuple(range(10)))
-TIGHT: Space = {"free": Choice(("x", "y")), **{name: DIGITS for name in "abcd"}, "limit": Fixed(36)}
+TIGHT: Space = {"free": Choice(("x", "y")), **dict.fromkeys("abcd", DIGITS), "limit": Fixed(36)}
 RULED: dict[str, Any] = {
     "constraints": ["n * size <= 12", "depth + n >= 4", "size != 2 or kind == 'deep'"],
     "when": {"depth": "kind == 'deep'", "extra": "depth > 2", "bias": "not narrow"},

@@ -228,7 +228,7 @@ def _nothing(
         for item in rules.constraints
     ]
     tightest = min(range(len(alone)), key=lambda index: alone[index])
-    sure = listing.complete and all(grid(domain) is not None for domain in space.values())
+    sure = listing.complete and all(grid(space[name]) is not None for name in rules.names)
     what = "the constraints allow no combination of the space"
     if not sure:
         what = f"no values that the constraints allow were found in {DRAWS:,} draws and a listing"
