@@ -96,6 +96,8 @@ def test_an_expression_says_what_it_says_in_python(text: str, answer: bool) -> N
         "a; b",
         "",
         "((a == 1)",
+        "9**9**9 > 1",
+        "1 + 1",
         "a == 1 " + "and a == 1 " * 100,
         "\0",
     ],
@@ -108,11 +110,11 @@ def test_anything_else_is_refused_before_it_is_evaluated(text: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "9**9**9 > 1",
-        "9.9**99999999 > 1",
+        "9**9**9 > a",
+        "9.9**99999999 > a",
         "'x' * 999999999 == optim",
         "'%999999999d' % a == optim",
-        "[1] * 99999999 == [1]",
+        "[1] * 99999999 == a",
         "optim + 'x' == 'xx'",
         "a / (a - 4) > 1",
         "optim > 3",

@@ -150,7 +150,18 @@ def parse(text: str, known: frozenset[str]) -> Expression:
     if unknown:
         told = " and none ".join(map(repr, unknown))
         raise Refused(f"no parameter is called {told}", nearest(unknown[0], known))
-    return Expression(text, names, tree, _evaluator())
+    expression = Expression(text, names, tree, _evaluator())
+    if not names:
+        _check_constant(expression)
+    return expression
+
+
+def _check_constant(expression: Expression) -> None:
+    """Tells of `9**9**9 > 1` beside the other mistakes, and not after them."""
+    try:
+        expression.holds({})
+    except Failed as error:
+        raise Refused(f"{expression.text!r} has no answer: {error}") from error
 
 
 class _Dotted(ast.NodeTransformer):
