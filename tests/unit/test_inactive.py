@@ -67,6 +67,12 @@ def test_notes_of_the_study_file_are_findings_and_are_shown(tmp_path: Path) -> N
     assert "note: mind the gap" in screens.opening_lines(state, tmp_path)
 
 
+def test_the_space_is_shown_with_its_rules(state: StudyState) -> None:
+    lines = screens.space_lines(state)
+    assert any(line.endswith("0 to 100 if optim == 'adafactor'") for line in lines)
+    assert lines[-1] == "  only with batch_size <= 16"
+
+
 def test_mirrors_hold_what_a_trial_has(
     events: list[journal.Event], state: StudyState, tmp_path: Path
 ) -> None:

@@ -186,6 +186,14 @@ def test_legal_beliefs_reach_the_document_and_odd_ones_are_told(tmp_path: Path) 
     assert prior.of_document(load(tmp_path, "").to_document()) == {}
 
 
+def test_a_belief_can_be_added_to_the_law_from_the_command_line(tmp_path: Path) -> None:
+    path = tmp_path / "study.yaml"
+    path.write_text(f"{HEAD}tune: {{prior: step_law, budget: {{tokens: 100}}}}", encoding="utf-8")
+    loaded = study.load(path, ["prior.lr={value: 5e-4, octaves: 1}"])
+    assert loaded.tune.prior.step_law is not None
+    assert list(loaded.tune.prior.beliefs) == ["lr"]
+
+
 def law(space: Space, loaded: Any = None, **changes: Any) -> tuple[dict[str, Any], list[str]]:
     budget = {"unit": "tokens", "amount": 1e9, "trials": 3, "evaluations": 9}
     study = {"trainable": "causal_lm", "budget": budget, "prior": {"step_law": {"octaves": 2}}}
