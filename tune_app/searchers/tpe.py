@@ -14,6 +14,7 @@ import warnings
 from typing import Any
 
 import optuna
+from optuna.samplers import BaseSampler
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
@@ -31,6 +32,8 @@ ATTEMPTS = 10
 """Suggestions that are dropped because they were tried already, before one is drawn at random."""
 ATTEMPTS_WITH_RULES = 30
 """The same where constraints forbid some suggestions."""
+CANDIDATES = 24
+"""Draws from the model of which the most promising is suggested; Optuna's default."""
 
 _SILENT = {Outcome.OUT_OF_MEMORY, Outcome.FAILED, Outcome.LOST, Outcome.CANCELLED}
 
@@ -54,7 +57,11 @@ class Tpe:
         if prior.of_document(state.document) and self._is_starting(history):
             attempts = 0
         for attempt in range(attempts):
-            asked = self._ask(history, state, laws, stream(self._seed, "tpe", number, attempt))
+            # Where the best values lie at the edge of what is allowed, the favourite of many
+            # candidates is often beyond it; one alone is spread as the good trials are.
+            candidates = max(1, CANDIDATES >> attempt) if laws.constraints else CANDIDATES
+            seed = stream(self._seed, "tpe", number, attempt)
+            asked = self._ask(history, state, self._sampler(laws, candidates, seed))
             params = fresh(asked, self._space, seen, laws)
             if params is not None:
                 return params
@@ -66,9 +73,8 @@ class Tpe:
         return told < self._startup
 
     def _ask(
-        self, history: list[FrozenTrial], state: StudyState, laws: Rules, seed: int
+        self, history: list[FrozenTrial], state: StudyState, sampler: BaseSampler
     ) -> dict[str, Any]:
-        sampler = self._sampler(bool(laws.when), seed)
         minimising = state.sign > 0
         direction = StudyDirection.MINIMIZE if minimising else StudyDirection.MAXIMIZE
         study = optuna.create_study(sampler=sampler, direction=direction)
@@ -79,16 +85,17 @@ class Tpe:
             for name, value in asked.params.items()
         }
 
-    def _sampler(self, conditional: bool, seed: int) -> optuna.samplers.TPESampler:
+    def _sampler(self, laws: Rules, candidates: int, seed: int) -> BaseSampler:
         # In groups: parameters that count together are modelled together, from the trials that have
         # them. All get a value then, and `fresh` takes away what does not count beside the others.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             return optuna.samplers.TPESampler(
                 multivariate=True,
-                group=conditional,
+                group=bool(laws.when),
                 constant_liar=True,
                 n_startup_trials=self._startup,
+                n_ei_candidates=candidates,
                 seed=seed,
             )
 
