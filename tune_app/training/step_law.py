@@ -13,7 +13,7 @@ from typing import Any
 
 from tune_app.budget import Epoch, Unit
 from tune_app.errors import Problem, UserError
-from tune_app.space.domains import Choice, Fixed, Space, fixed, searched
+from tune_app.space.domains import Choice, Space, fixed, searched
 from tune_app.space.prior import PRIOR, STEP_LAW, Belief, complaint
 from tune_app.training.trainable import Trainable
 from tune_app.training.values import ends
@@ -54,18 +54,8 @@ def fill_in(
         RATE: learning_rate(parameters, tokens),
         BATCH: batch_tokens(tokens) / (epoch.accumulation * epoch.tokens_per_sample),
     }
-    told, beliefs = [], {}
-    for name, value in values.items():
-        domain = space.get(name, Fixed(None))
-        if isinstance(domain, Fixed) or name in given:
-            continue
-        belief = Belief(float(f"{value:.4g}"), octaves=law["octaves"])
-        against = complaint(domain, belief)
-        if against is None:
-            beliefs[name] = asdict(belief)
-            told.append(f"{name} around {value:.3g}{_outside(domain, value)}")
-        else:
-            told.append(f"nothing for {name}, because {against[0]}")
+    open_to_it = {name: domain for name, domain in searched(space).items() if name not in given}
+    beliefs, told = _beliefs(values, open_to_it, law["octaves"])
     within = f" within a factor of {2 ** law['octaves']:g}" if beliefs else ""
     note = (
         f"prior from Step Law (Li et al. 2025, arXiv 2503.04715) for {parameters:,} parameters "
@@ -77,6 +67,24 @@ def fill_in(
     if varying:
         note += f"; the number of parameters varies with {', '.join(varying)}"
     return {**given, **beliefs}, [note]
+
+
+def _beliefs(
+    values: Mapping[str, float], space: Space, octaves: float
+) -> tuple[dict[str, Any], list[str]]:
+    """The law's values as beliefs about the parameters of `space`, and how each is told."""
+    beliefs, told = {}, []
+    for name, value in values.items():
+        if name not in space:
+            continue
+        belief = Belief(float(f"{value:.4g}"), octaves=octaves)
+        against = complaint(space[name], belief)
+        if against is None:
+            beliefs[name] = asdict(belief)
+            told.append(f"{name} around {value:.3g}{_outside(space[name], value)}")
+        else:
+            told.append(f"nothing for {name}, because {against[0]}")
+    return beliefs, told
 
 
 def _parameters(
