@@ -91,6 +91,12 @@ def build(config: Config, data: Data, args: TrainingArguments) -> Trainer:
     return trainer_for(make(config, SIZES[config.size], data.tokenizer), data, args)
 
 
+def parameters(config: Config) -> int:
+    """Weights outside of the embeddings: per layer 4 width² of attention, 8 width² behind it."""
+    size = SIZES[config.size]
+    return 12 * size.layers * size.width**2
+
+
 def gpt2(config: Config, size: Size, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
     """GPT-2 with learned positions; input and output embeddings are one matrix."""
     model = GPT2LMHeadModel(

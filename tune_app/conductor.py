@@ -86,8 +86,13 @@ class Conductor:
         if trial is None and not running:
             trial = self._scheduler.promote(self.state, draining=True)
             if trial is None:
-                self._end("the budget of trials is spent" if not self._exhausted else EXHAUSTED)
+                self._end(self._why_none_is_left())
         return self._start(trial) if trial is not None else None
+
+    def _why_none_is_left(self) -> str:
+        if not self._exhausted:
+            return "the budget of trials is spent"
+        return ALL_ALLOWED if self.state.document.get("constraints") else EXHAUSTED
 
     def on_message(self, trial_id: str, event: str, fields: dict[str, Any]) -> Decision:
         """Takes what a worker sent about its trial and says whether it goes on."""
@@ -220,4 +225,5 @@ class Conductor:
 
 TARGET = "the target of the metric was reached"
 EXHAUSTED = "every combination of the space was tried"
+ALL_ALLOWED = "no other combination that the constraints allow was found"
 BROKEN = "every trial failed"

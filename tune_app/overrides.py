@@ -9,6 +9,7 @@ from tune_app import yaml_source
 from tune_app.budget import Unit
 from tune_app.errors import Problem, UserError, nearest
 from tune_app.space import wandb_sweep
+from tune_app.space.prior import PRIOR
 from tune_app.tune_section import TUNE, TuneSection
 from tune_app.yaml_source import KeyPath, Source
 
@@ -62,7 +63,9 @@ def _assign(source: Source, parts: KeyPath, value: Any, where: str) -> list[Prob
         if child is None:
             child = target[part] = {}
         elif isinstance(child, str) and parts[0] == TUNE:
-            child = target[part] = {"name": child}
+            # The two words that stand for a mapping: a plug-in's name, and `prior: step_law`.
+            mapping: dict[str, Any] = {child: {}} if part == PRIOR else {"name": child}
+            child = target[part] = mapping
         if not isinstance(child, dict):
             return [Problem(f"{yaml_source.dotted(parts[: depth + 1])} has no keys", where)]
         target = child

@@ -101,7 +101,7 @@ class StudyState:
     def _on_study_started(self, event: Event) -> None:
         self.document = event["study"]
         self.started = float(event["time"])
-        self.findings += event.get("notes", [])
+        self.findings.extend(event.get("notes", ()))
         self._open_session(event)
 
     def _on_study_resumed(self, event: Event) -> None:
@@ -124,7 +124,9 @@ class StudyState:
 
     def _on_study_prepared(self, event: Event) -> None:
         self.document = self.document | {
-            key: event[key] for key in ("data", "baseline_params", "parameters")
+            key: event[key]
+            for key in ("data", "baseline_params", "parameters", "prior")
+            if key in event
         }
 
     def _on_choice_dropped(self, event: Event) -> None:

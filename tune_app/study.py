@@ -13,8 +13,11 @@ from typing import Any
 from tune_app import assembly, foreign_space, overrides, plugins, tune_section, yaml_source
 from tune_app.budget import Unit
 from tune_app.errors import Problem, UserError, nearest
-from tune_app.space import domains, wandb_sweep
+from tune_app.space import domains, feasible, relations, rules, wandb_sweep
 from tune_app.space.domains import Domain, grid_size
+from tune_app.space.feasible import Verdict
+from tune_app.space.prior import Belief
+from tune_app.space.rules import Rules
 from tune_app.tune_section import TUNE, PlugInSection, TuneSection
 from tune_app.yaml_source import KeyPath, Source
 
@@ -51,8 +54,18 @@ class Study:
         given = self.tune.budget.trials or self.sweep.run_cap
         if given is not None:
             return given
-        combinations = grid_size(self.space) if self.searcher.name == "grid" else None
+        combinations = self._combinations() if self.searcher.name == "grid" else None
         return DEFAULT_TRIALS if combinations is None else combinations + self.tune.baseline
+
+    def _combinations(self) -> int | None:
+        """How many trials a grid has; at most so many where constraints make it hard to count."""
+        if not self.rules:
+            return grid_size(self.space)
+        return feasible.count(self.space, self.rules) or grid_size(self.space)
+
+    @property
+    def rules(self) -> Rules:
+        return rules.read(self.space, self.tune.constraints, self.tune.when)[0]
 
     @property
     def searcher(self) -> PlugInSection:
@@ -132,15 +145,16 @@ def read(
     parsed = wandb_sweep.parse(source.data, source.where, space)
     tune, tune_problems = tune_section.read(tune_data, source)
     sweep, warnings = parsed.sweep, [*source.warnings, *parsed.warnings]
+    found = Verdict() if tune is None else _relations(sweep, tune, source)
     stamp = (now or datetime.now()).strftime("%Y%m%d-%H%M%S")
     chosen = name or f"{_as_name(sweep.name or path.stem)}-{stamp}"
-    problems = [*source.problems, *parsed.problems, *tune_problems]
+    problems = [*source.problems, *parsed.problems, *tune_problems, *found.problems]
     problems += name_problems(chosen, "--name")
     if problems or tune is None:
         return Read(None, tuple(problems), tuple(warnings), tuple(parsed.notes))
     tune, hyperband_notes = _with_hyperband(sweep, tune, source)
     notes = parsed.notes + hyperband_notes
-    told = tuple(item.in_one_line() for item in warnings + notes)
+    told = tuple(item.in_one_line() for item in warnings + notes) + tuple(found.notes)
     study = Study(chosen, str(path), sweep, tune, sweep.parameters, str(Path.cwd()), told)
     problems = _plugin_problems(study, source)
     return Read(None if problems else study, tuple(problems), tuple(warnings), tuple(notes))
@@ -164,6 +178,25 @@ def _with_hyperband(
     if len(rungs) == 1:
         what += ": nothing is stopped early; raise tune.budget.evaluations"
     return tune.model_copy(update={"scheduler": scheduler}), [Problem(what, where)]
+
+
+def _relations(sweep: wandb_sweep.Sweep, tune: TuneSection, source: Source) -> Verdict:
+    """What is to be said of constraints, conditions and beliefs."""
+    given = source.data.get("parameters")
+    found = relations.check(
+        sweep.parameters,
+        constraints=tune.constraints,
+        when=tune.when,
+        beliefs={name: Belief(**item.model_dump()) for name, item in tune.prior.beliefs.items()},
+        where=lambda path: source.where((TUNE, *path)),
+        known=map(str, given) if isinstance(given, dict) else (),
+    )
+    budget = tune.budget
+    if tune.prior.step_law is None or (budget.steps is None and budget.seconds is None):
+        return found
+    what = "step_law needs to know how many tokens a trial is trained on"
+    problem = Problem(what, source.where((TUNE, "prior")), "a budget in tokens or epochs")
+    return replace(found, problems=(*found.problems, problem))
 
 
 def name_problems(name: str, where: str) -> list[Problem]:

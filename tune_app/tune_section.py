@@ -16,6 +16,7 @@ from pydantic import (
 from tune_app import yaml_source
 from tune_app.budget import Unit
 from tune_app.errors import Problem, nearest
+from tune_app.space.prior import STEP_LAW
 from tune_app.yaml_source import KeyPath, Source
 
 TUNE = "tune"
@@ -77,6 +78,45 @@ class PlugInSection(_Section):
         return dict(self.model_extra or {})
 
 
+class BeliefSection(_Section):
+    """What somebody thinks of one parameter, and how firmly."""
+
+    value: Any
+    octaves: float | None = Field(None, gt=0)
+    """Of a number: the width of a normal distribution in factors of two."""
+    width: float | None = Field(None, gt=0)
+    """The same in the parameter's own units."""
+    weight: float | None = Field(None, gt=0)
+    """Of a choice: so many times as likely as each other value."""
+
+    @model_validator(mode="after")
+    def _one_form(self) -> BeliefSection:
+        forms = ("octaves", "width", "weight")
+        given = [name for name in forms if getattr(self, name) is not None]
+        if len(given) != 1:
+            got = " and ".join(given) or "neither octaves, width nor weight"
+            raise ValueError(f"{got} given; a belief has one of them")
+        return self
+
+
+class StepLawSection(_Section):
+    """The learning rate and batch size of a published law; never nearly a point."""
+
+    octaves: float = Field(2, ge=1)
+
+
+class PriorSection(_Section):
+    """Beliefs by parameter, and those that a law fills in."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True, allow_inf_nan=False)
+    __pydantic_extra__: dict[str, BeliefSection] = Field(init=False)
+    step_law: StepLawSection | None = None
+
+    @property
+    def beliefs(self) -> dict[str, BeliefSection]:
+        return dict(self.__pydantic_extra__ or {})
+
+
 class TuneSection(_Section):
     """The `tune` section."""
 
@@ -93,6 +133,11 @@ class TuneSection(_Section):
     prompt: str = ""
     baseline: bool = True
     drop_impossible: bool = False
+    constraints: tuple[str, ...] = ()
+    """Expressions over parameters that every trial fulfils."""
+    when: dict[str, str] = Field(default_factory=dict)
+    """By parameter, the expression under which it counts; else a trial goes without it."""
+    prior: PriorSection = PriorSection()
     accelerator: Literal["auto", "cpu"] = "auto"
 
     @model_validator(mode="before")
@@ -109,6 +154,10 @@ class TuneSection(_Section):
         if isinstance(value.get("trackers"), list):
             as_plugin = [{"name": t} if isinstance(t, str) else t for t in value["trackers"]]
             value["trackers"] = tuple(as_plugin)
+        if isinstance(value.get("constraints"), list):
+            value["constraints"] = tuple(value["constraints"])
+        if value.get("prior") == STEP_LAW:
+            value["prior"] = {STEP_LAW: {}}
         return value
 
 
@@ -150,6 +199,9 @@ def _fields_at(location: KeyPath) -> list[str]:
         (): TuneSection,
         ("budget",): BudgetSection,
         ("resources",): ResourcesSection,
+        ("prior", STEP_LAW): StepLawSection,
     }
     section = sections.get(location)
+    if section is None and location[:1] == ("prior",):
+        section = BeliefSection
     return list(section.model_fields) if section is not None else []

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from typing import Any
 
 import pytest
@@ -14,8 +15,10 @@ from tests.unit.simulation import Simulation, document, sometimes_diverging
 from tune_app import plugins
 from tune_app.errors import UserError
 from tune_app.ports import Searcher
+from tune_app.space import rules
 from tune_app.space.domains import (
     Choice,
+    Drawn,
     Fixed,
     Float,
     Int,
@@ -40,6 +43,10 @@ OPEN: Space = {
     "q": Float(0.05, 0.9, log=True, step=0.05),
     "n": Int(1, 1000, log=True),
     "m": Int(8, 512, log=True, step=8),
+    "bell": Drawn("normal", 0.0, 2.0),
+    "positive": Drawn("log_normal", -3.0, 1.0),
+    "share": Drawn("beta", 1.0, 5.0),
+    "rounded": Drawn("log_uniform", 3.0, 300.0, 8),
     **FINITE,
 }
 NAMES = plugins.names("searcher")
@@ -102,6 +109,70 @@ def test_asking_changes_neither_the_state_nor_the_next_answer(name: str) -> None
     assert repr(state) == before
 
 
+DIGITS = Choice(tuple(range(10)))
+TIGHT: Space = {"free": Choice(("x", "y")), **dict.fromkeys("abcd", DIGITS), "limit": Fixed(36)}
+RULED: dict[str, Any] = {
+    "constraints": ["n * size <= 12", "depth + n >= 4", "size != 2 or kind == 'deep'"],
+    "when": {"depth": "kind == 'deep'", "extra": "depth > 2", "bias": "not narrow"},
+}
+RULED_SPACE: Space = {
+    "extra": Choice(("p", "q")),
+    "kind": Choice(("deep", "flat")),
+    "depth": Int(1, 4),
+    "n": Int(1, 8),
+    "size": Choice((1, 2, 3)),
+    "narrow": Choice((True, False)),
+    "bias": Float(0.0, 0.2, step=0.1),
+    "x": Fixed(1),
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_set_is_proposed_that_the_rules_forbid_or_that_was_there_before(name: str) -> None:
+    study = resolved(name, RULED_SPACE, trials=60, seed=4, **RULED)
+    state = Simulation(study, workers=3, curve=sometimes_diverging).run()
+    laws = rules.of_document(study)
+    proposed = [trial.params for trial in state.trials.values()]
+    assert len({identity(params) for params in proposed}) == len(proposed) == 60
+    for params in proposed:
+        assert laws.allows(params)
+        assert laws.active(params) == params
+        assert ("depth" in params) == (params["kind"] == "deep")
+        assert ("extra" in params) == (params.get("depth", 0) > 2)
+        assert all(contains(RULED_SPACE[key], value) for key, value in params.items())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_tight_space_is_proposed_as_a_whole_and_quickly(name: str) -> None:
+    """Of 20,000 combinations two are allowed."""
+    study = resolved(name, TIGHT, trials=30, constraints=["a + b + c + d >= limit"])
+    begun = time.perf_counter()
+    state = Simulation(study).run()
+    assert time.perf_counter() - begun < 10
+    assert sorted(trial.params["free"] for trial in state.trials.values()) == ["x", "y"]
+    assert "constraints" in str(state.ended)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_sets_that_differ_in_inactive_parameters_only_are_one(name: str) -> None:
+    space: Space = {"kind": Choice(("deep", "flat")), "depth": Int(1, 50)}
+    study = resolved(name, space, trials=80, when={"depth": "kind == 'deep'"})
+    state = Simulation(study).run()
+    assert len(state.trials) == 51
+    flat = [t.params for t in state.trials.values() if t.params["kind"] == "flat"]
+    assert flat == [{"kind": "flat"}]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_prior_changes_no_searchers_contract(name: str) -> None:
+    space = spaces(name)[-1]
+    prior = {"b": {"value": 5, "width": 1.0}, "c": {"value": 0.1, "width": 0.1}}
+    state = Simulation(resolved(name, space, trials=25, prior=prior)).run()
+    proposed = [trial.params for trial in state.trials.values()]
+    assert len({identity(params) for params in proposed}) == len(proposed) == 25
+    assert all(contains(space[k], value) for params in proposed for k, value in params.items())
+
+
 ASK = """
 import json, sys
 from tune_app import assembly
@@ -114,7 +185,14 @@ print(json.dumps([searcher.suggest(state, number) for number in (15, 16)]))
 
 @pytest.mark.parametrize("name", NAMES)
 def test_another_process_with_other_hashes_gives_the_same_answer(name: str) -> None:
-    simulation = Simulation(resolved(name, spaces(name)[-1], trials=15, seed=5))
+    plain = resolved(name, spaces(name)[-1], trials=15, seed=5)
+    ruled = resolved(name, RULED_SPACE, trials=15, seed=5, **RULED)
+    for study in (plain, ruled):
+        _check_other_processes(study)
+
+
+def _check_other_processes(study: dict[str, Any]) -> None:
+    simulation = Simulation(study)
     simulation.run()
     answers = []
     for hash_seed in ("1", "2"):

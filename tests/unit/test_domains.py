@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 
+from tune_app.space import drawn
 from tune_app.space.domains import (
     Choice,
     Domain,
+    Drawn,
     Fixed,
     Float,
     Int,
@@ -46,6 +48,15 @@ DOMAINS: list[Domain] = [
     Int(8, 256, step=8),
     Int(1, 1000, log=True),
     Int(4, 1000, log=True, step=4),
+    Drawn("uniform", 3.0, 16.0, 8),
+    Drawn("uniform", 0.0, 1.0, 0.1),
+    Drawn("log_uniform", 3.0, 300.0, 8),
+    Drawn("normal", 2.0, 0.5),
+    Drawn("normal", 10.0, 4.0, 2),
+    Drawn("log_normal", -3.0, 1.0),
+    Drawn("log_normal", 3.0, 1.0, 5),
+    Drawn("beta", 2.0, 5.0),
+    Drawn("beta", 0.8, 0.8, 0.1),
     Choice(MIXED),
     Choice(("a", "b", "c"), (0.7, 0.2, 0.1)),
     Fixed({"a": [1, None]}),
@@ -67,7 +78,7 @@ def test_a_draw_is_contained_and_listed(domain: Domain) -> None:
 def test_what_is_listed_is_contained_drawn_and_different(domain: Domain) -> None:
     values = grid(domain)
     if values is None:
-        assert isinstance(domain, Float)
+        assert isinstance(domain, (Float, Drawn))
         assert domain.step is None
         return
     assert len(set(map(identity, values))) == len(values)
@@ -206,3 +217,24 @@ def test_every_domain_can_be_described(domain: Domain) -> None:
     text = describe(domain)
     assert text
     assert "\n" not in text
+
+
+@pytest.mark.parametrize("domain", [d for d in DOMAINS if isinstance(d, Drawn)], ids=repr)
+def test_a_shape_is_searched_by_its_likelihood(domain: Drawn) -> None:
+    for index in range(1, 100):
+        value = drawn.from_unit(domain, index / 100)
+        assert contains(domain, value)
+        again = drawn.to_unit(domain, value)
+        if domain.q is None:
+            assert again == pytest.approx(index / 100, abs=1e-6)
+        else:
+            assert drawn.from_unit(domain, again) == pytest.approx(value, abs=domain.q)
+
+
+def test_the_ends_of_a_rounded_range_are_drawn_less_often() -> None:
+    rng = random.Random(5)
+    counts = Counter(sample(Drawn("uniform", 3.0, 16.0, 8), rng) for _ in range(13_000))
+    # [3, 4) is 0, [4, 12] is 8, (12, 16] is 16.
+    assert counts[0] == pytest.approx(1000, abs=120)
+    assert counts[8] == pytest.approx(8000, abs=240)
+    assert counts[16] == pytest.approx(4000, abs=220)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.simulation import MemoryJournal, Simulation, document, searched
+from tests.unit.simulation import Curve, MemoryJournal, Simulation, document, searched
 from tune_app.errors import UserError
 from tune_app.searchers import _memory, grid, tpe
 from tune_app.searchers import random as random_search
@@ -57,11 +57,14 @@ def history(count: int = 16) -> list[tuple[Mapping[str, Any], float, str]]:
     return [(params, distance(params), "completed") for params in proposed if params]
 
 
-def late_mean(searcher: str, seed: int) -> float:
-    """The mean distance of the last 15 of 45 trials."""
-    study = resolved(PLANE, trials=45, seed=seed, searcher=searcher, scheduler={"name": "fifo"})
-    state = Simulation(study, curve=distance).run()
-    late = [distance(trial.params) for trial in searched(state)][30:]
+def late_mean(
+    searcher: str, seed: int, space: Space = PLANE, curve: Curve = distance, **rules: Any
+) -> float:
+    """The mean value of the last 15 of 45 trials."""
+    fifo = {"name": "fifo"}
+    study = resolved(space, trials=45, seed=seed, searcher=searcher, scheduler=fifo, **rules)
+    state = Simulation(study, curve=curve).run()
+    late = [curve(trial.params, 0) for trial in searched(state)][30:]
     return sum(late) / len(late)
 
 
@@ -70,6 +73,29 @@ def test_tpe_comes_nearer_to_the_optimum_than_random_draws() -> None:
     model = [late_mean("tpe", seed) for seed in seeds]
     draws = [late_mean("random", seed) for seed in seeds]
     assert sum(model) < 0.6 * sum(draws)
+
+
+def test_tpe_learns_at_the_edge_of_what_constraints_allow() -> None:
+    """The best values of all are forbidden; the best that are allowed are 0.08 away."""
+    rules = {"constraints": ["x + y <= 0.5"]}
+    model = [late_mean("tpe", seed, **rules) - 0.08 for seed in range(3)]
+    draws = [late_mean("random", seed, **rules) - 0.08 for seed in range(3)]
+    assert sum(model) < 0.75 * sum(draws)
+
+
+def test_tpe_learns_of_parameters_that_count_sometimes_only() -> None:
+    space: Space = {"kind": Choice(("a", "b")), "x": Float(0.0, 1.0), "y": Float(0.0, 1.0)}
+
+    def curve(params: Mapping[str, Any], step: int) -> float:
+        assert len(params) == 2
+        if params["kind"] == "a":
+            return float((params["x"] - 0.2) ** 2)
+        return float(0.05 + (params["y"] - 0.7) ** 2)
+
+    when = {"x": "kind == 'a'", "y": "kind == 'b'"}
+    model = [late_mean("tpe", seed, space, curve, when=when) for seed in range(3)]
+    draws = [late_mean("random", seed, space, curve, when=when) for seed in range(3)]
+    assert sum(model) < 0.5 * sum(draws)
 
 
 def test_tpe_maximises_where_that_is_the_goal() -> None:

@@ -233,8 +233,25 @@ def _run(state: StudyState) -> list[list[str]]:
         "a trial's resources": _given(document["resources"]),
         "seed": format.value(document["seed"]),
         "drivers": format.count(len(state.sessions)),
+        **_relations(document),
     }
     return [[md.text(name), md.text(str(told))] for name, told in facts.items()]
+
+
+def _relations(document: Mapping[str, Any]) -> dict[str, str]:
+    """Constraints, conditions and beliefs, as far as the study has them."""
+    when = [f"{name} if {text}" for name, text in (document.get("when") or {}).items()]
+    beliefs = [
+        f"{name} {_given(belief)}"
+        for name, belief in (document.get("prior") or {}).items()
+        if belief
+    ]
+    told = {
+        "constraints": document.get("constraints") or [],
+        "conditions": when,
+        "prior": beliefs,
+    }
+    return {name: "; ".join(texts) for name, texts in told.items() if texts}
 
 
 def _plug_in(section: Mapping[str, Any]) -> str:

@@ -127,7 +127,8 @@ def opening_lines(state: StudyState, folder: Path) -> list[str]:
         f"{format.count(budget['amount'])} {budget['unit']}, {document['searcher']['name']} "
         f"and {document['scheduler']['name']}, seed {document['seed']}",
     ]
-    lines += [f"note: {text}" for text in state.findings]
+    if not state.trials:
+        lines += [f"note: {text}" for text in state.findings]
     if state.trials:
         done = sum(trial.outcome is not None for trial in state.trials.values())
         lines.append(f"resuming: {len(state.trials)} trials begun, {done} of them ended")
@@ -148,14 +149,21 @@ def data_lines(facts: Mapping[str, Any]) -> list[str]:
 def space_lines(state: StudyState) -> list[str]:
     """The space as it will be searched, one line a parameter, the fixed ones in one."""
     domains = {k: from_document(v) for k, v in state.document["parameters"].items()}
+    when = {k: f" if {text}" for k, text in (state.document.get("when") or {}).items()}
+    constraints = state.document.get("constraints") or []
     width = max(map(len, domains))
     lines = [
-        f"  {name:<{width}}  {describe(domain)}"
+        f"  {name:<{width}}  {describe(domain)}{when.get(name, '')}"
         for name, domain in domains.items()
         if not isinstance(domain, Fixed)
     ]
-    constants = [f"{n}={describe(d)}" for n, d in domains.items() if isinstance(d, Fixed)]
-    return lines + (["  fixed: " + ", ".join(constants)] if constants else [])
+    constants = [
+        f"{name}={describe(domain)}{when.get(name, '')}"
+        for name, domain in domains.items()
+        if isinstance(domain, Fixed)
+    ]
+    lines += ["  fixed: " + ", ".join(constants)] if constants else []
+    return lines + [f"  only with {text}" for text in constraints]
 
 
 def told(event: Event, state: StudyState) -> str | None:

@@ -20,6 +20,7 @@ from tune_app.engine.worker import STOP_FILE, preflight
 from tune_app.errors import Problem, UserError
 from tune_app.journal import Journal
 from tune_app.ports import Tracker
+from tune_app.space import feasible, rules
 from tune_app.space.domains import Choice, Domain, Fixed, from_document, to_document, without
 from tune_app.state import StudyState
 from tune_app.training.disk import is_full
@@ -202,12 +203,30 @@ class Driver:
             for name, value in findings["baseline"].items()
             if not isinstance(space[name], Fixed)
         }
+        parameters = {name: to_document(domain) for name, domain in space.items()}
+        laws = rules.of_document({**self._state.document, "parameters": parameters})
+        self._check_still_allowed(space, laws)
+        baseline, note = laws.baseline(searched_defaults)
+        if note is not None and self._state.document["baseline"]:
+            self.record("finding", text=note)
         self.record(
             "study_prepared",
             data=findings["data"],
-            baseline_params=searched_defaults,
-            parameters={name: to_document(domain) for name, domain in space.items()},
+            baseline_params=baseline,
+            parameters=parameters,
+            prior=findings["prior"],
         )
+
+    def _check_still_allowed(self, space: dict[str, Domain], laws: rules.Rules) -> None:
+        """Without the choices that cannot run here the constraints may allow nothing.
+
+        Raises:
+            UserError: they do.
+        """
+        if self._state.dropped:
+            problems = feasible.check(space, laws, lambda path: ".".join(map(str, ("tune", *path))))
+            if problems.problems:
+                raise UserError(problems.problems)
 
     def _config(self, segment: Segment, cpu: float) -> dict[str, Any]:
         """What `run_segment` gets: plain data only."""
@@ -218,6 +237,7 @@ class Driver:
             for name, item in document["parameters"].items()
             if item["type"] == "fixed"
         }
+        params = rules.of_document(document).active({**constants, **segment.params})
         needed = ("trainable", "rungs", "budget", "prompt", "accelerator")
         return {
             "folder": str(self._folder),
@@ -226,7 +246,7 @@ class Driver:
             "task": {
                 "document": {key: document[key] for key in needed},
                 "trial": segment.trial,
-                "params": {**constants, **segment.params},
+                "params": params,
                 "seed": document["seed"],
                 "checkpoint": segment.checkpoint,
                 "seconds_before": trial.seconds,

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
-from collections.abc import Mapping
+import random
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from tune_app.space.domains import Space, fixed, grid, identity, searched
+from tune_app.space import feasible
+from tune_app.space.domains import Space, fixed, identity
+from tune_app.space.rules import Rules
 from tune_app.state import StudyState
+
+NO_RULES = Rules()
 
 
 def stream(seed: int, *parts: object) -> int:
@@ -28,17 +32,35 @@ def is_new(params: Mapping[str, Any], space: Space, seen: set[str]) -> bool:
     return identity({**fixed(space), **params}) not in seen
 
 
-def first_untried(space: Space, seen: set[str]) -> dict[str, Any] | None:
-    """The first new combination in the order of the file, the last parameter fastest.
+def fresh(
+    params: Mapping[str, Any], space: Space, seen: set[str], rules: Rules
+) -> dict[str, Any] | None:
+    """What a trial with these values would run with, None where it may not or already did.
+
+    Values that differ in inactive parameters only are the same trial.
+    """
+    if not rules.allows(params):
+        return None
+    active = rules.active(params)
+    return active if is_new(active, space, seen) else None
+
+
+def first_untried(space: Space, seen: set[str], rules: Rules = NO_RULES) -> dict[str, Any] | None:
+    """The first new allowed combination in the order of the file, the last parameter fastest.
 
     None where all were tried, or where a parameter has too many values to list.
     """
-    listed = {name: grid(domain) for name, domain in searched(space).items()}
-    values = [items for items in listed.values() if items is not None]
-    if len(values) < len(listed):
-        return None
-    for combination in itertools.product(*values):
-        params = dict(zip(listed, combination, strict=True))
-        if is_new(params, space, seen):
-            return params
-    return None
+    return _first_new(feasible.in_file_order(space, rules), space, seen)
+
+
+def any_untried(
+    space: Space, seen: set[str], rules: Rules, rng: random.Random
+) -> dict[str, Any] | None:
+    """Any new allowed combination, for where draws seldom hit one; None if none is found."""
+    return _first_new(feasible.shuffled(space, rules, rng), space, seen)
+
+
+def _first_new(
+    listing: Iterable[dict[str, Any]] | None, space: Space, seen: set[str]
+) -> dict[str, Any] | None:
+    return next((params for params in listing or () if is_new(params, space, seen)), None)

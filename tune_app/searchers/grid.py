@@ -1,4 +1,7 @@
-"""Every combination of a finite space, in the order of the file, the last parameter fastest."""
+"""Every allowed combination of a finite space, in the order of the file, the last one fastest.
+
+A prior changes nothing here: all combinations are run.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from typing import Any
 
 from tune_app.errors import Problem, UserError
 from tune_app.searchers._memory import first_untried, tried
+from tune_app.space import rules
 from tune_app.space.domains import Space, grid, searched
 from tune_app.state import StudyState
 
@@ -17,7 +21,8 @@ class Grid:
         self._space = space
 
     def suggest(self, state: StudyState, number: int) -> dict[str, Any] | None:
-        return first_untried(self._space, tried(state, self._space))
+        seen = tried(state, self._space)
+        return first_untried(self._space, seen, rules.of_document(state.document))
 
 
 def create(space: Space, seed: int) -> Grid:

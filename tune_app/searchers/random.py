@@ -1,13 +1,20 @@
-"""Independent draws from the space; the yardstick of all searchers."""
+"""Independent draws from the space; the yardstick of all searchers.
+
+Where the study has a prior, some of the draws follow it: all at first, fewer with each trial that
+has ended.
+"""
 
 from __future__ import annotations
 
 import random
 from typing import Any
 
-from tune_app.searchers._memory import first_untried, is_new, stream, tried
+from tune_app.searchers._memory import any_untried, first_untried, fresh, stream, tried
+from tune_app.space import prior, rules
 from tune_app.space.domains import Space, sample, searched
+from tune_app.space.prior import Belief
 from tune_app.state import StudyState
+from tune_app.trial import Status
 
 ATTEMPTS = 100
 """Draws before what is left of a finite space is looked up."""
@@ -22,12 +29,23 @@ class Random:
 
     def suggest(self, state: StudyState, number: int) -> dict[str, Any] | None:
         rng = random.Random(stream(self._seed, "random", number))
-        seen = tried(state, self._space)
+        seen, laws = tried(state, self._space), rules.of_document(state.document)
+        beliefs = prior.of_document(state.document)
+        trust = prior.share(len(state.with_status(Status.ENDED)))
         for _ in range(ATTEMPTS):
-            params = {name: sample(d, rng) for name, d in searched(self._space).items()}
-            if is_new(params, self._space, seen):
+            follows = beliefs if beliefs and rng.random() < trust else {}
+            params = fresh(self._draw(rng, follows), self._space, seen, laws)
+            if params is not None:
                 return params
+        if laws:
+            return any_untried(self._space, seen, laws, rng)
         return first_untried(self._space, seen)
+
+    def _draw(self, rng: random.Random, beliefs: dict[str, Belief]) -> dict[str, Any]:
+        return {
+            name: prior.draw(domain, beliefs[name], rng) if name in beliefs else sample(domain, rng)
+            for name, domain in searched(self._space).items()
+        }
 
 
 def create(space: Space, seed: int) -> Random:

@@ -4,28 +4,37 @@ Bergstra et al., "Algorithms for Hyper-Parameter Optimization", NeurIPS 2011; th
 from Falkner et al., "BOHB", ICML 2018. The model is fitted on the highest rung with enough values,
 so that it compares trials at one budget only; trials that fell behind at a lower rung rank below
 them, and diverged ones below all. Lost, cancelled, failed and out-of-memory trials say nothing.
+
+A prior shapes the random trials at the start; the model knows nothing of it.
 """
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import optuna
 from optuna.distributions import FloatDistribution
+from optuna.samplers import BaseSampler
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
 from tune_app.errors import Problem, UserError
-from tune_app.searchers._memory import is_new, stream, tried
+from tune_app.searchers._memory import fresh, stream, tried
 from tune_app.searchers.random import Random
-from tune_app.space import drawn, optuna_domains
+from tune_app.space import drawn, optuna_domains, prior, rules
 from tune_app.space.domains import Drawn, Space, contains, searched, to_document
+from tune_app.space.rules import Rules
 from tune_app.state import StudyState
 from tune_app.trial import Outcome, Status, TrialState
 
 ATTEMPTS = 10
 """Suggestions that are dropped because they were tried already, before one is drawn at random."""
+ATTEMPTS_WITH_RULES = 30
+"""The same where constraints forbid some suggestions."""
+CANDIDATES = 24
+"""Draws from the model of which the most promising is suggested; Optuna's default."""
 
 _SILENT = {Outcome.OUT_OF_MEMORY, Outcome.FAILED, Outcome.LOST, Outcome.CANCELLED}
 
@@ -49,18 +58,30 @@ class Tpe:
         self._startup = startup
 
     def suggest(self, state: StudyState, number: int) -> dict[str, Any] | None:
-        seen = tried(state, self._space)
-        history = self._history(state)
-        for attempt in range(ATTEMPTS):
-            params = self._ask(history, state, stream(self._seed, "tpe", number, attempt))
-            if is_new(params, self._space, seen):
+        seen, laws = tried(state, self._space), rules.of_document(state.document)
+        history = self._history(state, laws)
+        attempts = ATTEMPTS_WITH_RULES if laws else ATTEMPTS
+        if prior.of_document(state.document) and self._is_starting(history):
+            attempts = 0
+        for attempt in range(attempts):
+            # Where the best values lie at the edge of what is allowed, the favourite of many
+            # candidates is often beyond it; one alone is spread as the good trials are.
+            candidates = max(1, CANDIDATES >> attempt) if laws.constraints else CANDIDATES
+            seed = stream(self._seed, "tpe", number, attempt)
+            asked = self._ask(history, state, self._sampler(laws, candidates, seed))
+            params = fresh(asked, self._space, seen, laws)
+            if params is not None:
                 return params
         return Random(self._space, self._seed).suggest(state, number)
 
-    def _ask(self, history: list[FrozenTrial], state: StudyState, seed: int) -> dict[str, Any]:
-        sampler = optuna.samplers.TPESampler(
-            multivariate=True, constant_liar=True, n_startup_trials=self._startup, seed=seed
-        )
+    def _is_starting(self, history: list[FrozenTrial]) -> bool:
+        """Whether Optuna would draw at random, without regard to the prior."""
+        told = sum(trial.state is not OptunaState.RUNNING for trial in history)
+        return told < self._startup
+
+    def _ask(
+        self, history: list[FrozenTrial], state: StudyState, sampler: BaseSampler
+    ) -> dict[str, Any]:
         minimising = state.sign > 0
         direction = StudyDirection.MINIMIZE if minimising else StudyDirection.MAXIMIZE
         study = optuna.create_study(sampler=sampler, direction=direction)
@@ -78,15 +99,35 @@ class Tpe:
             return drawn.to_unit(self._shapes[name], value)
         return optuna_domains.to_optuna(self._domains[name], value)
 
-    def _history(self, state: StudyState) -> list[FrozenTrial]:
-        usable = [trial for trial in state.trials.values() if self._is_usable(trial)]
+    def _sampler(self, laws: Rules, candidates: int, seed: int) -> BaseSampler:
+        # In groups: parameters that count together are modelled together, from the trials that have
+        # them. All get a value then, and `fresh` takes away what does not count beside the others.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            return optuna.samplers.TPESampler(
+                multivariate=True,
+                group=bool(laws.when),
+                constant_liar=True,
+                n_startup_trials=self._startup,
+                n_ei_candidates=candidates,
+                seed=seed,
+            )
+
+    def _history(self, state: StudyState, laws: Rules) -> list[FrozenTrial]:
+        usable = [trial for trial in state.trials.values() if self._is_usable(trial, laws)]
         rung = self._model_rung(usable, state)
         return [self._frozen(trial, rung, state) for trial in usable]
 
-    def _is_usable(self, trial: TrialState) -> bool:
-        """Told about are trials inside the space that say something about their values."""
+    def _is_usable(self, trial: TrialState, laws: Rules) -> bool:
+        """Told about are trials inside the space that say something about their values.
+
+        Inside is one with a value for all that counts beside its others, and for nothing else.
+        """
+        values = laws.active({**laws.constants, **trial.params})
         inside = all(
             name in trial.params and contains(domain, trial.params[name])
+            if laws.is_active(name, values)
+            else name not in trial.params
             for name, domain in searched(self._space).items()
         )
         return inside and trial.outcome not in _SILENT
@@ -99,7 +140,11 @@ class Tpe:
         return 0
 
     def _frozen(self, trial: TrialState, rung: int, state: StudyState) -> FrozenTrial:
-        params = {name: self._held(name, trial.params[name]) for name in self._domains}
+        params = {
+            name: self._held(name, trial.params[name])
+            for name in self._domains
+            if name in trial.params
+        }
         value, below = trial.rung_values.get(rung), {}
         if trial.outcome is Outcome.DIVERGED:
             told = OptunaState.PRUNED
@@ -113,7 +158,7 @@ class Tpe:
             state=told,
             value=value if told is OptunaState.COMPLETE else None,
             params=params,
-            distributions=self._distributions,
+            distributions={name: self._distributions[name] for name in params},
             intermediate_values=below,
         )
 

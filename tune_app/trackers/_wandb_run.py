@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from tune_app.space import rules
 from tune_app.space.domains import fixed, from_document, nested
 from tune_app.state import StudyState
 from tune_app.trial import Outcome, TrialState
@@ -78,7 +79,8 @@ def _config(state: StudyState, trial: TrialState) -> dict[str, Any]:
         "losses": trial.losses,
     }
     effective = {"effective": trial.effective} if trial.effective else {}
-    return {**nested({**fixed(space), **trial.params}), "tune": tune, **effective}
+    params = rules.of_document(document).active({**fixed(space), **trial.params})
+    return {**nested(params), "tune": tune, **effective}
 
 
 def _history(trial: TrialState) -> list[dict[str, float]]:

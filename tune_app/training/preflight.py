@@ -10,8 +10,9 @@ from typing import Any
 
 from tune_app.budget import Epoch, Unit, steps_for
 from tune_app.errors import Problem, UserError
-from tune_app.space.domains import Choice, Domain, fixed, from_document, searched
-from tune_app.training import trainable
+from tune_app.space import rules
+from tune_app.space.domains import Choice, Domain, fixed, from_document, grid, searched
+from tune_app.training import step_law, trainable
 from tune_app.training.data import Data, Log
 from tune_app.training.probe import why_not
 from tune_app.training.segment import epoch_of
@@ -27,6 +28,8 @@ class Findings:
     """Parameter, value, why it cannot run here."""
     notes: list[str] = field(default_factory=list)
     data: dict[str, Any] = field(default_factory=dict)
+    prior: dict[str, Any] = field(default_factory=dict)
+    """Beliefs about good values, those that only the model and the budget tell included."""
 
 
 def check_names(document: Mapping[str, Any]) -> trainable.Trainable:
@@ -73,29 +76,55 @@ def prepare(document: Mapping[str, Any], cache: Path, log: Log) -> Findings:
         raise UserError(Problem(what, where, "a tune_app.training.data.Data"))
     findings = Findings(data=data.facts)
     findings.baseline = loaded.defaults(searched(space))
-    epochs = _epochs(loaded, space, data, findings.baseline)
+    epochs = _epochs(document, loaded, data, findings.baseline)
     problems = _budget_problems(document, epochs)
     if problems:
         raise UserError(problems)
     findings.notes = _notes(document, space, epochs) + _evaluation_note(document, data)
+    findings.prior, notes = step_law.fill_in(document, loaded, space, epochs[-1])
+    findings.notes += notes
     return findings
 
 
 def _epochs(
+    document: Mapping[str, Any],
     loaded: trainable.Trainable,
-    space: Mapping[str, Domain],
     data: Data,
     baseline: Mapping[str, Any],
 ) -> list[Epoch]:
-    """One per combination of the extreme batch sizes and accumulations, the baseline's too."""
-    extremes = [_extremes(space[name]) for name in COUNTS if name in space]
+    """One per combination of the extreme batch sizes and accumulations, the baseline's last."""
+    space = {name: from_document(item) for name, item in document["parameters"].items()}
     named = [name for name in COUNTS if name in space]
-    combinations = [dict(zip(named, values, strict=True)) for values in product(*extremes)]
     constants = fixed(space)
+    own = {name: baseline[name] for name in named if name in baseline}
     return [
         epoch_of(loaded, {**constants, **values}, data)
-        for values in [*combinations, {k: baseline[k] for k in named if k in baseline}]
+        for values in [*_batches(document, {name: space[name] for name in named}), own]
     ]
+
+
+def _batches(document: Mapping[str, Any], space: Mapping[str, Domain]) -> list[dict[str, Any]]:
+    """Batch sizes with accumulations, among them the least and the most that a trial may have."""
+    laws = rules.of_document(document)
+    listed = [_several(d) if laws.constraints else _extremes(d) for d in space.values()]
+    every = [dict(zip(space, values, strict=True)) for values in product(*listed)]
+    allowed = [
+        values
+        for values in every
+        if not laws.broken({**laws.active(laws.constants), **values}, laws.constraints)
+    ]
+    return allowed or every
+
+
+SEVERAL = 100
+"""Values of a batch size that are looked at, where constraints may forbid the extreme ones."""
+
+
+def _several(domain: Domain) -> list[Any]:
+    values = grid(domain)
+    if values is None:
+        return _extremes(domain)
+    return [*values[:: -(-len(values) // SEVERAL)], values[-1]]
 
 
 def _extremes(domain: Domain) -> list[Any]:

@@ -5,6 +5,7 @@
     def prepare(config, cache: Path, log) -> Data       once a node; quick when the cache is warm
     def build(config, data, args) -> Trainer            a fresh model for each trial
     def sample(trainer, data, prompt) -> str            optional: a continuation of the prompt
+    def parameters(config) -> int                       optional: weights but embeddings, for a law
 
 A parameter of a study is a field of `Config`, or of `transformers.TrainingArguments`, or of both: a
 field of `Config` that is also a training argument is passed on, so that its default here counts.
