@@ -110,7 +110,7 @@ def preflight(document: dict[str, Any], cache: str, probing: bool) -> Iterator[s
             def log(text: str) -> None:
                 lines.put({"line": text})
 
-            found = checks.prepare(document, Path(cache), log)
+            found = checks.prepare(document, Path(cache), log, impossible)
             lines.put({"findings": checks.as_plain(found)})
         except UserError as error:
             lines.put(_as_plain(error.problems))
