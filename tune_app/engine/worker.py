@@ -104,8 +104,9 @@ def preflight(document: dict[str, Any], cache: str, probing: bool) -> Iterator[s
 
             go_to(document["working_directory"])
             checks.check_names(document)
-            impossible = checks.probe(document) if probing else []
-            lines.put({"impossible": impossible})
+            probed = checks.probe(document, Path(cache)) if probing else []
+            impossible = checks.impossible(document, probed)
+            lines.put({"impossible": impossible, "probed": [asdict(row) for row in probed]})
 
             def log(text: str) -> None:
                 lines.put({"line": text})

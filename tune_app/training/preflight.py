@@ -10,11 +10,11 @@ from typing import Any
 
 from tune_app.budget import Epoch, Unit, steps_for
 from tune_app.errors import Problem, UserError
-from tune_app.space.domains import Choice, Domain, fixed, from_document, searched, without
-from tune_app.training import equivalence, masks, trainable
+from tune_app.space.domains import Choice, Domain, fixed, from_document, identity, searched, without
+from tune_app.training import equivalence, masks, probe_cache, trainable
 from tune_app.training.data import Data, Log
 from tune_app.training.equivalence import Run
-from tune_app.training.probe import why_not
+from tune_app.training.probe import PRECISIONS, Probed
 from tune_app.training.segment import epoch_of
 from tune_app.training.values import COUNTS, ends, value_problems
 
@@ -24,8 +24,6 @@ class Findings:
     """What preflight found; plain data."""
 
     baseline: dict[str, Any] = field(default_factory=dict)
-    impossible: list[tuple[str, Any, str]] = field(default_factory=list)
-    """Parameter, value, why it cannot run here."""
     notes: list[str] = field(default_factory=list)
     data: dict[str, Any] = field(default_factory=dict)
 
@@ -46,28 +44,50 @@ def check_names(document: Mapping[str, Any]) -> trainable.Trainable:
     return loaded
 
 
-def probe(document: Mapping[str, Any]) -> list[tuple[str, Any, str]]:
-    """Choices and fixed values that cannot run on this machine, with the reason."""
-    arguments = trainable.load(document["trainable"]).argument_fields
+def probe(document: Mapping[str, Any], cache: Path | None = None) -> list[Probed]:
+    """What came of trying the space's values on this machine, and of both short precisions."""
+    loaded = trainable.load(document["trainable"])
     space = {name: from_document(item) for name, item in document["parameters"].items()}
-    reasons = [
-        (name, value, why_not(name, value, document["accelerator"]))
+    wanted = [
+        (name, value)
         for name, domain in space.items()
-        if name in arguments
+        if name in loaded.argument_fields or name == ATTENTION
         for value in ends(domain)
     ]
-    return [(name, value, reason) for name, value, reason in reasons if reason is not None]
+    wanted += [(name, True) for name in PRECISIONS]
+    if ATTENTION in loaded.config_fields:
+        wanted += [(ATTENTION, value) for value in ATTENTIONS]
+    return probe_cache.examine_all(wanted, document["accelerator"], cache)
+
+
+def impossible(document: Mapping[str, Any], probed: Iterable[Probed]) -> list[Impossible]:
+    """The values of the space that cannot run here, with the reason."""
+    space = {name: from_document(item) for name, item in document["parameters"].items()}
+    return [
+        (row.parameter, row.value, row.reason)
+        for row in probed
+        if row.reason is not None
+        and row.parameter in space
+        and any(identity(row.value) == identity(value) for value in ends(space[row.parameter]))
+    ]
+
+
+ATTENTION = "attn_implementation"
+ATTENTIONS = ("eager", "sdpa", "flash_attention_2")
+
+Impossible = tuple[str, Any, str]
+"""Parameter, value, why it cannot run here."""
 
 
 def prepare(
     document: Mapping[str, Any],
     cache: Path,
     log: Log,
-    impossible: Iterable[tuple[str, Any, str]] = (),
+    dropped: Iterable[Impossible] = (),
 ) -> Findings:
     """Makes the data ready on this node and checks the budget against it.
 
-    `impossible` is what `probe` found.
+    `dropped` is what cannot run here, see `impossible`.
 
     Raises:
         UserError: the data cannot be read, or the budget is too short for some batch size.
@@ -86,19 +106,17 @@ def prepare(
     problems = _budget_problems(document, epochs)
     if problems:
         raise UserError(problems)
-    left = _without(space, impossible) if document.get("drop_impossible") else space
+    left = _without(space, dropped) if document.get("drop_impossible") else space
     runs = _runs(document, loaded, left, data)
     findings.notes = equivalence.findings(loaded, left, runs, document["accelerator"])
     findings.notes += _evaluation_note(document, data)
     return findings
 
 
-def _without(
-    space: Mapping[str, Domain], impossible: Iterable[tuple[str, Any, str]]
-) -> dict[str, Domain]:
+def _without(space: Mapping[str, Domain], dropped: Iterable[Impossible]) -> dict[str, Domain]:
     """What is left of a space; a parameter of which nothing would be left stays as it is."""
     left = dict(space)
-    for name, value, _ in impossible:
+    for name, value, _ in dropped:
         domain = left[name]
         if isinstance(domain, Choice):
             left[name] = without(domain, value)
