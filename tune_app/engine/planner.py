@@ -1,0 +1,58 @@
+"""Finds out on the cluster what a plan needs to know of a study; runs no trial."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tune_app.engine.checkpoints import KEEP_BEST
+from tune_app.engine.cluster import Cluster
+from tune_app.engine.driver import Driver, cache_folder, received
+from tune_app.engine.worker import measure
+from tune_app.simulation import MemoryJournal
+from tune_app.state import StudyState
+
+__all__ = ["KEEP_BEST", "Known", "find_out"]
+
+
+@dataclass(slots=True)
+class Known:
+    """What was found out."""
+
+    state: StudyState
+    """The prepared study, without a trial."""
+    probed: list[dict[str, Any]]
+    cpu: float
+    gpu: float
+    slots: int
+    corners: list[dict[str, Any]] = field(default_factory=list)
+    not_measured: int = 0
+    """Corners that there was no time for."""
+
+
+def find_out(
+    document: dict[str, Any], cluster: Cluster, scratch: Path, say: Callable[[str], None]
+) -> Known:
+    """Preflight, then the corners, on workers as trials will have them.
+
+    Raises:
+        UserError: as `Driver.prepare`.
+    """
+    state, journal = StudyState(), MemoryJournal()
+    state.apply(journal.append("study_started", study=document))
+    driver = Driver(scratch, state, journal, [], cluster)
+    cpu, gpu = driver.prepare(say)
+    limit = document["resources"]["concurrent"] or 10**6
+    slots = min(limit, cluster.slots(cpu, gpu))
+    known = Known(state, driver.probed, cpu, gpu, slots)
+    arguments = (state.document, str(cache_folder()), cpu)
+    for item in received(measure, arguments, cpu, gpu):
+        if "corners" in item:
+            total = min(item["corners"], item["most"])
+            known.not_measured = item["corners"] - total
+        else:
+            known.corners.append(item["corner"])
+            say(f"measured corner {len(known.corners)} of {total}")
+    return known
