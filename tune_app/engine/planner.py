@@ -47,7 +47,7 @@ def find_out(
     limit = document["resources"]["concurrent"] or 10**6
     slots = min(limit, cluster.slots(cpu, gpu))
     known = Known(state, driver.probed, cpu, gpu, slots)
-    arguments = (state.document, str(cache_folder()), cpu)
+    arguments, total = (state.document, str(cache_folder()), cpu), 0
     for item in received(measure, arguments, cpu, gpu):
         if "corners" in item:
             total = min(item["corners"], item["most"])

@@ -111,7 +111,7 @@ def preflight(document: dict[str, Any], cache: str, probing: bool) -> Iterator[s
         found = checks.prepare(document, Path(cache), lambda line: say({"line": line}), impossible)
         say({"findings": checks.as_plain(found)})
 
-    return streamed(work, document)
+    yield from streamed(work, document)
 
 
 def measure(document: dict[str, Any], cache: str, cpu: float) -> Iterator[str]:
@@ -131,7 +131,7 @@ def measure(document: dict[str, Any], cache: str, cpu: float) -> Iterator[str]:
         for params in chosen[: corners.MOST]:
             say({"corner": asdict(corners.measure(document, space, params, Path(cache)))})
 
-    return streamed(work, document)
+    yield from streamed(work, document)
 
 
 def streamed(work: Callable[[Say], None], document: dict[str, Any]) -> Iterator[str]:
