@@ -82,14 +82,18 @@ def test_a_long_warm_up_is_told_with_its_batch_sizes() -> None:
     runs = [Run(4, 1, 900, 100), Run(8, 1, 450, 50), Run(16, 2, 112, 12)]
     texts = told({"warmup_steps": [0, 50, 200], "lr_scheduler_type": ["linear", "cosine"]}, runs)
     assert texts == [
-        "warmup_steps 50 lasts to the first rung or beyond at batch size 8 x accumulation 1 "
-        "(50 steps), batch size 16 x accumulation 2 (12 steps): trials are compared while they "
-        "still warm up",
-        "warmup_steps 200 is no shorter than the whole run at batch size 16 x accumulation 2 "
-        "(112 steps)",
-        "warmup_steps 200 lasts to the first rung or beyond at batch size 4 x accumulation 1 "
-        "(100 steps), batch size 8 x accumulation 1 (50 steps): trials are compared while they "
-        "still warm up",
+        "warmup_steps no shorter than the whole run: 200 at batches of 16 x 2 (112 steps)",
+        "warmup_steps that last to the first rung, where trials are compared: "
+        "50 at batches of 16 x 2 (12 steps), 8 x 1 (50 steps); "
+        "200 at batches of 8 x 1 (50 steps), 4 x 1 (100 steps)",
+    ]
+
+
+def test_of_many_long_warm_ups_the_shortest_runs_are_named() -> None:
+    runs = [Run(size, 1, 1000 // size, 100 // size) for size in (2, 4, 8, 16, 32)]
+    assert told({"warmup_steps": Fixed(500)}, runs) == [
+        "warmup_steps no shorter than the whole run: 500 at batches of 32 x 1 (31 steps), "
+        "16 x 1 (62 steps), 8 x 1 (125 steps) and 2 more"
     ]
 
 
@@ -128,8 +132,8 @@ def test_the_same_number_written_twice_is_told(values: tuple[Any, ...], same: in
 def test_equal_products_of_batch_size_and_accumulation_are_told() -> None:
     runs = [Run(4, 1, 90, 10), Run(4, 2, 45, 5), Run(8, 1, 45, 5), Run(8, 2, 22, 3)]
     assert told({}, runs) == [
-        "4 x 2 and 8 x 1 (batch size x accumulation) take the same 8 examples a step: they "
-        "differ in speed and memory, hardly in loss"
+        "batches (size x accumulation) of the same examples: 4 x 2 = 8 x 1; these differ in "
+        "speed and memory, hardly in loss"
     ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -119,7 +120,10 @@ def _forecast(known: Known, keep_best: int, price: float | None) -> dict[str, An
     def speed(params: Params) -> rehearsal.Speed:
         return costs.speed(document, corners, params)
 
-    done = rehearsal.rehearse(document, known.slots, speed, keep_best)
+    done = [
+        replace(one, wall_s=one.wall_s + known.worker_s)
+        for one in rehearsal.rehearse(document, known.slots, speed, keep_best)
+    ]
     schedule = rehearsal.summary(document, done)
     return {
         "schedule": schedule,

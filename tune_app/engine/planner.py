@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +31,8 @@ class Known:
     corners: list[dict[str, Any]] = field(default_factory=list)
     not_measured: int = 0
     """Corners that there was no time for."""
+    worker_s: float = 0.0
+    """From asking for a worker to its first word: a process that imports torch."""
 
 
 def find_out(
@@ -48,10 +51,12 @@ def find_out(
     slots = min(limit, cluster.slots(cpu, gpu))
     known = Known(state, driver.probed, cpu, gpu, slots)
     arguments, total = (state.document, str(cache_folder()), cpu), 0
+    begun = time.monotonic()
     for item in received(measure, arguments, cpu, gpu):
         if "corners" in item:
             total = min(item["corners"], item["most"])
             known.not_measured = item["corners"] - total
+            known.worker_s = time.monotonic() - begun
         else:
             known.corners.append(item["corner"])
             say(f"measured corner {len(known.corners)} of {total}")

@@ -53,7 +53,7 @@ class Measured:
     tokens_per_sample: int = 0
     epoch_tokens: int = 0
     start_s: float = 0.0
-    """Building the model and the first step, without what a later step takes: compiling."""
+    """Opening the data, building the model and what the first step takes more: compiling."""
     evaluation_s: float = 0.0
     peak_bytes: int = 0
     """Allocated on the GPU; on a CPU what the process grew by."""
@@ -101,8 +101,9 @@ def measure(
     values = {**fixed(space), **params}
     with segment.clean_process():
         try:
+            watch = Stopwatch()
             data = loaded.module.prepare(loaded.config(values), cache, lambda line: None)
-            _train(found, document, loaded, values, data)
+            _train(found, document, loaded, values, data, watch)
         except Exception as error:
             # Whatever a trial with these values would die of.
             kind = "out of memory" if segment.is_out_of_memory(error) else type(error).__name__
@@ -116,12 +117,12 @@ def _train(
     loaded: trainable.Trainable,
     values: Mapping[str, Any],
     data: Data,
+    watch: Stopwatch,
 ) -> None:
     epoch = segment.epoch_of(loaded, values, data)
     found.counts = dict(zip(COUNTS, (epoch.batch_size, epoch.accumulation), strict=True))
     found.tokens_per_sample, found.epoch_tokens = data.tokens_per_sample, epoch.tokens
     found.tokens_per_step = epoch.tokens_per_step
-    watch = Stopwatch()
     with tempfile.TemporaryDirectory() as folder, _peak() as peak:
         trainer = segment.make_trainer(
             loaded,
@@ -158,10 +159,10 @@ class Stopwatch(TrainerCallback):  # type: ignore[misc]
             control.should_training_stop = True
 
     def seconds_per_step(self) -> float:
-        """The median of the timed steps."""
+        """The median of the timed steps, of two the shorter: others may disturb, nobody helps."""
         timed = self.ends[WARM_UP_STEPS - 1 :]
         steps = sorted(later - earlier for earlier, later in pairwise(timed))
-        return max(steps[len(steps) // 2], 1e-9)
+        return max(steps[(len(steps) - 1) // 2], 1e-9)
 
 
 def _checkpoint_bytes(trainer: Trainer) -> int:

@@ -32,7 +32,7 @@ class Run:
     first_rung: int
 
     def __str__(self) -> str:
-        return f"batch size {self.batch_size} x accumulation {self.accumulation}"
+        return f"{self.batch_size} x {self.accumulation}"
 
 
 def findings(
@@ -129,41 +129,41 @@ def _long_warm_ups(
     """Warm-ups that outlast a run, or the part of it at which trials are first compared."""
     if set(schedules.without_warm_up()) == set(schedules.names):
         return []
-    found = []
+    whole, first = [], []
     for warm_up in warm_ups:
         lasting = {run: warm_up_steps(warm_up, run.steps) for run in runs}
-        whole = [run for run, steps in lasting.items() if steps >= run.steps]
-        first = [run for run, s in lasting.items() if run.first_rung <= s < run.steps]
-        value = json.dumps(warm_up)
-        if whole:
-            places = _places(whole, [run.steps for run in whole])
-            found.append(f"warmup_steps {value} is no shorter than the whole run at {places}")
-        if first:
-            places = _places(first, [run.first_rung for run in first])
-            found.append(
-                f"warmup_steps {value} lasts to the first rung or beyond at {places}: "
-                "trials are compared while they still warm up"
-            )
+        too_long = [(run, run.steps) for run in runs if lasting[run] >= run.steps]
+        late = [(r, r.first_rung) for r in runs if r.first_rung <= lasting[r] < r.steps]
+        whole += [f"{json.dumps(warm_up)} at {_places(too_long)}"] if too_long else []
+        first += [f"{json.dumps(warm_up)} at {_places(late)}"] if late else []
+    found = [f"warmup_steps no shorter than the whole run: {'; '.join(whole)}"] if whole else []
+    if first:
+        found.append(
+            f"warmup_steps that last to the first rung, where trials are compared: "
+            f"{'; '.join(first)}"
+        )
     return found
 
 
-def _places(runs: Sequence[Run], steps: Sequence[int]) -> str:
-    named = [f"{run} ({count:,} steps)" for run, count in zip(runs, steps, strict=True)]
-    more = len(named) - SHOWN
-    return ", ".join(named[:SHOWN]) + (f" and {more} more" if more > 0 else "")
+def _places(runs: Sequence[tuple[Run, int]]) -> str:
+    """The shortest runs; of batch size and accumulation."""
+    shortest = sorted(runs, key=lambda item: item[1])
+    named = [f"{run} ({count:,} steps)" for run, count in shortest[:SHOWN]]
+    more = len(shortest) - SHOWN
+    return "batches of " + ", ".join(named) + (f" and {more} more" if more > 0 else "")
 
 
 def _same_batches(runs: Sequence[Run]) -> list[str]:
     """Batch sizes and accumulations with one product: other speed and memory, the same steps."""
-    products: dict[int, list[Run]] = {}
+    products: dict[int, list[str]] = {}
     for run in runs:
-        products.setdefault(run.batch_size * run.accumulation, []).append(run)
+        products.setdefault(run.batch_size * run.accumulation, []).append(str(run))
+    same = [" = ".join(group) for _, group in sorted(products.items()) if len(group) > 1]
+    if not same:
+        return []
     return [
-        " and ".join(f"{run.batch_size} x {run.accumulation}" for run in group)
-        + f" (batch size x accumulation) take the same {product} examples a step: they differ "
-        "in speed and memory, hardly in loss"
-        for product, group in sorted(products.items())
-        if len(group) > 1
+        f"batches (size x accumulation) of the same examples: {', '.join(same)}; these differ in "
+        "speed and memory, hardly in loss"
     ]
 
 
