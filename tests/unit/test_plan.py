@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import itertools
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,8 +15,6 @@ from tune_app import costs, rehearsal
 from tune_app.__main__ import main
 from tune_app.console import plan_view
 from tune_app.rehearsal import Speed
-from tune_app.space.domains import Choice, Domain, Fixed, Float, Int
-from tune_app.training import corners
 from tune_app.trial import Params
 
 COUNTS = costs.COUNTS
@@ -171,85 +168,6 @@ def test_compiling_is_told_to_pay_back_or_not(start_s: float, speed: float, word
     assert costs.compile_payback(budget, [plain]) == ""
 
 
-def defaults(name: str) -> Any:
-    return {COUNTS[0]: 8, COUNTS[1]: 1, "optim": "adamw_torch", "bf16": False}.get(name)
-
-
-def test_the_corners_are_the_smallest_and_largest_batch_and_each_other_costly_choice() -> None:
-    space: dict[str, Domain] = {
-        "learning_rate": Float(1e-4, 1e-2, log=True),
-        COUNTS[0]: Choice((8, 4, 16)),
-        COUNTS[1]: Int(1, 4),
-        "optim": Choice(("adafactor", "adamw_torch")),
-        "bf16": Choice((True, False)),
-        "size": Fixed("nano"),
-    }
-    chosen = corners.choose(space, defaults)
-    told = [(c[COUNTS[0]], c[COUNTS[1]], c["optim"], c["bf16"]) for c in chosen]
-    assert told == [
-        (4, 1, "adamw_torch", False),
-        (16, 4, "adamw_torch", False),
-        (16, 4, "adafactor", False),
-        (16, 4, "adamw_torch", True),
-    ]
-    assert chosen[0]["learning_rate"] == pytest.approx(1e-3)
-    assert all("size" not in c for c in chosen)
-
-
-def test_a_space_without_batches_has_one_corner() -> None:
-    assert corners.choose({"learning_rate": Float(0.1, 0.3)}, defaults) == [
-        {"learning_rate": pytest.approx(0.2)}
-    ]
-
-
-def test_warming_up_is_not_timed_and_enough_is_enough() -> None:
-    class Control:
-        should_training_stop = False
-
-    times = iter([0.0, 30.0, 31.0, 31.5, 32.0, 40.0])
-    watch, control = corners.Stopwatch(lambda: next(times)), Control()
-    for _ in range(4):
-        watch.on_step_end(None, None, control)
-    assert not control.should_training_stop
-    assert watch.seconds_per_step() == 0.5
-    watch.on_step_end(None, None, control)
-    assert control.should_training_stop
-
-
-@pytest.fixture
-def small(tmp_path: Path) -> dict[str, Any]:
-    text = "\n".join(f"{i} люди должны читать книги и море {i * i}." for i in range(1500))
-    (tmp_path / "text.txt").write_text(text, encoding="utf-8")
-    return {
-        "dataset": Fixed(str(tmp_path / "text.txt")),
-        "block_size": Fixed(32),
-        "vocab_size": Fixed(512),
-        "eval_tokens": Fixed(1024),
-    }
-
-
-def test_a_corner_is_measured_by_training(small: dict[str, Any], tmp_path: Path) -> None:
-    study = {"trainable": "causal_lm", "accelerator": "cpu", "seed": 0}
-    params = {COUNTS[0]: 4, COUNTS[1]: 2, "optim": "sgd"}
-    found = corners.measure(study, small, params, tmp_path / "cache")
-    assert found.error == ""
-    assert found.tokens_per_step == 4 * 2 * 32
-    assert found.tokens_per_s > 0
-    assert found.evaluation_s > 0
-    assert found.peak_bytes > 0
-    # Plain SGD has no state: its checkpoint is the weights alone.
-    assert found.checkpoint_bytes == 4 * found.parameters
-    adam = corners.measure(study, small, {**params, "optim": "adamw_torch"}, tmp_path / "cache")
-    assert adam.checkpoint_bytes == pytest.approx(12 * found.parameters, rel=0.01)
-
-
-def test_a_corner_that_does_not_run_says_why(small: dict[str, Any], tmp_path: Path) -> None:
-    study = {"trainable": "causal_lm", "accelerator": "cpu", "seed": 0}
-    found = corners.measure(study, small, {"optim": "adamw_apex_fused"}, tmp_path / "cache")
-    assert found.error.startswith("ModuleNotFoundError")
-    assert found.tokens_per_s == 0
-
-
 def plan(**changes: Any) -> dict[str, Any]:
     resolved = document(trials=28)
     schedule = rehearsal.summary(resolved, rehearsal.rehearse(resolved, 2, always, 3))
@@ -276,6 +194,7 @@ def plan(**changes: Any) -> dict[str, Any]:
         "resources": {"cpu": 1, "gpu": 0},
         "corners": [corner(4, params=kinds), corner(16, params=kinds), broken],
         "corners_not_measured": 3,
+        "largest_batch": 48,
         "compiling": "torch_compile never pays back",
         "schedule": schedule,
         "cost": {
@@ -309,6 +228,7 @@ def test_a_plan_fits_its_columns_and_ends_its_lines(width: int) -> None:
         "learning_rate=0.001",
         "out of memory: nothing left",
         "3 more corners were not measured",
+        "the largest micro-batch that fits: 48",
         "reach 11 % 28 trials",
         "instead of 28",
         "GPU-hours",

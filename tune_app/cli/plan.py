@@ -108,6 +108,7 @@ def told(known: Known, where: str) -> dict[str, Any]:
         "resources": {"cpu": known.cpu, "gpu": known.gpu},
         "corners": known.corners,
         "corners_not_measured": known.not_measured,
+        "largest_batch": known.largest_batch,
     }
 
 

@@ -155,6 +155,8 @@ def _notes(console: Console, plan: Mapping[str, Any]) -> None:
     lines = [plan["compiling"]] if plan["compiling"] else []
     missing = plan["corners_not_measured"]
     lines += [f"{missing} more corners were not measured"] if missing else []
+    largest = plan["largest_batch"]
+    lines += [f"the largest micro-batch that fits: {largest}"] if largest is not None else []
     counts = sorted({corner["parameters"] for corner in plan["corners"] if not corner["error"]})
     if counts:
         sizes = " to ".join(map(format.tokens, counts[:: max(1, len(counts) - 1)]))

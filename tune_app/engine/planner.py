@@ -31,6 +31,8 @@ class Known:
     corners: list[dict[str, Any]] = field(default_factory=list)
     not_measured: int = 0
     """Corners that there was no time for."""
+    largest_batch: int | None = None
+    """Micro-batch that fits into a GPU's memory; None on a CPU."""
     worker_s: float = 0.0
     """From asking for a worker to its first word: a process that imports torch."""
 
@@ -57,6 +59,8 @@ def find_out(
             total = min(item["corners"], item["most"])
             known.not_measured = item["corners"] - total
             known.worker_s = time.monotonic() - begun
+        elif "largest_batch" in item:
+            known.largest_batch = item["largest_batch"]
         else:
             known.corners.append(item["corner"])
             say(f"measured corner {len(known.corners)} of {total}")

@@ -122,14 +122,21 @@ def measure(document: dict[str, Any], cache: str, cpu: float) -> Iterator[str]:
 
         from tune_app.space.domains import from_document
         from tune_app.training import corners, trainable
+        from tune_app.training.arguments import use_cpu
 
         torch.set_num_threads(max(1, int(cpu)))
         loaded = trainable.load(document["trainable"])
         space = {name: from_document(item) for name, item in document["parameters"].items()}
         chosen = corners.choose(space, loaded.default)
         say({"corners": len(chosen), "most": corners.MOST})
+        measured = []
         for params in chosen[: corners.MOST]:
-            say({"corner": asdict(corners.measure(document, space, params, Path(cache)))})
+            measured.append(corners.measure(document, space, params, Path(cache)))
+            say({"corner": asdict(measured[-1])})
+        ran = [corner.params for corner in measured if not corner.error]
+        if ran and not use_cpu(document["accelerator"]):
+            size = corners.largest_batch(document, space, ran[-1], Path(cache))
+            say({"largest_batch": size})
 
     yield from streamed(work, document)
 

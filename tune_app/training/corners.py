@@ -31,6 +31,8 @@ TIMED_STEPS = 6
 TIMED_S = 4.0
 """No step is begun after this much timed work."""
 EVALUATED_BATCHES = 4
+LARGEST_BATCH = 1024
+"""No larger micro-batch is tried."""
 COSTLY = (
     *("size", "block_size", "architecture"),
     *("bf16", "fp16", "torch_compile", "optim", "attn_implementation", "gradient_checkpointing"),
@@ -109,6 +111,53 @@ def measure(
             kind = "out of memory" if segment.is_out_of_memory(error) else type(error).__name__
             found.error = f"{kind}: {error}".splitlines()[0]
     return found
+
+
+def largest_batch(
+    document: Mapping[str, Any],
+    space: Mapping[str, Domain],
+    params: Mapping[str, Any],
+    cache: Path,
+) -> int:
+    """The largest micro-batch with which a step fits into memory, 0 if none does.
+
+    For a GPU: on a CPU the system would begin to swap, or to kill.
+    """
+    loaded = trainable.load(document["trainable"])
+    values = {**fixed(space), **params, COUNTS[1]: 1}
+    data = loaded.module.prepare(loaded.config(values), cache, lambda line: None)
+
+    def fits(size: int) -> bool:
+        with segment.clean_process(), tempfile.TemporaryDirectory() as folder:
+            try:
+                segment.make_trainer(
+                    loaded,
+                    {**values, COUNTS[0]: size},
+                    data,
+                    output_dir=Path(folder),
+                    max_steps=1,
+                    seed=document["seed"],
+                    accelerator=document["accelerator"],
+                ).train()
+            except Exception as error:
+                if not segment.is_out_of_memory(error):
+                    raise
+                return False
+        return True
+
+    return largest(fits, min(LARGEST_BATCH, len(data.train)))
+
+
+def largest(fits: Callable[[int], bool], limit: int) -> int:
+    """The largest number up to `limit` that fits, if all smaller ones do; 0 if 1 does not."""
+    low, high = 0, 1
+    while high <= limit and fits(high):
+        low, high = high, high * 2
+    high = min(high, limit + 1)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if fits(middle) else (low, middle)
+    return low
 
 
 def _train(
