@@ -96,7 +96,7 @@ def test_whatever_prepare_does_is_one_problem_with_its_traceback(
         "working_directory": os.getcwd(),
     }
     said = [json.loads(item) for item in preflight(document, str(tmp_path), probing=False)]
-    assert said[0] == {"impossible": []}
+    assert said[0] == {"impossible": [], "probed": []}
     (problem,) = said[-1]["problems"]
     assert words in problem["what"]
     assert problem["where"] == f"trainable {path}"

@@ -26,11 +26,19 @@ QUICKSTART = "quickstart.yaml"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("study", nargs="?", type=Path, help="a W&B sweep or study file")
+    add_study(parser)
     _folders.add_storage(parser)
     parser.add_argument(
         "--name", help="the study's name and folder; default: its file and the time"
     )
+    parser.add_argument(
+        "--plan", action="store_true", help="only tell what it would do and cost, as `plan` does"
+    )
+
+
+def add_study(parser: argparse.ArgumentParser) -> None:
+    """The study's file, what changes it, and where it runs."""
+    parser.add_argument("study", nargs="?", type=Path, help="a W&B sweep or study file")
     add_overrides(parser)
     parser.add_argument("--seed", type=int, help="seed of the search and of every trial")
     parser.add_argument(
@@ -53,15 +61,29 @@ def add_overrides(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def execute(args: argparse.Namespace) -> int:
+def load(args: argparse.Namespace, name: str | None) -> tuple[studies.Study, Path, list[str]]:
+    """The study that the arguments name, its file, and what was changed of it.
+
+    Raises:
+        UserError: with every mistake that shows without a worker.
+    """
     overrides = list(args.overrides)
     overrides += [f"seed={args.seed}"] if args.seed is not None else []
     overrides += ["drop_impossible=true"] if args.drop_impossible else []
     path = study_path(args.study)
+    study = studies.load(path, overrides, name)
+    _check_trainable(study.tune.trainable, path, overrides)
+    return study, path, overrides
+
+
+def execute(args: argparse.Namespace) -> int:
+    if args.plan:
+        from tune_app.cli import plan
+
+        return plan.execute(args)
     if args.name == "":
         raise UserError(studies.name_problems("", "--name"))
-    study = studies.load(path, overrides, args.name)
-    _check_trainable(study.tune.trainable, path, overrides)
+    study, path, overrides = load(args, args.name)
     folder = _new_folder(args.storage, study.name)
     journal = Journal(folder)
     state = StudyState()
@@ -79,7 +101,7 @@ def execute(args: argparse.Namespace) -> int:
         if not state.trials:
             # Nothing was spent yet: the name is free again for the corrected study.
             shutil.rmtree(folder)
-        raise UserError(_placed(error.problems, path, overrides)) from error
+        raise UserError(placed(error.problems, path, overrides)) from error
 
 
 def _check_trainable(reference: str, path: Path, overrides: list[str]) -> None:
@@ -95,7 +117,7 @@ def _check_trainable(reference: str, path: Path, overrides: list[str]) -> None:
         expected = "a name, a dotted module path, or a path to a .py file"
         problem = Problem(what, where, expected, nearest(reference, known))
     if problem is not None:
-        raise UserError(_placed([problem], path, overrides))
+        raise UserError(placed([problem], path, overrides))
 
 
 def _file_problem(path: Path, where: str) -> Problem | None:
@@ -111,7 +133,7 @@ def _file_problem(path: Path, where: str) -> Problem | None:
     return None
 
 
-def _placed(problems: Iterable[Problem], path: Path, overrides: list[str]) -> list[Problem]:
+def placed(problems: Iterable[Problem], path: Path, overrides: list[str]) -> list[Problem]:
     """Problems that name a key of the study file, with the line and column where it stands."""
     if not path.is_file():
         # A space of Ray Tune, named by its dotted path.
@@ -119,12 +141,12 @@ def _placed(problems: Iterable[Problem], path: Path, overrides: list[str]) -> li
     source = yaml_source.load(path)
     changes.apply(source, overrides)
 
-    def placed(problem: Problem) -> Problem:
+    def at(problem: Problem) -> Problem:
         key = tuple(problem.where.split("."))
         known = source.find(key) is not None
         return replace(problem, where=source.where(key)) if known else problem
 
-    return [placed(problem) for problem in problems]
+    return [at(problem) for problem in problems]
 
 
 def study_path(given: Path | None) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,31 @@ def cache_folder() -> Path:
     return Path(os.environ.get("TUNE_APP_CACHE") or Path(base) / "tune_app")
 
 
+def received(
+    call: Callable[..., Iterator[str]], arguments: tuple[Any, ...], cpu: float, gpu: float
+) -> Iterator[dict[str, Any]]:
+    """What a streaming function of `engine.worker` says on a worker of its own.
+
+    Its first argument is the study's document.
+
+    Raises:
+        UserError: it told of problems, or its process died.
+    """
+    remote = ray.remote(num_cpus=cpu, num_gpus=gpu, max_calls=1, max_retries=1)(call)
+    try:
+        for reference in remote.options(num_returns="streaming").remote(*arguments):
+            item: dict[str, Any] = json.loads(ray.get(reference))
+            if "problems" in item:
+                problems = [Problem(**problem) for problem in item["problems"]]
+                raise UserError(problems) from RemoteTraceback(item["traceback"])
+            yield item
+    except ray.exceptions.WorkerCrashedError as error:
+        what = "the worker process died before the first trial"
+        where = f"trainable {arguments[0]['trainable']}"
+        fix = "look for a crash in native code, an exit, or too little memory in `prepare`"
+        raise UserError(Problem(what, where, fix=fix)) from error
+
+
 class Driver:
     """One run of a study's driver, from preflight to the end or an interruption."""
 
@@ -58,6 +83,8 @@ class Driver:
         self._stop_file = folder / STOP_FILE
         self._stop_file.unlink(missing_ok=True)
         self._conductor: Conductor | None = None
+        self.probed: list[dict[str, Any]] = []
+        """What came of trying the space's values, see `training.probe.Probed`."""
 
     def interrupt(self) -> bool:
         """Asks running trials to save a checkpoint, and starts no more; False before the first."""
@@ -67,6 +94,22 @@ class Driver:
         self._conductor.interrupted = True
         return True
 
+    def prepare(self, progress: Callable[[str], None]) -> tuple[float, float]:
+        """Finds out all that can be known before the first trial.
+
+        Returns:
+            CPUs and GPUs of one trial.
+
+        Raises:
+            UserError: preflight found mistakes or raised, or nothing fits on the cluster.
+        """
+        resources = self._state.document["resources"]
+        cpu, gpu = resources["cpu"], resources["gpu"]
+        gpu = float(self._cluster.has_gpu()) if gpu is None else gpu
+        self._check_fit(cpu, gpu)
+        self._prepare(progress, cpu, gpu)
+        return cpu, gpu
+
     def run(self, progress: Callable[[str], None]) -> None:
         """Runs until the study ends or is interrupted; the state says which.
 
@@ -74,14 +117,9 @@ class Driver:
             UserError: preflight found mistakes or raised, nothing fits on the cluster, or the
                 disk is full.
         """
-        document = self._state.document
-        gpu = document["resources"]["gpu"]
-        gpu = float(self._cluster.has_gpu()) if gpu is None else gpu
-        cpu = document["resources"]["cpu"]
-        self._check_fit(cpu, gpu)
-        self._prepare(progress, cpu, gpu)
+        cpu, gpu = self.prepare(progress)
         conductor = self._conductor = self._make_conductor()
-        limit = document["resources"]["concurrent"] or 10**6
+        limit = self._state.document["resources"]["concurrent"] or 10**6
         scratch = self._folder / "logs" / "ray_tune"
         with self._full_disk_explained():
             tuner.run(
@@ -140,34 +178,18 @@ class Driver:
     def _prepare(self, progress: Callable[[str], None], cpu: float, gpu: float) -> None:
         """Preflight on a worker: names, probes, data. Its findings go to the journal once."""
         known = "baseline_params" in self._state.document
-        remote = ray.remote(num_cpus=cpu, num_gpus=gpu, max_calls=1, max_retries=1)(preflight)
-        streaming = remote.options(num_returns="streaming")
         document, cache = self._state.document, str(cache_folder())
         space: dict[str, Domain] = {
             name: from_document(item) for name, item in document["parameters"].items()
         }
-        for item in self._received(streaming.remote(document, cache, not known)):
-            if "problems" in item:
-                problems = [Problem(**problem) for problem in item["problems"]]
-                raise UserError(problems) from RemoteTraceback(item["traceback"])
+        for item in received(preflight, (document, cache, not known), cpu, gpu):
             if "line" in item:
                 progress(item["line"])
             if "impossible" in item:
+                self.probed = item["probed"]
                 space = self._without_impossible(space, item["impossible"])
             if "findings" in item and not known:
                 self._keep(item["findings"], space)
-
-    def _received(self, references: Iterable[Any]) -> Iterator[dict[str, Any]]:
-        """What the preflight on a worker says, until its findings."""
-        try:
-            for reference in references:
-                item: dict[str, Any] = json.loads(ray.get(reference))
-                yield item
-        except ray.exceptions.WorkerCrashedError as error:
-            what = "the worker process died before the first trial"
-            where = f"trainable {self._state.document['trainable']}"
-            fix = "look for a crash in native code, an exit, or too little memory in `prepare`"
-            raise UserError(Problem(what, where, fix=fix)) from error
 
     def _without_impossible(
         self, space: dict[str, Domain], impossible: list[tuple[str, Any, str]]

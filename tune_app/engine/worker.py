@@ -8,7 +8,7 @@ import os
 import queue
 import threading
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -94,24 +94,61 @@ def trial_log(path: Path) -> Iterator[None]:
         handler.close()
 
 
+Say = Callable[[dict[str, Any]], None]
+"""Sends one item to the driver."""
+
+
 def preflight(document: dict[str, Any], cache: str, probing: bool) -> Iterator[str]:
     """Runs preflight on this worker; yields JSON: progress lines, then the findings or problems."""
+
+    def work(say: Say) -> None:
+        from tune_app.training import preflight as checks
+
+        checks.check_names(document)
+        probed = checks.probe(document, Path(cache)) if probing else []
+        impossible = checks.impossible(document, probed)
+        say({"impossible": impossible, "probed": [asdict(row) for row in probed]})
+        found = checks.prepare(document, Path(cache), lambda line: say({"line": line}), impossible)
+        say({"findings": checks.as_plain(found)})
+
+    yield from streamed(work, document)
+
+
+def measure(document: dict[str, Any], cache: str, cpu: float) -> Iterator[str]:
+    """Measures the corners of a prepared space on this worker; yields each as JSON."""
+
+    def work(say: Say) -> None:
+        import torch
+
+        from tune_app.space.domains import from_document
+        from tune_app.training import corners, trainable
+        from tune_app.training.arguments import use_cpu
+
+        torch.set_num_threads(max(1, int(cpu)))
+        loaded = trainable.load(document["trainable"])
+        space = {name: from_document(item) for name, item in document["parameters"].items()}
+        chosen = corners.choose(space, loaded.default)
+        say({"corners": len(chosen), "most": corners.MOST})
+        measured = []
+        for params in chosen[: corners.MOST]:
+            measured.append(corners.measure(document, space, params, Path(cache)))
+            say({"corner": asdict(measured[-1])})
+        ran = [corner.params for corner in measured if not corner.error]
+        if ran and not use_cpu(document["accelerator"]):
+            size = corners.largest_batch(document, space, ran[-1], Path(cache))
+            say({"largest_batch": size})
+
+    yield from streamed(work, document)
+
+
+def streamed(work: Callable[[Say], None], document: dict[str, Any]) -> Iterator[str]:
+    """What `work` says, as JSON, and the problems it ends with; it runs in a thread."""
     lines: queue.Queue[dict[str, Any] | None] = queue.Queue()
 
-    def work() -> None:
+    def guarded() -> None:
         try:
-            from tune_app.training import preflight as checks
-
             go_to(document["working_directory"])
-            checks.check_names(document)
-            impossible = checks.probe(document) if probing else []
-            lines.put({"impossible": impossible})
-
-            def log(text: str) -> None:
-                lines.put({"line": text})
-
-            found = checks.prepare(document, Path(cache), log)
-            lines.put({"findings": checks.as_plain(found)})
+            work(lines.put)
         except UserError as error:
             lines.put(_as_plain(error.problems))
         except (Exception, SystemExit) as error:
@@ -120,7 +157,7 @@ def preflight(document: dict[str, Any], cache: str, probing: bool) -> Iterator[s
         finally:
             lines.put(None)
 
-    threading.Thread(target=work, daemon=True).start()
+    threading.Thread(target=guarded, daemon=True).start()
     while (item := lines.get()) is not None:
         yield json.dumps(item)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -74,11 +75,16 @@ def asked_curve(trainer: Trainer, asked: Mapping[str, Any]) -> list[float] | Non
     schedule = get_scheduler(
         asked.get("lr_scheduler_type", args.lr_scheduler_type),
         optimizer,
-        num_warmup_steps=int(warmup) if warmup >= 1 else round(warmup * args.max_steps),
+        num_warmup_steps=warm_up_steps(warmup, args.max_steps),
         num_training_steps=args.max_steps,
         scheduler_specific_kwargs=args.lr_scheduler_kwargs,
     )
     return _curve(schedule, args.max_steps) if isinstance(schedule, LambdaLR) else None
+
+
+def warm_up_steps(warmup: float, max_steps: int) -> int:
+    """`warmup_steps` in steps: a part of all of them, rounded up, if below 1."""
+    return int(warmup) if warmup >= 1 else math.ceil(warmup * max_steps)
 
 
 def _curve(schedule: LambdaLR, max_steps: int) -> list[float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from itertools import product
 from pathlib import Path
@@ -11,10 +11,20 @@ from typing import Any
 from tune_app.budget import Epoch, Unit, steps_for
 from tune_app.errors import Problem, UserError
 from tune_app.space import rules
-from tune_app.space.domains import Choice, Domain, fixed, from_document, grid, searched
-from tune_app.training import step_law, trainable
+from tune_app.space.domains import (
+    Choice,
+    Domain,
+    fixed,
+    from_document,
+    grid,
+    identity,
+    searched,
+    without,
+)
+from tune_app.training import equivalence, masks, probe_cache, step_law, trainable
 from tune_app.training.data import Data, Log
-from tune_app.training.probe import why_not
+from tune_app.training.equivalence import Run
+from tune_app.training.probe import PRECISIONS, Probed
 from tune_app.training.segment import epoch_of
 from tune_app.training.values import COUNTS, ends, value_problems
 
@@ -24,8 +34,6 @@ class Findings:
     """What preflight found; plain data."""
 
     baseline: dict[str, Any] = field(default_factory=dict)
-    impossible: list[tuple[str, Any, str]] = field(default_factory=list)
-    """Parameter, value, why it cannot run here."""
     notes: list[str] = field(default_factory=list)
     data: dict[str, Any] = field(default_factory=dict)
     prior: dict[str, Any] = field(default_factory=dict)
@@ -42,26 +50,56 @@ def check_names(document: Mapping[str, Any]) -> trainable.Trainable:
     space = {name: from_document(item) for name, item in document["parameters"].items()}
     problems = loaded.name_problems(space)
     problems += value_problems(loaded, space)
+    problems += masks.contradictions(space)
     if problems:
         raise UserError(problems)
     return loaded
 
 
-def probe(document: Mapping[str, Any]) -> list[tuple[str, Any, str]]:
-    """Choices and fixed values that cannot run on this machine, with the reason."""
-    arguments = trainable.load(document["trainable"]).argument_fields
+def probe(document: Mapping[str, Any], cache: Path | None = None) -> list[Probed]:
+    """What came of trying the space's values on this machine, and of both short precisions."""
+    loaded = trainable.load(document["trainable"])
     space = {name: from_document(item) for name, item in document["parameters"].items()}
-    reasons = [
-        (name, value, why_not(name, value, document["accelerator"]))
+    wanted = [
+        (name, value)
         for name, domain in space.items()
-        if name in arguments
+        if name in loaded.argument_fields or name == ATTENTION
         for value in ends(domain)
     ]
-    return [(name, value, reason) for name, value, reason in reasons if reason is not None]
+    wanted += [(name, True) for name in PRECISIONS]
+    if ATTENTION in loaded.config_fields:
+        wanted += [(ATTENTION, value) for value in ATTENTIONS]
+    return probe_cache.examine_all(wanted, document["accelerator"], cache)
 
 
-def prepare(document: Mapping[str, Any], cache: Path, log: Log) -> Findings:
+def impossible(document: Mapping[str, Any], probed: Iterable[Probed]) -> list[Impossible]:
+    """The values of the space that cannot run here, with the reason."""
+    space = {name: from_document(item) for name, item in document["parameters"].items()}
+    return [
+        (row.parameter, row.value, row.reason)
+        for row in probed
+        if row.reason is not None
+        and row.parameter in space
+        and any(identity(row.value) == identity(value) for value in ends(space[row.parameter]))
+    ]
+
+
+ATTENTION = "attn_implementation"
+ATTENTIONS = ("eager", "sdpa", "flash_attention_2")
+
+Impossible = tuple[str, Any, str]
+"""Parameter, value, why it cannot run here."""
+
+
+def prepare(
+    document: Mapping[str, Any],
+    cache: Path,
+    log: Log,
+    dropped: Iterable[Impossible] = (),
+) -> Findings:
     """Makes the data ready on this node and checks the budget against it.
+
+    `dropped` is what cannot run here, see `impossible`.
 
     Raises:
         UserError: the data cannot be read, or the budget is too short for some batch size.
@@ -80,10 +118,23 @@ def prepare(document: Mapping[str, Any], cache: Path, log: Log) -> Findings:
     problems = _budget_problems(document, epochs)
     if problems:
         raise UserError(problems)
-    findings.notes = _notes(document, space, epochs) + _evaluation_note(document, data)
+    left = _without(space, dropped) if document.get("drop_impossible") else space
+    runs = _runs(document, loaded, left, data)
+    findings.notes = equivalence.findings(loaded, left, runs, document["accelerator"])
+    findings.notes += _evaluation_note(document, data)
     findings.prior, notes = step_law.fill_in(document, loaded, space, epochs[-1])
     findings.notes += notes
     return findings
+
+
+def _without(space: Mapping[str, Domain], dropped: Iterable[Impossible]) -> dict[str, Domain]:
+    """What is left of a space; a parameter of which nothing would be left stays as it is."""
+    left = dict(space)
+    for name, value, _ in dropped:
+        domain = left[name]
+        if isinstance(domain, Choice):
+            left[name] = without(domain, value)
+    return left
 
 
 def _epochs(
@@ -157,28 +208,38 @@ def _budget_problems(document: Mapping[str, Any], epochs: list[Epoch]) -> list[P
     return problems
 
 
-def _notes(
-    document: Mapping[str, Any], space: Mapping[str, Domain], epochs: list[Epoch]
-) -> list[str]:
-    """What a person should know of this space before it is paid for."""
-    notes = []
-    schedule = space.get("lr_scheduler_type")
-    same = {"cosine", "cosine_with_restarts"}
-    if isinstance(schedule, Choice) and same <= set(map(str, schedule.values)):
-        notes.append(
-            "lr_scheduler_type: cosine_with_restarts with its one default cycle is exactly cosine"
-        )
-    budget = document["budget"]
-    warmup = space.get("warmup_steps")
-    if warmup is not None and budget["unit"] != Unit.SECONDS:
-        counts = [steps_for(Unit(budget["unit"]), budget["amount"], epoch) for epoch in epochs]
-        highest = max(_extremes(warmup))
-        if highest >= min(counts):
-            notes.append(
-                f"warmup_steps up to {highest} while a trial has {min(counts):,} to "
-                f"{max(counts):,} steps: some never reach their peak learning rate"
-            )
-    return notes
+def _runs(
+    document: Mapping[str, Any],
+    loaded: trainable.Trainable,
+    space: Mapping[str, Domain],
+    data: Data,
+) -> list[Run]:
+    """Every length that trials can have, by batch size and accumulation; none in seconds."""
+    unit, amount = Unit(document["budget"]["unit"]), document["budget"]["amount"]
+    if unit is Unit.SECONDS:
+        return []
+    named = [name for name in COUNTS if name in space]
+    choices = [_some(space[name]) for name in named]
+    laws, constants, runs = rules.of_document(document), fixed(space), []
+    for values in product(*choices):
+        batch = dict(zip(named, values, strict=True))
+        if laws.broken({**laws.active(laws.constants), **batch}, laws.constraints):
+            continue
+        epoch = epoch_of(loaded, {**constants, **batch}, data)
+        steps = steps_for(unit, amount, epoch)
+        first = max(1, round(steps * document["rungs"][0]))
+        runs.append(Run(epoch.batch_size, epoch.accumulation, steps, first))
+    return runs
+
+
+def _some(domain: Domain) -> list[Any]:
+    """All values where they are listed, else the extremes."""
+    values = sorted(set(ends(domain)))
+    return values if len(values) <= MOST_LISTED else _extremes(domain)
+
+
+MOST_LISTED = 8
+"""Batch sizes, and accumulations, up to which every one is looked at."""
 
 
 def _evaluation_note(document: Mapping[str, Any], data: Data) -> list[str]:

@@ -1,7 +1,7 @@
 """Which choices cannot run, or only absurdly, on the machine this is called on.
 
 Each probe really does the thing once, on a toy: an optimiser takes a step, a dtype multiplies, a
-compiler compiles.
+compiler compiles, an attention attends.
 """
 
 from __future__ import annotations
@@ -9,10 +9,12 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import Trainer, TrainingArguments
+from transformers import GPT2Config, GPT2LMHeadModel, Trainer, TrainingArguments
 
 from tune_app.errors import nearest
 from tune_app.training.arguments import training_arguments, use_cpu
@@ -22,10 +24,42 @@ ABSURD = 4.0
 """A precision that is this many times slower than float32 is no choice."""
 
 
+Timer = Callable[[torch.dtype, str], float]
+"""Seconds that a matrix product takes in a dtype on a device."""
+
+
+@dataclass(frozen=True, slots=True)
+class Probed:
+    """What came of trying one value; plain data."""
+
+    parameter: str
+    value: Any
+    reason: str | None
+    """Why it cannot run here, None if it can."""
+    speed: float | None = None
+    """A precision's speed as a multiple of float32's."""
+    seconds: float | None = None
+    """What the first use costs, of a compiler."""
+
+
+def examine(parameter: str, value: Any, accelerator: str, timer: Timer | None = None) -> Probed:
+    """Tries one value of a parameter."""
+    timer = timer or seconds_of_product
+    device = "cpu" if use_cpu(accelerator) else "cuda"
+    if parameter in PRECISIONS and value:
+        return _precision(parameter, value, device, timer)
+    if parameter == "torch_compile" and value:
+        return _compiled(value, device)
+    if parameter == "attn_implementation":
+        return Probed(parameter, value, _attention(value, device))
+    if parameter == "optim":
+        return Probed(parameter, value, _optim(value, accelerator))
+    return Probed(parameter, value, _refusal(parameter, value, accelerator))
+
+
 def why_not(parameter: str, value: Any, accelerator: str) -> str | None:
     """Why this value of a training argument cannot run here, None if it can."""
-    probe = PROBES.get(parameter)
-    return probe(value, accelerator) if probe else _refusal(parameter, value, accelerator)
+    return examine(parameter, value, accelerator).reason
 
 
 def _refusal(parameter: str, value: Any, accelerator: str) -> str | None:
@@ -49,66 +83,84 @@ def _optim(value: Any, accelerator: str) -> str | None:
         optimizer = cls(model.parameters(), **options)
         model(torch.ones(1, 4, device=device)).sum().backward()
         optimizer.step()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         # Optimisers refuse in many ways, and each of them means the same here.
-        missing = value == APEX_FUSED and isinstance(error, ImportError)
-        return "NVIDIA apex is not installed" if missing else f"{type(error).__name__}: {error}"
+        return _apex(error) if value == APEX_FUSED else f"{type(error).__name__}: {error}"
     return None
 
 
-def _bf16(value: Any, accelerator: str) -> str | None:
-    if not value:
-        return None
-    if not use_cpu(accelerator):
-        return None if torch.cuda.is_bf16_supported() else "this GPU has no bfloat16"
-    slower = _seconds(torch.bfloat16) / _seconds(torch.float32)
-    return None if slower < ABSURD else f"{slower:.0f} times slower than float32 on this CPU"
+def _apex(error: BaseException) -> str:
+    """Tells a missing apex from one that is there: another package has the same name."""
+    if isinstance(error, ModuleNotFoundError) and error.name == "apex":
+        return "NVIDIA apex is not installed"
+    told = f"{type(error).__name__}: {error}"
+    return f"the apex that is installed is broken, or not NVIDIA's ({told})"
 
 
-def _fp16(value: Any, accelerator: str) -> str | None:
-    if not value or not use_cpu(accelerator):
-        return None
-    return "mixed precision in float16 needs a GPU"
+PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def _torch_compile(value: Any, accelerator: str) -> str | None:
-    if not value:
-        return None
-    device = "cpu" if use_cpu(accelerator) else "cuda"
+def _precision(parameter: str, value: Any, device: str, timer: Timer) -> Probed:
+    """Runs it at all, and how fast: what is supported may still be emulated."""
+    reason, speed = None, None
+    try:
+        plain, dtype = timer(torch.float32, device), PRECISIONS[parameter]
+        speed = plain / timer(dtype, device)
+    except RuntimeError as error:
+        reason = _last_line(error)
+    where = "this CPU" if device == "cpu" else "this GPU"
+    if parameter == "fp16" and device == "cpu":
+        reason = "mixed precision in float16 needs a GPU"
+    elif parameter == "bf16" and device == "cuda" and not torch.cuda.is_bf16_supported():
+        reason = "this GPU has no bfloat16"
+    elif speed is not None and speed * ABSURD <= 1:
+        reason = f"{1 / speed:.0f} times slower than float32 on {where}"
+    return Probed(parameter, value, reason, speed=speed)
+
+
+def _compiled(value: Any, device: str) -> Probed:
+    begin = time.perf_counter()
     try:
         model = torch.compile(torch.nn.Linear(8, 8).to(device))
         model(torch.ones(2, 8, device=device)).sum().backward()
     except Exception as error:
         # A missing compiler shows as any of a dozen errors of torch's own.
-        return f"does not compile: {_last_line(error)}"
+        return Probed("torch_compile", value, f"does not compile: {_last_line(error)}")
     finally:
         torch._dynamo.reset()
+    return Probed("torch_compile", value, None, seconds=time.perf_counter() - begin)
+
+
+def _attention(value: Any, device: str) -> str | None:
+    """Why a small GPT-2 cannot attend this way; on a GPU in bfloat16, which flash kernels need."""
+    sizes = {"n_positions": 16, "n_embd": 64, "n_layer": 1, "n_head": 1, "vocab_size": 32}
+    dtype = torch.float32 if device == "cpu" else torch.bfloat16
+    try:
+        config = GPT2Config(**sizes, attn_implementation=value, bos_token_id=0, eos_token_id=0)
+        model = GPT2LMHeadModel(config).to(device=device, dtype=dtype)
+        model(torch.ones(1, 16, dtype=torch.long, device=device)).logits.sum().backward()
+    except Exception as error:
+        # Kernels that are not there are refused in many ways.
+        return _last_line(error)
     return None
 
 
-PROBES: dict[str, Callable[[Any, str], str | None]] = {
-    "optim": _optim,
-    "bf16": _bf16,
-    "fp16": _fp16,
-    "torch_compile": _torch_compile,
-}
-
-
 def _arguments(folder: str, accelerator: str, **asked: Any) -> TrainingArguments:
-    from pathlib import Path
-
     return training_arguments(
         asked, output_dir=Path(folder), max_steps=1, seed=0, accelerator=accelerator
     )
 
 
-def _seconds(dtype: torch.dtype, size: int = 512) -> float:
+def seconds_of_product(dtype: torch.dtype, device: str) -> float:
     """The fastest of a few matrix products, in seconds."""
-    left = torch.ones(size, size, dtype=dtype)
+    size = 512 if device == "cpu" else 4096
+    left = torch.ones(size, size, dtype=dtype, device=device)
     times = []
     for _ in range(4):
         begin = time.perf_counter()
         left @ left
+        if device != "cpu":
+            torch.cuda.synchronize()
         times.append(time.perf_counter() - begin)
     return min(times)
 

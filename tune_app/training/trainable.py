@@ -84,6 +84,10 @@ class Trainable:
                 found[name] = value
         return found
 
+    def default(self, name: str) -> Any:
+        """The untuned value of a parameter, None where there is none."""
+        return self.defaults([name]).get(name)
+
     def config(self, params: Mapping[str, Any]) -> Any:
         """The trainable's `Config` for a trial's parameters."""
         whole = nested(params)

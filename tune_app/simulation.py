@@ -1,0 +1,219 @@
+"""Drives the real conductor with simulated workers: no Ray, no training, a clock that only counts.
+
+Curves depend on nothing but a trial's values and a seed, so a simulated study is the same whenever
+it is run. Tests put the conductor through its paces with it, and a plan rehearses a study.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import json
+import math
+import random
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tune_app import assembly
+from tune_app.budget import Horizon, horizon
+from tune_app.conductor import Conductor, Segment
+from tune_app.journal import Event, Journal, encode
+from tune_app.ports import Scheduler, Searcher, Tracker
+from tune_app.state import StudyState, rebuild
+from tune_app.trial import Decision
+
+MAX_STEPS = 24
+TOKENS_PER_STEP = 10
+
+Message = tuple[str, dict[str, Any]]
+Curve = Callable[[Mapping[str, Any], int], float]
+"""The objective of a trial with these values after this many steps."""
+Pace = Callable[[Segment, int], float]
+"""Seconds that a segment takes from this step to its next message."""
+
+
+def crossing(params: Mapping[str, Any], step: int, seed: str = "") -> float:
+    """A power law with a floor and a speed of its own: early ranks are not the final ones."""
+    rng = random.Random(encode(dict(params)) + seed)
+    floor, speed = rng.uniform(1, 3), rng.uniform(0.2, 1.2)
+    return float(floor + 4 * step**-speed)
+
+
+def overtaking(segment: Segment, step: int) -> float:
+    """Trials are of different speed, so that workers overtake each other."""
+    return 1.0 + int(segment.trial) % 3
+
+
+class MemoryJournal(Journal):
+    """A journal without the disk: what is kept is what a file would give back."""
+
+    def __init__(self, events: list[Event] | None = None) -> None:
+        self.events: list[Event] = list(events or [])
+
+    def append(self, event: str, **fields: Any) -> Event:
+        written: Event = json.loads(
+            encode({"event": event, "time": float(len(self.events)), **fields})
+        )
+        self.events.append(written)
+        return written
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
+@dataclass(slots=True)
+class Worker:
+    """A segment on a simulated worker."""
+
+    segment: Segment
+    messages: Iterator[Message]
+    step: int
+
+
+class Simulation:
+    """A study on `workers` workers. `events` is its journal so far."""
+
+    def __init__(
+        self,
+        resolved: Mapping[str, Any],
+        *,
+        workers: int = 1,
+        curve: Curve = crossing,
+        outcomes: Callable[[int], str] = lambda number: "completed",
+        scheduler: Scheduler | None = None,
+        searcher: Searcher | None = None,
+        events: list[Event] | None = None,
+        journal: Journal | None = None,
+        death: float = 0.0,
+        seed: int = 0,
+        max_steps: int = MAX_STEPS,
+        metric: str = "eval_loss",
+        pace: Pace = overtaking,
+        trackers: Iterable[Tracker] = (),
+    ) -> None:
+        self._resolved = dict(resolved)
+        self._workers = workers
+        self._curve = curve
+        self._outcomes = outcomes
+        self._death = death
+        self._rng = random.Random(seed)
+        self._count = itertools.count()
+        self._queue: list[tuple[float, int, Worker]] = []
+        self._max_steps = max_steps
+        self._metric = metric
+        self._pace = pace
+        self.now = 0.0
+        self.busy = 0.0
+        """Seconds of all workers together."""
+        self.messages = 0
+        self.memory = MemoryJournal(events)
+        state = rebuild(self.memory.events)
+        self.conductor = Conductor(
+            state,
+            journal or self.memory,
+            searcher or assembly.searcher(self._resolved),
+            scheduler or assembly.scheduler(self._resolved),
+            trackers,
+            baseline=self._resolved["baseline_params"] if self._resolved["baseline"] else None,
+        )
+        event = "study_resumed" if events else "study_started"
+        study = {} if events else {"study": self._resolved}
+        self.conductor.record(event, **study, software={}, machine={})
+
+    @property
+    def events(self) -> list[Event]:
+        return self.memory.events
+
+    @property
+    def state(self) -> StudyState:
+        return self.conductor.state
+
+    def run(self, interrupt_after: int | None = None, die_after: int | None = None) -> StudyState:
+        """Runs to the end, or until so many messages came: then Ctrl-C, or the driver dies."""
+        self._fill()
+        while self._queue:
+            if die_after is not None and self.messages >= die_after:
+                return self.state
+            if interrupt_after is not None and self.messages >= interrupt_after:
+                self.conductor.interrupted = True
+            self._deliver()
+            self._fill()
+        assert self.conductor.finished
+        return self.state
+
+    def _fill(self) -> None:
+        while len(self._queue) < self._workers:
+            segment = self.conductor.next_segment()
+            if segment is None:
+                return
+            checkpoint = segment.checkpoint or "step-0"
+            step = int(checkpoint.rsplit("-", 1)[-1])
+            worker = Worker(segment, self._messages(segment, step), step)
+            self._schedule(worker)
+
+    def _schedule(self, worker: Worker) -> None:
+        seconds = self._pace(worker.segment, worker.step)
+        self.busy += seconds
+        heapq.heappush(self._queue, (self.now + seconds, next(self._count), worker))
+
+    def _deliver(self) -> None:
+        self.now, _, worker = heapq.heappop(self._queue)
+        self.messages += 1
+        trial = worker.segment.trial
+        if self._rng.random() < self._death:
+            self.conductor.on_worker_gone(trial, "killed")
+            return
+        event, fields = self._next_message(worker)
+        decision = self.conductor.on_message(trial, event, fields)
+        if decision is Decision.CONTINUE:
+            self._schedule(worker)
+        else:
+            # An engine also sees that the worker's stay is over; that must change nothing.
+            self.conductor.on_worker_gone(trial, "ended")
+
+    def _next_message(self, worker: Worker) -> Message:
+        if self.conductor.interrupted and worker.step > 0:
+            checkpoint = _checkpoint(worker.segment.trial, worker.step)
+            return "trial_interrupted", {"checkpoint": checkpoint}
+        event, fields = next(worker.messages)
+        worker.step = fields.get("step", worker.step)
+        return event, fields
+
+    def _messages(self, segment: Segment, start: int) -> Iterator[Message]:
+        plan = plan_of(self._resolved, self._max_steps)
+        outcome = self._outcomes(segment.number)
+        if outcome != "completed":
+            yield _ended(outcome)
+        for step in sorted(plan.eval_steps):
+            if step > start:
+                yield "report", self._report(segment, step, plan)
+                if not math.isfinite(self._curve(segment.params, step)):
+                    yield _ended("diverged")
+        yield _ended("completed")
+
+    def _report(self, segment: Segment, step: int, plan: Horizon) -> dict[str, Any]:
+        rung = plan.rung_at(step)
+        return {
+            "step": step,
+            "tokens": step * TOKENS_PER_STEP,
+            "fraction": step / self._max_steps,
+            "seconds": float(step),
+            "metrics": {self._metric: self._curve(segment.params, step)},
+            "rung": rung,
+            "checkpoint": None if rung is None else _checkpoint(segment.trial, step),
+        }
+
+
+def _checkpoint(trial: str, step: int) -> str:
+    return f"checkpoints/{trial}/step-{step}"
+
+
+def _ended(outcome: str) -> Message:
+    return "trial_ended", {"outcome": outcome, "reason": "", "error": ""}
+
+
+def plan_of(resolved: Mapping[str, Any], max_steps: int) -> Horizon:
+    """What a simulated trial does at which step."""
+    evaluations = resolved["budget"]["evaluations"]
+    return horizon(max_steps, TOKENS_PER_STEP, resolved["rungs"], evaluations)

@@ -1,0 +1,268 @@
+"""Speed and memory at the corners of a space, measured by a handful of real optimiser steps."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.data import Subset
+from transformers import Trainer, TrainerCallback
+
+from tune_app.space.domains import Domain, Float, Int, contains, fixed, searched
+from tune_app.space.drawn import Drawn, from_unit
+from tune_app.training import segment, trainable
+from tune_app.training.arguments import EVAL_BATCH_SIZE
+from tune_app.training.data import Data
+from tune_app.training.values import COUNTS, ends
+
+MOST = 6
+"""Corners that are measured; each takes seconds on a CPU."""
+WARM_UP_STEPS = 2
+"""Not counted: the first one compiles and allocates."""
+TIMED_STEPS = 6
+TIMED_S = 4.0
+"""No step is begun after this much timed work."""
+EVALUATED_BATCHES = 4
+LARGEST_BATCH = 1024
+"""No larger micro-batch is tried."""
+COSTLY = (
+    *("size", "block_size", "architecture"),
+    *("bf16", "fp16", "torch_compile", "optim", "attn_implementation", "gradient_checkpointing"),
+)
+"""Parameters besides the batch that decide what a step costs, the most telling last."""
+
+
+@dataclass(slots=True)
+class Measured:
+    """One corner; plain data."""
+
+    params: dict[str, Any]
+    """Of the searched parameters."""
+    costly: list[str]
+    error: str = ""
+    """Why it did not run; nothing else is known then."""
+    counts: dict[str, int] = field(default_factory=dict)
+    tokens_per_s: float = 0.0
+    tokens_per_step: int = 0
+    tokens_per_sample: int = 0
+    epoch_tokens: int = 0
+    start_s: float = 0.0
+    """Opening the data, building the model and what the first step takes more: compiling."""
+    evaluation_s: float = 0.0
+    peak_bytes: int = 0
+    """Allocated on the GPU; on a CPU what the process grew by."""
+    parameters: int = 0
+    checkpoint_bytes: int = 0
+
+
+def choose(space: Mapping[str, Domain], default: Callable[[str], Any]) -> list[dict[str, Any]]:
+    """The corners, as values of all searched parameters; the most telling first.
+
+    The smallest batch, the largest, then the largest with each other value of what costs.
+    """
+    varying = searched(space)
+    centre = {name: _central(domain, default(name)) for name, domain in varying.items()}
+    counts = [name for name in COUNTS if name in varying]
+    small = {**centre, **{name: min(ends(varying[name])) for name in counts}}
+    large = {**centre, **{name: max(ends(varying[name])) for name in counts}}
+    corners = [small, large] if counts else [centre]
+    for name in reversed(COSTLY):
+        others = ends(varying[name]) if name in varying else []
+        corners += [{**large, name: value} for value in others if value != centre[name]]
+    return corners
+
+
+def _central(domain: Domain, default: Any) -> Any:
+    """The trainable's default where it may be drawn, else something in the middle."""
+    if contains(domain, default):
+        return default
+    match domain:
+        case Float(low, high, log):
+            return math.sqrt(low * high) if log else (low + high) / 2
+        case Int(low, high):
+            return (low + high) // 2
+        case Drawn():
+            return from_unit(domain, 0.5)
+        case _:
+            return next(iter(ends(domain)))
+
+
+def measure(
+    document: Mapping[str, Any], space: Mapping[str, Domain], params: dict[str, Any], cache: Path
+) -> Measured:
+    """Trains for a moment with these values; never raises for what the values are to blame for."""
+    costly = [name for name in (*COUNTS, *COSTLY) if name in params]
+    found = Measured(params=params, costly=costly)
+    loaded = trainable.load(document["trainable"])
+    values = {**fixed(space), **params}
+    with segment.clean_process():
+        try:
+            watch = Stopwatch()
+            data = loaded.module.prepare(loaded.config(values), cache, lambda line: None)
+            _train(found, document, loaded, values, data, watch)
+        except Exception as error:
+            # Whatever a trial with these values would die of.
+            kind = "out of memory" if segment.is_out_of_memory(error) else type(error).__name__
+            found.error = f"{kind}: {error}".splitlines()[0]
+    return found
+
+
+def largest_batch(
+    document: Mapping[str, Any],
+    space: Mapping[str, Domain],
+    params: Mapping[str, Any],
+    cache: Path,
+) -> int:
+    """The largest micro-batch with which a step fits into memory, 0 if none does.
+
+    For a GPU: on a CPU the system would begin to swap, or to kill.
+    """
+    loaded = trainable.load(document["trainable"])
+    values = {**fixed(space), **params, COUNTS[1]: 1}
+    data = loaded.module.prepare(loaded.config(values), cache, lambda line: None)
+
+    def fits(size: int) -> bool:
+        with segment.clean_process(), tempfile.TemporaryDirectory() as folder:
+            try:
+                segment.make_trainer(
+                    loaded,
+                    {**values, COUNTS[0]: size},
+                    data,
+                    output_dir=Path(folder),
+                    max_steps=1,
+                    seed=document["seed"],
+                    accelerator=document["accelerator"],
+                ).train()
+            except Exception as error:
+                if not segment.is_out_of_memory(error):
+                    raise
+                return False
+        return True
+
+    return largest(fits, min(LARGEST_BATCH, len(data.train)))
+
+
+def largest(fits: Callable[[int], bool], limit: int) -> int:
+    """The largest number up to `limit` that fits, if all smaller ones do; 0 if 1 does not."""
+    low, high = 0, 1
+    while high <= limit and fits(high):
+        low, high = high, high * 2
+    high = min(high, limit + 1)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if fits(middle) else (low, middle)
+    return low
+
+
+def _train(
+    found: Measured,
+    document: Mapping[str, Any],
+    loaded: trainable.Trainable,
+    values: Mapping[str, Any],
+    data: Data,
+    watch: Stopwatch,
+) -> None:
+    epoch = segment.epoch_of(loaded, values, data)
+    found.counts = dict(zip(COUNTS, (epoch.batch_size, epoch.accumulation), strict=True))
+    found.tokens_per_sample, found.epoch_tokens = data.tokens_per_sample, epoch.tokens
+    found.tokens_per_step = epoch.tokens_per_step
+    with tempfile.TemporaryDirectory() as folder, _peak() as peak:
+        trainer = segment.make_trainer(
+            loaded,
+            values,
+            data,
+            output_dir=Path(folder),
+            max_steps=WARM_UP_STEPS + TIMED_STEPS,
+            seed=document["seed"],
+            accelerator=document["accelerator"],
+        )
+        trainer.add_callback(watch)
+        trainer.train()
+    step_s = watch.seconds_per_step()
+    found.tokens_per_s = epoch.tokens_per_step / step_s
+    found.start_s = max(0.0, watch.ends[0] - watch.begun - step_s)
+    found.peak_bytes = peak[0]
+    found.parameters = sum(weights.numel() for weights in trainer.model.parameters())
+    found.checkpoint_bytes = _checkpoint_bytes(trainer)
+    found.evaluation_s = _evaluation_s(trainer, data)
+
+
+class Stopwatch(TrainerCallback):  # type: ignore[misc]
+    """Notes when each step ends, and ends the training when enough was seen."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self.begun = clock()
+        self.ends: list[float] = []
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.ends.append(self._clock())
+        timed = self.ends[WARM_UP_STEPS - 1 :]
+        if len(timed) > 1 and timed[-1] - timed[0] > TIMED_S:
+            control.should_training_stop = True
+
+    def seconds_per_step(self) -> float:
+        """The median of the timed steps, of two the shorter: others may disturb, nobody helps."""
+        timed = self.ends[WARM_UP_STEPS - 1 :]
+        steps = sorted(later - earlier for earlier, later in pairwise(timed))
+        return max(steps[(len(steps) - 1) // 2], 1e-9)
+
+
+def _checkpoint_bytes(trainer: Trainer) -> int:
+    """Weights, shared ones once, and the optimiser's state."""
+    tensors = [*trainer.model.parameters(), *trainer.model.buffers()]
+    states = trainer.optimizer.state.values()
+    tensors += [item for state in states for item in state.values() if torch.is_tensor(item)]
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+
+def _evaluation_s(trainer: Trainer, data: Data) -> float:
+    """One evaluation of all held-out examples, from the time that a few batches take."""
+    total = len(data.evaluation)  # type: ignore[arg-type]
+    count = min(total, EVALUATED_BATCHES * EVAL_BATCH_SIZE)
+    part = Subset(data.evaluation, range(count))
+    trainer.evaluate(part)
+    begin = time.monotonic()
+    trainer.evaluate(part)
+    return (time.monotonic() - begin) * total / max(1, count)
+
+
+@contextmanager
+def _peak() -> Iterator[list[int]]:
+    """Fills in the most memory that was taken meanwhile."""
+    most = [0]
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+        yield most
+        most[0] = torch.cuda.max_memory_allocated()
+        return
+    over, before = threading.Event(), resident_bytes()
+
+    def look() -> None:
+        while not over.wait(0.005):
+            most[0] = max(most[0], resident_bytes() - before)
+
+    watcher = threading.Thread(target=look, daemon=True)
+    watcher.start()
+    try:
+        yield most
+    finally:
+        over.set()
+        watcher.join()
+
+
+def resident_bytes() -> int:
+    """Memory of this process that is in RAM."""
+    import resource
+
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return pages * resource.getpagesize()

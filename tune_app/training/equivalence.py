@@ -1,0 +1,175 @@
+"""Values of a space that give the same run, or change nothing: told before they are paid for.
+
+Nothing here decides what runs. Schedules are compared by the learning rates they really give, and
+optimisers by the options they really get, so that a new one in transformers needs no line here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+from tune_app.space.domains import Choice, Domain
+from tune_app.training import masks
+from tune_app.training.effective import warm_up_steps
+from tune_app.training.schedules import Schedules
+from tune_app.training.trainable import Trainable
+
+SHOWN = 3
+"""Batch sizes that a finding names; the others are counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """How long trials of one batch size and accumulation are, in optimiser steps."""
+
+    batch_size: int
+    accumulation: int
+    steps: int
+    first_rung: int
+
+    def __str__(self) -> str:
+        return f"{self.batch_size} x {self.accumulation}"
+
+
+def findings(
+    loaded: Trainable, space: Mapping[str, Domain], runs: Sequence[Run], accelerator: str
+) -> list[str]:
+    """All findings; `runs` is empty for a budget in seconds, where steps are not known yet."""
+    horizons = sorted({run.steps for run in runs}) or [1000]
+    schedules = Schedules.of(loaded, space, {horizons[0], horizons[-1]})
+    return [
+        *twins(space),
+        *_same_schedules(schedules),
+        *_refused_schedules(schedules),
+        *_idle_options(schedules, space),
+        *_long_warm_ups(schedules.warm_ups if "warmup_steps" in space else [], runs, schedules),
+        *_same_batches(runs),
+        *masks.findings(loaded, space, accelerator),
+    ]
+
+
+def twins(space: Mapping[str, Domain]) -> list[str]:
+    """Values of one list that are written differently and mean the same, as 1 and 1.0."""
+    return [
+        f"{name}: {json.dumps(one)} and {json.dumps(other)} give the same run"
+        for name, domain in space.items()
+        if isinstance(domain, Choice)
+        for one, other in combinations(domain.values, 2)
+        if _plain(one) == _plain(other)
+    ]
+
+
+def _plain(value: Any) -> Any:
+    """Equal for values that no training can tell apart; True is not 1."""
+    if isinstance(value, (list, tuple)):
+        return ("list", *map(_plain, value))
+    if isinstance(value, dict):
+        return ("mapping", *(pair for key in sorted(value) for pair in (key, _plain(value[key]))))
+    return type(value).__name__ if isinstance(value, bool) else "", value
+
+
+def _same_schedules(schedules: Schedules) -> list[str]:
+    """Groups of schedules with one curve, for every warm-up or for some only."""
+    always = schedules.same_at(schedules.warm_ups)
+    found = [
+        f"lr_scheduler_type: {_names(group)} give the same run{_remedy(group, schedules)}"
+        for group in always
+    ]
+    partly: dict[tuple[str, ...], list[Any]] = {}
+    for warm_up in schedules.warm_ups:
+        for group in schedules.same_at([warm_up]):
+            if not any(set(group) <= set(other) for other in always):
+                partly.setdefault(group, []).append(warm_up)
+    return found + [
+        f"lr_scheduler_type: {_names(group)} give the same run with warmup_steps {_list(at)}"
+        for group, at in partly.items()
+    ]
+
+
+def _remedy(group: Sequence[str], schedules: Schedules) -> str:
+    if not {"cosine", "cosine_with_restarts"} <= set(group):
+        return ""
+    refusing = schedules.refusing({"num_cycles": 2})
+    if not refusing:
+        return " (one cycle); set lr_scheduler_kwargs.num_cycles to tell them apart"
+    who = _names(refusing)
+    return (
+        f" (one cycle); lr_scheduler_kwargs.num_cycles tells them apart, but {who} cannot take it"
+    )
+
+
+def _refused_schedules(schedules: Schedules) -> list[str]:
+    return [
+        f"lr_scheduler_type: {name} cannot be made with these lr_scheduler_kwargs, its trials "
+        f"would fail: {reason}"
+        for name, reason in schedules.refusals().items()
+    ]
+
+
+def _idle_options(schedules: Schedules, space: Mapping[str, Domain]) -> list[str]:
+    """Warm-up and schedule options where all their values give one curve."""
+    idle = {
+        "warmup_steps": schedules.without_warm_up(),
+        "lr_scheduler_kwargs": schedules.without_options(),
+    }
+    return [
+        f"{parameter} changes nothing with lr_scheduler_type {', '.join(names)}"
+        for parameter, names in idle.items()
+        if parameter in space and names
+    ]
+
+
+def _long_warm_ups(
+    warm_ups: Iterable[float], runs: Sequence[Run], schedules: Schedules
+) -> list[str]:
+    """Warm-ups that outlast a run, or the part of it at which trials are first compared."""
+    if set(schedules.without_warm_up()) == set(schedules.names):
+        return []
+    whole, first = [], []
+    for warm_up in warm_ups:
+        lasting = {run: warm_up_steps(warm_up, run.steps) for run in runs}
+        too_long = [(run, run.steps) for run in runs if lasting[run] >= run.steps]
+        late = [(r, r.first_rung) for r in runs if r.first_rung <= lasting[r] < r.steps]
+        whole += [f"{json.dumps(warm_up)} at {_places(too_long)}"] if too_long else []
+        first += [f"{json.dumps(warm_up)} at {_places(late)}"] if late else []
+    found = [f"warmup_steps no shorter than the whole run: {'; '.join(whole)}"] if whole else []
+    if first:
+        found.append(
+            f"warmup_steps that last to the first rung, where trials are compared: "
+            f"{'; '.join(first)}"
+        )
+    return found
+
+
+def _places(runs: Sequence[tuple[Run, int]]) -> str:
+    """The shortest runs; of batch size and accumulation."""
+    shortest = sorted(runs, key=lambda item: item[1])
+    named = [f"{run} ({count:,} steps)" for run, count in shortest[:SHOWN]]
+    more = len(shortest) - SHOWN
+    return "batches of " + ", ".join(named) + (f" and {more} more" if more > 0 else "")
+
+
+def _same_batches(runs: Sequence[Run]) -> list[str]:
+    """Batch sizes and accumulations with one product: other speed and memory, the same steps."""
+    products: dict[int, list[str]] = {}
+    for run in runs:
+        products.setdefault(run.batch_size * run.accumulation, []).append(str(run))
+    same = [" = ".join(group) for _, group in sorted(products.items()) if len(group) > 1]
+    if not same:
+        return []
+    return [
+        f"batches (size x accumulation) of the same examples: {', '.join(same)}; these differ in "
+        "speed and memory, hardly in loss"
+    ]
+
+
+def _names(names: Sequence[str]) -> str:
+    return " and ".join(names) if len(names) < 3 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _list(values: Sequence[Any]) -> str:
+    return ", ".join(map(json.dumps, values))

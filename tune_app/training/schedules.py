@@ -1,0 +1,138 @@
+"""The learning-rate curves of a space, made as a trial makes them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import torch
+from torch.optim.lr_scheduler import LambdaLR
+from transformers.optimization import get_scheduler
+
+from tune_app.space.domains import Domain
+from tune_app.training.effective import warm_up_steps
+from tune_app.training.trainable import Trainable
+from tune_app.training.values import ends
+
+POINTS = 400
+"""A curve is compared at this many steps, spread evenly, and around the ends of warm-ups."""
+
+Case = tuple[Any, str, int]
+"""Warm-up, options as JSON, steps of the trial."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Why a schedule cannot be made."""
+
+    reason: str
+
+
+Curve = tuple[float, ...] | Refused | None
+"""None: the schedule is no function of the step."""
+
+
+@dataclass(frozen=True, slots=True)
+class Schedules:
+    """The curve of every schedule in every case that a space has."""
+
+    names: list[str]
+    warm_ups: list[float]
+    curves: dict[str, dict[Case, Curve]]
+
+    @classmethod
+    def of(cls, loaded: Trainable, space: Mapping[str, Domain], steps: Iterable[int]) -> Schedules:
+        """Of a space; what it does not name has the trainable's default."""
+
+        def values(name: str) -> list[Any]:
+            return list(ends(space[name])) if name in space else [loaded.default(name)]
+
+        names = list(dict.fromkeys(str(getattr(v, "value", v)) for v in values(TYPE)))
+        warm_ups = list(dict.fromkeys(values("warmup_steps")))
+        options = [_as_json(value) for value in values("lr_scheduler_kwargs")]
+        peak = max(values("learning_rate"))
+        cases = list(product(warm_ups, dict.fromkeys(options), sorted(set(steps))))
+        curves = {name: {c: curve(name, c, peak, warm_ups) for c in cases} for name in names}
+        return cls(names, warm_ups, curves)
+
+    def same_at(self, warm_ups: Sequence[float]) -> list[tuple[str, ...]]:
+        """Groups of two and more that have the same curves in all cases with these warm-ups."""
+        groups: dict[str, list[str]] = {}
+        for name, curves in self.curves.items():
+            kept = {case: item for case, item in curves.items() if case[0] in warm_ups}
+            if all(isinstance(item, tuple) for item in kept.values()):
+                groups.setdefault(repr(sorted(kept.items())), []).append(name)
+        return [tuple(group) for group in groups.values() if len(group) > 1]
+
+    def refusals(self) -> dict[str, str]:
+        """Schedules that cannot be made in some case, with the reason."""
+        return {
+            name: item.reason
+            for name, curves in self.curves.items()
+            for item in curves.values()
+            if isinstance(item, Refused)
+        }
+
+    def refusing(self, options: Mapping[str, Any]) -> list[str]:
+        """Schedules that do not take these options."""
+        case = (0, json.dumps(options), 10)
+        made = {name: curve(name, case, 1e-3) for name in self.names}
+        return [name for name, item in made.items() if isinstance(item, Refused)]
+
+    def without_warm_up(self) -> list[str]:
+        """Schedules to which all the warm-ups are one."""
+        return self._indifferent(0) if len(self.warm_ups) > 1 else []
+
+    def without_options(self) -> list[str]:
+        """Schedules to which all the `lr_scheduler_kwargs` are one."""
+        options = {case[1] for curves in self.curves.values() for case in curves}
+        return self._indifferent(1) if len(options) > 1 else []
+
+    def _indifferent(self, axis: int) -> list[str]:
+        found = []
+        for name, curves in self.curves.items():
+            seen: dict[Any, set[Curve]] = {}
+            for case, item in curves.items():
+                seen.setdefault(case[:axis] + case[axis + 1 :], set()).add(item)
+            if all(len(s) == 1 and isinstance(next(iter(s)), tuple) for s in seen.values()):
+                found.append(name)
+        return found
+
+
+TYPE = "lr_scheduler_type"
+
+
+def curve(name: str, case: Case, peak: float, warm_ups: Iterable[float] = ()) -> Curve:
+    """The learning rate over a trial; seen at steps that are the same for all warm-ups."""
+    warm_up, options, steps = case
+    weight = torch.nn.Parameter(torch.zeros(1))
+    try:
+        schedule = get_scheduler(
+            name,
+            torch.optim.SGD([weight], lr=float(peak)),
+            num_warmup_steps=warm_up_steps(warm_up, steps),
+            num_training_steps=steps,
+            scheduler_specific_kwargs=json.loads(options) or {},
+        )
+        if not isinstance(schedule, LambdaLR):
+            return None
+        shape = schedule.lr_lambdas[0]
+        return tuple(float(f"{shape(step):.9g}") for step in _points(steps, warm_ups))
+    except (ArithmeticError, TypeError, ValueError) as error:
+        return Refused(str(error))
+
+
+def _points(steps: int, warm_ups: Iterable[float]) -> list[int]:
+    spread = {round(steps * index / POINTS) for index in range(POINTS + 1)}
+    ends_of = [warm_up_steps(warm_up, steps) for warm_up in warm_ups]
+    near = {end + offset for end in ends_of for offset in (-1, 0, 1)}
+    return sorted(spread | {step for step in near | {1, 2} if 0 <= step <= steps})
+
+
+def _as_json(value: Any) -> str:
+    """transformers takes options as a mapping or as JSON; none are like an empty mapping."""
+    options = json.loads(value) if isinstance(value, str) else value
+    return json.dumps(options or {}, sort_keys=True)
