@@ -87,13 +87,16 @@ def no_orphans() -> Iterator[None]:
     """Fails when a test leaves processes of Ray or of a study behind."""
     before = set(_ours())
     yield
-    # Agents of a Ray whose driver was killed first try to tell a server that has gone too.
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 30
     while left := set(_ours()) - before:
         if time.monotonic() > deadline:
             names = [" ".join(psutil.Process(pid).cmdline())[:80] for pid in left]
             raise AssertionError(f"left behind: {names}")
         time.sleep(0.5)
+
+
+AGENTS = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")
+"""Of a Ray that was killed, they end by themselves after some 75 s: they first try to tell it."""
 
 
 def _ours() -> Iterator[int]:
@@ -102,7 +105,7 @@ def _ours() -> Iterator[int]:
         if process.info["status"] == psutil.STATUS_ZOMBIE:
             continue
         ours = any(word in line for word in ("raylet", "ray::", "gcs_server", "tune_app"))
-        if ours and "pytest" not in line:
+        if ours and "pytest" not in line and line.strip() not in AGENTS:
             yield process.pid
 
 

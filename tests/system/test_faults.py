@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -105,24 +108,58 @@ def test_two_drivers_on_one_study_are_refused(shell: Shell) -> None:
     assert "already running" in second.stderr
 
 
-def test_it_runs_on_a_cluster_that_is_there(shell: Shell) -> None:
-    ray = [sys.executable, "-m", "ray.scripts.scripts"]
-    port = "26379"
-    start = [*ray, "start", "--head", f"--port={port}", "--num-cpus=2", "--include-dashboard=false"]
-    environment = {"RAY_AUTH_MODE": "token"}
-    subprocess.run(
-        start, env={**_environment(), **environment}, check=True, capture_output=True, timeout=120
+@pytest.fixture
+def cluster() -> Iterator[str]:
+    """The address of a cluster of two kinds of nodes; the second, of 2 CPUs, has no compiler."""
+    ray = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block"]
+    address = "127.0.0.1:26379"
+    head = ["--head", "--port=26379", "--num-cpus=1", "--include-dashboard=false"]
+    nodes = [
+        _started([*ray, *head]),
+        _started([*ray, f"--address={address}", "--num-cpus=2"], CXX="/nonexistent"),
+    ]
+    yield address
+    for node in reversed(nodes):
+        kill_group(node, signal.SIGTERM)
+    for node in nodes:
+        node.communicate(timeout=60)
+
+
+def _started(command: list[str], **environment: str) -> subprocess.Popen[str]:
+    """A node, once it says that it runs."""
+    node = subprocess.Popen(
+        command,
+        env={**os.environ, "RAY_AUTH_MODE": "token", "PYTHONUNBUFFERED": "1", **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
     )
-    try:
-        words = ("--address", f"127.0.0.1:{port}", "--set", "budget.trials=3")
-        result = shell.run("run", str(SMALL), "--name", "cluster", *words)
-        assert result.returncode == 0, result.stderr
-        assert len(ends(shell.journal("cluster"))) == 3
-    finally:
-        subprocess.run([*ray, "stop", "--force"], capture_output=True, timeout=60, check=False)
+    assert node.stdout is not None
+    said = []
+    for line in node.stdout:
+        said.append(line)
+        if "Ray runtime started" in line:
+            return node
+    raise AssertionError("".join(said))
 
 
-def _environment() -> dict[str, str]:
-    import os
-
-    return dict(os.environ)
+def test_a_choice_must_run_on_every_kind_of_node_of_a_cluster(
+    shell: Shell, cluster: str, tmp_path: Path
+) -> None:
+    study = tmp_path / "compiled.yaml"
+    choice = "\n  torch_compile: {values: [true, false]}\ntune:"
+    study.write_text(SMALL.read_text(encoding="utf-8").replace("\ntune:", choice))
+    words = ("--address", cluster, "--set", "budget.trials=3", "--set", "budget.tokens=20000")
+    result = shell.run("run", str(study), "--name", "cluster", *words)
+    assert result.returncode == 0, result.stderr
+    assert "Ray: 3 CPUs, 2 nodes" in result.stdout
+    (dropped,) = [
+        event
+        for event in shell.journal("cluster")
+        if event["event"] == "choice_dropped" and event["parameter"] == "torch_compile"
+    ]
+    assert dropped["value"] is True
+    assert dropped["reason"].startswith("does not compile")
+    assert dropped["reason"].endswith("(on 2 CPU)")
+    assert len(ends(shell.journal("cluster"))) == 3

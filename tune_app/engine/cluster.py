@@ -54,6 +54,14 @@ class Cluster:
         counts = [_fit(node["Resources"], cpu, gpu) for node in ray.nodes() if node["Alive"]]
         return sum(counts)
 
+    def kinds(self, cpu: float, gpu: float) -> dict[str, str]:
+        """One node's id for each kind of node that trials with these resources fit on."""
+        found: dict[str, str] = {}
+        for node in ray.nodes():
+            if node["Alive"] and _fit(node["Resources"], cpu, gpu) > 0:
+                found.setdefault(kind_of(node["Resources"]), node["NodeID"])
+        return found
+
     def describe(self) -> str:
         """What there is, in a few words."""
         resources = ray.cluster_resources()
@@ -63,6 +71,15 @@ class Cluster:
         parts += [f"{gpus} GPU{'s' * (gpus != 1)}"] if gpus else []
         parts += [f"{nodes} nodes"] if nodes > 1 else []
         return ", ".join(parts)
+
+
+def kind_of(resources: Mapping[str, float]) -> str:
+    """What tells kinds of nodes apart, as in "8 CPU, 1 GPU, A100"."""
+    counts = [f"{resources[name]:g} {name}" for name in ("CPU", "GPU") if resources.get(name)]
+    mark = "accelerator_type:"
+    return ", ".join(
+        counts + sorted(name.removeprefix(mark) for name in resources if name.startswith(mark))
+    )
 
 
 def _fit(resources: Mapping[str, float], cpu: float, gpu: float) -> int:

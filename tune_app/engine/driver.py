@@ -11,17 +11,26 @@ from pathlib import Path
 from typing import Any
 
 import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from tune_app import assembly
 from tune_app.conductor import Conductor, Segment
 from tune_app.engine import tuner
 from tune_app.engine.cluster import Cluster
-from tune_app.engine.worker import STOP_FILE, preflight
+from tune_app.engine.worker import STOP_FILE, preflight, probe
 from tune_app.errors import Problem, UserError
 from tune_app.journal import Journal
 from tune_app.ports import Tracker
 from tune_app.space import feasible, rules
-from tune_app.space.domains import Choice, Domain, Fixed, from_document, to_document, without
+from tune_app.space.domains import (
+    Choice,
+    Domain,
+    Fixed,
+    from_document,
+    identity,
+    to_document,
+    without,
+)
 from tune_app.state import StudyState
 from tune_app.training.disk import is_full
 
@@ -40,18 +49,24 @@ def cache_folder() -> Path:
 
 
 def received(
-    call: Callable[..., Iterator[str]], arguments: tuple[Any, ...], cpu: float, gpu: float
+    call: Callable[..., Iterator[str]],
+    arguments: tuple[Any, ...],
+    cpu: float,
+    gpu: float,
+    node: str | None = None,
 ) -> Iterator[dict[str, Any]]:
     """What a streaming function of `engine.worker` says on a worker of its own.
 
-    Its first argument is the study's document.
+    Its first argument is the study's document. With the id of a `node`, the worker is there.
 
     Raises:
         UserError: it told of problems, or its process died.
     """
     remote = ray.remote(num_cpus=cpu, num_gpus=gpu, max_calls=1, max_retries=1)(call)
     try:
-        for reference in remote.options(num_returns="streaming").remote(*arguments):
+        where = NodeAffinitySchedulingStrategy(node, soft=False) if node else "DEFAULT"
+        options = {"num_returns": "streaming", "scheduling_strategy": where}
+        for reference in remote.options(**options).remote(*arguments):
             item: dict[str, Any] = json.loads(ray.get(reference))
             if "problems" in item:
                 problems = [Problem(**problem) for problem in item["problems"]]
@@ -62,6 +77,16 @@ def received(
         where = f"trainable {arguments[0]['trainable']}"
         fix = "look for a crash in native code, an exit, or too little memory in `prepare`"
         raise UserError(Problem(what, where, fix=fix)) from error
+
+
+def _united(
+    here: list[tuple[str, Any, str]], elsewhere: list[tuple[str, Any, str]]
+) -> list[tuple[str, Any, str]]:
+    """Each impossible value once, with the first reason."""
+    reasons: dict[str, tuple[str, Any, str]] = {}
+    for name, value, reason in [*here, *elsewhere]:
+        reasons.setdefault(f"{name} {identity(value)}", (name, value, reason))
+    return list(reasons.values())
 
 
 class Driver:
@@ -182,14 +207,27 @@ class Driver:
         space: dict[str, Domain] = {
             name: from_document(item) for name, item in document["parameters"].items()
         }
-        for item in received(preflight, (document, cache, not known), cpu, gpu):
+        (_, here), *others = self._cluster.kinds(cpu, gpu).items()
+        elsewhere = [] if known else self._probe_elsewhere(dict(others), cpu, gpu)
+        for item in received(preflight, (document, cache, not known), cpu, gpu, here):
             if "line" in item:
                 progress(item["line"])
             if "impossible" in item:
                 self.probed = item["probed"]
-                space = self._without_impossible(space, item["impossible"])
+                space = self._without_impossible(space, _united(item["impossible"], elsewhere))
             if "findings" in item and not known:
                 self._keep(item["findings"], space)
+
+    def _probe_elsewhere(
+        self, nodes: dict[str, str], cpu: float, gpu: float
+    ) -> list[tuple[str, Any, str]]:
+        """What cannot run on the other kinds of nodes, where trials may come to lie as well."""
+        found = []
+        arguments = (self._state.document, str(cache_folder()))
+        for kind, node in nodes.items():
+            for item in received(probe, arguments, cpu, gpu, node):
+                found += [(n, v, f"{why} (on {kind})") for n, v, why in item["impossible"]]
+        return found
 
     def _without_impossible(
         self, space: dict[str, Domain], impossible: list[tuple[str, Any, str]]

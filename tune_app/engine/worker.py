@@ -114,6 +114,17 @@ def preflight(document: dict[str, Any], cache: str, probing: bool) -> Iterator[s
     yield from streamed(work, document)
 
 
+def probe(document: dict[str, Any], cache: str) -> Iterator[str]:
+    """Tries the space's values on this worker alone; yields what cannot run, as JSON."""
+
+    def work(say: Say) -> None:
+        from tune_app.training import preflight as checks
+
+        say({"impossible": checks.impossible(document, checks.probe(document, Path(cache)))})
+
+    yield from streamed(work, document)
+
+
 def measure(document: dict[str, Any], cache: str, cpu: float) -> Iterator[str]:
     """Measures the corners of a prepared space on this worker; yields each as JSON."""
 
