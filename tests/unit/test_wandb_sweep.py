@@ -166,6 +166,7 @@ def test_a_logarithmic_range_is_drawn_between_its_ends() -> None:
         ("min: 1e-5, max: 0.1, distribution: log_uniform", "two ways"),
         ("min: 32, max: 512, distribution: log_uniform", "two ways"),
         ("[a, b]", "two ways"),
+        ("values: '1, 2'", "two ways"),
         ("values: [yes, no]", "two ways"),
         ("value: 010", "two ways"),
         ("min: 0, max: 1, distribution: [a]", "unknown distribution"),
@@ -214,7 +215,8 @@ def first(entry: str) -> Problem:
         ("metric: {name: ''}", "sweep.yaml:1:10 metric.name", "not a name"),
         ("metric: {nmae: x}", "sweep.yaml:1:10 metric.nmae", "did you mean 'name'?"),
         ("run_cap: 0", "sweep.yaml:1:1 run_cap", "no number of runs"),
-        ("run_cap: true", "sweep.yaml:1:1 run_cap", "no number of runs"),
+        ("run_cap: true", "sweep.yaml:1:1 run_cap", "no number here"),
+        ("run_cap: 2.5", "sweep.yaml:1:1 run_cap", "no number of runs"),
         ("name: [3]", "sweep.yaml:1:1 name", "not text"),
         ("metod: random", "sweep.yaml:1:1 metod", "did you mean 'method'?"),
         ("early_terminate: {type: hyperband}", "sweep.yaml:1:1 early_terminate", "min_iter"),
@@ -311,6 +313,7 @@ def test_a_message_repeats_the_value_as_it_was_written() -> None:
         ("p: {min: '1e-5', max: 0.1}", Float(1e-5, 0.1), "'1e-5' is read as the number"),
         ("p: {min: 1e-5, max: 0.1}", Float(1e-5, 0.1), "W&B reads text"),
         ("p: {values: [1_000, 2]}", Choice((1000, 2)), "1_000 is read as the number 1000"),
+        ("p: {min: 1, max: 5, distribution: Int-Uniform}", Int(1, 5), "read as int_uniform"),
         ("p: {distribution: normal, sigma: 0, mu: 3}", Fixed(3.0), "one value"),
         ("p: {min: 1, max: 5, distribution: log_uniform}", None, "exponents of e"),
     ],
@@ -404,3 +407,13 @@ def test_keys_of_launch_are_named_and_skipped() -> None:
     parsed = wandb_sweep.parse(source.data, source.where)
     assert not parsed.problems
     assert [note.where for note in parsed.notes] == ["sweep.yaml:1:1 job", "sweep.yaml:2:1 queue"]
+
+
+def test_words_of_other_capitals_are_read_and_said() -> None:
+    text = (
+        "method: Random\nmetric: {name: acc, goal: MAX}\nrun_cap: '25'\nparameters: {p: {value: 1}}"
+    )
+    sweep, problems = parse(text)
+    assert not problems
+    assert (sweep.method, sweep.goal, sweep.run_cap) == ("random", "maximize", 25)
+    assert len(warnings(text)) == 3

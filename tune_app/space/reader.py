@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from tune_app.errors import Problem
@@ -41,6 +41,16 @@ class Reader:
     def note(self, path: Path, what: str) -> None:
         """Something that is as it should be, but means nothing here."""
         self.notes.append(Problem(what, self._where(path)))
+
+    def word(self, path: Path, value: Any, known: Collection[str]) -> str | None:
+        """One of the known words, also with other capitals and dashes; None if it is another."""
+        if not isinstance(value, str) or value in known:
+            return value if isinstance(value, str) else None
+        plain = value.strip().lower().replace("-", "_").replace(" ", "_")
+        if plain not in known:
+            return None
+        self.warn(path, f"{value!r} is read as {plain}", f"write {plain}")
+        return plain
 
     def text(self, document: Mapping[str, Any], key: str) -> str | None:
         """A key's text, None where it is not given."""

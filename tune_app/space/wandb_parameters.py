@@ -112,12 +112,14 @@ def _domain(path: Path, entry: Any, reader: Reader) -> Domain | None:
     for key in unknown:
         reader.problem((*path, key), f"unknown key {key!r}", fix=nearest(str(key), PARAMETER_KEYS))
     distribution = entry.get("distribution")
-    if distribution is not None and distribution not in DISTRIBUTIONS:
+    known = reader.word((*path, "distribution"), distribution, DISTRIBUTIONS)
+    if distribution is not None and known not in DISTRIBUTIONS:
         hint = nearest(str(distribution), DISTRIBUTIONS)
         what = f"unknown distribution {distribution!r}"
         reader.problem((*path, "distribution"), what, fix=hint)
         return None
-    return None if unknown else _read(path, entry, reader)
+    named = {"distribution": known} if known is not None else {}
+    return None if unknown else _read(path, {**entry, **named}, reader)
 
 
 def _bare(path: Path, entry: Any, reader: Reader) -> Domain | None:
@@ -199,6 +201,11 @@ def _is_sayable(path: Path, value: Any, reader: Reader) -> bool:
 
 def _choice(path: Path, entry: Mapping[str, Any], reader: Reader) -> Domain | None:
     values, here = entry["values"], (*path, "values")
+    if isinstance(values, str) and "," in values:
+        items = ", ".join(part.strip() for part in values.split(","))
+        readings = {"a list": f"values: [{items}]", "one text": f"value: {json.dumps(values)}"}
+        reader.ambiguous(here, f"the text {values!r} without brackets", readings)
+        return None
     if isinstance(values, (str, int, float)) and "probabilities" not in entry:
         reader.warn(here, f"{values!r} is no list: read as a constant", f"value: {values}")
         return _constant(path, {"value": values}, reader)

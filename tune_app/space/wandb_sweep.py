@@ -15,6 +15,7 @@ from tune_app.space.domains import Domain, Fixed
 from tune_app.space.reader import Reader, Where
 from tune_app.space.wandb_hyperband import Hyperband, hyperband
 from tune_app.space.wandb_parameters import parameters
+from tune_app.space.wandb_ranges import number
 
 METHODS = ("grid", "random", "bayes", "custom")
 KEYS = (
@@ -113,10 +114,11 @@ def _add_flags(document: Mapping[str, Any], space: dict[str, Domain], reader: Re
 
 def _method(document: Mapping[str, Any], reader: Reader) -> str:
     method = document.get("method", "bayes")
-    if method in METHODS:
-        if method == "custom":
+    known = reader.word(("method",), method, METHODS)
+    if known is not None:
+        if known == "custom":
             reader.note(("method",), "custom: searched as bayes, unless tune.searcher is given")
-        return str(method)
+        return known
     what, hint = f"unknown method {method!r}", nearest(str(method), METHODS)
     reader.problem(("method",), what, " | ".join(METHODS), hint)
     return "bayes"
@@ -124,11 +126,15 @@ def _method(document: Mapping[str, Any], reader: Reader) -> str:
 
 def _run_cap(document: Mapping[str, Any], reader: Reader) -> int | None:
     cap = document.get("run_cap")
-    if isinstance(cap, float) and cap.is_integer():
-        cap = int(cap)
-    if cap is None or (isinstance(cap, int) and not isinstance(cap, bool) and cap > 0):
-        return cap
-    reader.problem(("run_cap",), f"{cap!r} is no number of runs", expected="a whole number above 0")
+    if cap is None:
+        return None
+    expected = "a whole number above 0"
+    count = number(("run_cap",), cap, expected, reader)
+    if count is None:
+        return None
+    if count > 0 and float(count).is_integer():
+        return int(count)
+    reader.problem(("run_cap",), f"{cap!r} is no number of runs", expected)
     return None
 
 
@@ -159,11 +165,12 @@ def _metric(document: Mapping[str, Any], sweep: Sweep, reader: Reader) -> None:
 
 
 def _goal(metric: Mapping[str, Any], reader: Reader) -> str:
-    goals = {"minimize": "minimize", "minimise": "minimize"}
-    goals |= {"maximize": "maximize", "maximise": "maximize"}
+    goals = dict.fromkeys(("minimize", "minimise", "min"), "minimize")
+    goals |= dict.fromkeys(("maximize", "maximise", "max"), "maximize")
     goal = metric.get("goal", "minimize")
-    if isinstance(goal, str) and goal in goals:
-        return goals[goal]
+    known = reader.word(("metric", "goal"), goal, goals)
+    if known in goals:
+        return goals[known]
     what, hint = f"unknown goal {goal!r}", nearest(str(goal), ("minimize", "maximize"))
     reader.problem(("metric", "goal"), what, "minimize | maximize", hint)
     return "minimize"
