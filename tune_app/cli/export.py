@@ -9,7 +9,7 @@ from typing import Any
 from tune_app import study as studies
 from tune_app import yaml_source
 from tune_app.cli import _folders
-from tune_app.cli.run import add_overrides, study_path
+from tune_app.cli._study import add_overrides, study_path
 from tune_app.space import wandb_export
 from tune_app.study import Study
 

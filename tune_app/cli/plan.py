@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from rich.console import Console
 
 from tune_app import costs, engine, rehearsal
-from tune_app.cli import _folders, run
+from tune_app.cli import _folders, _study
 from tune_app.console import plan_view, screens, terminal
 from tune_app.console.output import PIPE_WIDTH
 from tune_app.errors import Problem, UserError
@@ -28,7 +28,7 @@ INTERRUPTED = 130
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    run.add_study(parser)
+    _study.add_study(parser)
     parser.add_argument("--json", action="store_true", help="print JSON on stdout")
     parser.add_argument(
         "--price-per-hour",
@@ -43,7 +43,7 @@ def execute(args: argparse.Namespace) -> int:
     if price is not None and not 0 <= price < float("inf"):
         what, where = f"{price!r} is no price", "--price-per-hour"
         raise UserError(Problem(what, where, "a number from 0 on"))
-    study, path, overrides = run.load(args, "plan")
+    study, path, overrides = _study.load(args, "plan")
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
         with terminal.reserved(scratch / "plan.log") as (stdout, stderr):
@@ -51,7 +51,7 @@ def execute(args: argparse.Namespace) -> int:
             try:
                 plan = _plan(study.to_document(), args.address, scratch, shown, price)
             except UserError as error:
-                raise UserError(run.placed(error.problems, path, overrides)) from error
+                raise UserError(_study.placed(error.problems, path, overrides)) from error
             except KeyboardInterrupt:
                 return INTERRUPTED
             _show(plan, args.json, stdout)

@@ -3,30 +3,22 @@
 from __future__ import annotations
 
 import argparse
-import ast
 import shutil
-from collections.abc import Iterable
-from dataclasses import replace
-from importlib import resources
 from pathlib import Path
 
-from tune_app import overrides as changes
-from tune_app import plugins, yaml_source
 from tune_app import study as studies
-from tune_app.cli import _folders, _session
+from tune_app.cli import _folders, _session, _study
 from tune_app.console import commands
-from tune_app.errors import Problem, UserError, nearest
+from tune_app.errors import Problem, UserError
 from tune_app.journal import Journal
 from tune_app.provenance import machine, software
 from tune_app.state import StudyState
 
 HELP = "run a study: a W&B sweep file, or the quickstart when none is given"
 
-QUICKSTART = "quickstart.yaml"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_study(parser)
+    _study.add_study(parser)
     _folders.add_storage(parser)
     parser.add_argument(
         "--name", help="the study's name and folder; default: its file and the time"
@@ -36,46 +28,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_study(parser: argparse.ArgumentParser) -> None:
-    """The study's file, what changes it, and where it runs."""
-    parser.add_argument("study", nargs="?", type=Path, help="a W&B sweep or study file")
-    add_overrides(parser)
-    parser.add_argument("--seed", type=int, help="seed of the search and of every trial")
-    parser.add_argument(
-        "--drop-impossible",
-        action="store_true",
-        help="leave out choices that cannot run here instead of refusing the study",
-    )
-    parser.add_argument("--address", help="a running Ray cluster; default: a local one")
-
-
-def add_overrides(parser: argparse.ArgumentParser) -> None:
-    """`--set`, which every verb that reads a study file has."""
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        dest="overrides",
-        help="change a value of the file, e.g. --set budget.tokens=60000; repeatable",
-    )
-
-
-def load(args: argparse.Namespace, name: str | None) -> tuple[studies.Study, Path, list[str]]:
-    """The study that the arguments name, its file, and what was changed of it.
-
-    Raises:
-        UserError: with every mistake that shows without a worker.
-    """
-    overrides = list(args.overrides)
-    overrides += [f"seed={args.seed}"] if args.seed is not None else []
-    overrides += ["drop_impossible=true"] if args.drop_impossible else []
-    path = study_path(args.study)
-    study = studies.load(path, overrides, name)
-    _check_trainable(study.tune.trainable, path, overrides)
-    return study, path, overrides
-
-
 def execute(args: argparse.Namespace) -> int:
     if args.plan:
         from tune_app.cli import plan
@@ -83,7 +35,7 @@ def execute(args: argparse.Namespace) -> int:
         return plan.execute(args)
     if args.name == "":
         raise UserError(studies.name_problems("", "--name"))
-    study, path, overrides = load(args, args.name)
+    study, path, overrides = _study.load(args, args.name)
     folder = _new_folder(args.storage, study.name)
     journal = Journal(folder)
     state = StudyState()
@@ -101,72 +53,7 @@ def execute(args: argparse.Namespace) -> int:
         if not state.trials:
             # Nothing was spent yet: the name is free again for the corrected study.
             shutil.rmtree(folder)
-        raise UserError(placed(error.problems, path, overrides)) from error
-
-
-def _check_trainable(reference: str, path: Path, overrides: list[str]) -> None:
-    """Refuses at once what a worker would refuse after Ray has started.
-
-    Importing a trainable would take as long as starting Ray.
-    """
-    where, problem = "tune.trainable", None
-    if reference.endswith(".py"):
-        problem = _file_problem(Path(reference), where)
-    elif "." not in reference and reference not in (known := plugins.names("trainable")):
-        what = f"unknown trainable {reference!r}"
-        expected = "a name, a dotted module path, or a path to a .py file"
-        problem = Problem(what, where, expected, nearest(reference, known))
-    if problem is not None:
-        raise UserError(placed([problem], path, overrides))
-
-
-def _file_problem(path: Path, where: str) -> Problem | None:
-    if not path.is_file():
-        files = [item.name for item in path.parent.glob("*.py")]
-        what = f"there is no file {path}"
-        return Problem(what, where, "a trainable", nearest(path.name, files) if files else "")
-    try:
-        ast.parse(path.read_bytes(), path.name)
-    except (SyntaxError, ValueError) as error:
-        line = getattr(error, "lineno", None) or 1
-        return Problem(f"not Python: {getattr(error, 'msg', error)}", f"{path}:{line}")
-    return None
-
-
-def placed(problems: Iterable[Problem], path: Path, overrides: list[str]) -> list[Problem]:
-    """Problems that name a key of the study file, with the line and column where it stands."""
-    if not path.is_file():
-        # A space of Ray Tune, named by its dotted path.
-        return list(problems)
-    source = yaml_source.load(path)
-    changes.apply(source, overrides)
-
-    def at(problem: Problem) -> Problem:
-        key = tuple(problem.where.split("."))
-        known = source.find(key) is not None
-        return replace(problem, where=source.where(key)) if known else problem
-
-    return [at(problem) for problem in problems]
-
-
-def study_path(given: Path | None) -> Path:
-    """The file to run; names of installed search spaces work from anywhere.
-
-    Raises:
-        UserError: it is a folder.
-    """
-    if given is not None and given.is_dir():
-        files = sorted(str(item) for item in given.glob("*.y*ml"))
-        hint = f"name one of its files: {', '.join(files[:9])}" if files else ""
-        raise UserError(Problem("is a folder", str(given), "a W&B sweep or study file", hint))
-    if given is not None and given.exists():
-        return given
-    name = given.name if given is not None else QUICKSTART
-    installed = resources.files("search_spaces") / name
-    found = Path(str(installed))
-    if given is None or (given.parent.name in ("", "search_spaces") and found.is_file()):
-        return found
-    return given
+        raise UserError(_study.placed(error.problems, path, overrides)) from error
 
 
 def _new_folder(storage: Path, name: str) -> Path:
