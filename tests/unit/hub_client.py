@@ -52,7 +52,8 @@ class Client:
 
 def read(cache: str, **options: Any) -> dict[str, Any]:
     """All texts of a dataset."""
-    from trainables.data.corpora import CorpusOptions, open_corpus, texts
+    from trainables.data.corpora import CorpusOptions, texts
+    from trainables.data.sources import open_corpus
 
     corpus = open_corpus(CorpusOptions(**options), Path(cache), _log)
     return {"texts": list(texts(corpus, None)), "fingerprint": corpus.fingerprint}

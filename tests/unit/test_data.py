@@ -19,9 +19,10 @@ import torch
 
 from trainables.data import builtin, split, store
 from trainables.data.blocks import prepare_blocks
-from trainables.data.corpora import CorpusOptions, open_corpus, texts
+from trainables.data.corpora import CorpusOptions, texts
 from trainables.data.examples import prepare_examples
 from trainables.data.hub import from_pretrained
+from trainables.data.sources import open_corpus
 from tune_app.errors import UserError
 from tune_app.training.data import Data
 
@@ -504,7 +505,8 @@ def test_a_missing_package_is_told_by_its_name(
 HUB = """
 import sys
 from pathlib import Path
-from trainables.data.corpora import CorpusOptions, open_corpus
+from trainables.data.corpora import CorpusOptions
+from trainables.data.sources import open_corpus
 from trainables.data.vocabulary import load_pretrained
 from tune_app.errors import UserError
 for call in (lambda: open_corpus(CorpusOptions(dataset="owner/none"), Path(sys.argv[1]), print),

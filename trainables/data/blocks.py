@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 from transformers import PreTrainedTokenizerFast
 
-from trainables.data.corpora import Corpus, CorpusOptions, empty, open_corpus, texts
+from trainables.data.corpora import Corpus, CorpusOptions, empty, texts
+from trainables.data.sources import open_corpus
 from trainables.data.split import RULE, Split, survey
 from trainables.data.store import ensure, key_of
 from trainables.data.vocabulary import (

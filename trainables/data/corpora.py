@@ -1,14 +1,12 @@
-"""Where text comes from: what pip brought, local files, or a dataset of the hub."""
+"""What a corpus is, which one a trainable reads, and the texts in it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from tune_app.errors import Problem, UserError, nearest
-from tune_app.training.data import Log
 
 Batch = Mapping[str, Sequence[Any]]
 """Some rows, column by column."""
@@ -38,21 +36,6 @@ class Corpus:
     fingerprint: str
     batches: Callable[[Sequence[str]], Iterator[Batch]]
     """Yields the rows; only the named columns, or all of them where no name is given."""
-
-
-def open_corpus(options: CorpusOptions, cache: Path, log: Log) -> Corpus:
-    """Finds a corpus and its fingerprint; reads contents only where they are not known yet.
-
-    Raises:
-        UserError: there is no such corpus, or it cannot be read.
-    """
-    from trainables.data import builtin, files, hub
-
-    if options.dataset in builtin.CORPORA:
-        return builtin.open_builtin(options.dataset, cache, log)
-    if files.looks_like_path(options.dataset):
-        return files.open_files(Path(options.dataset).expanduser(), cache, log)
-    return hub.open_hub(options, cache, log)
 
 
 def texts(corpus: Corpus, column: str | None) -> Iterator[str]:

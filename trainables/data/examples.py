@@ -13,14 +13,8 @@ from torch.utils.data import Dataset
 from transformers import PreTrainedTokenizerFast
 
 from trainables.data.blocks import settle_split, trained_tokenizer
-from trainables.data.corpora import (
-    Corpus,
-    CorpusOptions,
-    check_column,
-    column_of,
-    empty,
-    open_corpus,
-)
+from trainables.data.corpora import Corpus, CorpusOptions, check_column, column_of, empty
+from trainables.data.sources import open_corpus
 from trainables.data.split import RULE, Split
 from trainables.data.store import ensure, key_of
 from trainables.data.vocabulary import END_OF_TEXT, identity_of, load_pretrained
