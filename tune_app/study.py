@@ -142,22 +142,37 @@ def read(
     source = yaml_source.load(path) if space is None else Source(str(path), {"method": "bayes"})
     overrides.apply(source, changes)
     tune_data = source.data.pop(TUNE, None)
+    misplaced = _misplaced(source)
     parsed = wandb_sweep.parse(source.data, source.where, space)
     tune, tune_problems = tune_section.read(tune_data, source)
     sweep, warnings = parsed.sweep, [*source.warnings, *parsed.warnings]
     found = Verdict() if tune is None else _relations(sweep, tune, source)
     stamp = (now or datetime.now()).strftime("%Y%m%d-%H%M%S")
     chosen = name or f"{_as_name(sweep.name or path.stem)}-{stamp}"
-    problems = [*source.problems, *parsed.problems, *tune_problems, *found.problems]
+    warnings += [Problem(text) for text in found.notes]
+    problems = [*source.problems, *misplaced, *parsed.problems, *tune_problems, *found.problems]
     problems += name_problems(chosen, "--name")
     if problems or tune is None:
         return Read(None, tuple(problems), tuple(warnings), tuple(parsed.notes))
     tune, hyperband_notes = _with_hyperband(sweep, tune, source)
     notes = parsed.notes + hyperband_notes
-    told = tuple(item.in_one_line() for item in warnings + notes) + tuple(found.notes)
+    told = tuple(item.in_one_line() for item in warnings + notes)
     study = Study(chosen, str(path), sweep, tune, sweep.parameters, str(Path.cwd()), told)
     problems = _plugin_problems(study, source)
     return Read(None if problems else study, tuple(problems), tuple(warnings), tuple(notes))
+
+
+def _misplaced(source: Source) -> list[Problem]:
+    """Keys of the tune section that stand on the top level, taken out of it."""
+    ours = TuneSection.model_fields.keys() - wandb_sweep.UNUSED_KEYS.keys()
+    keys = [key for key in source.data if key in ours]
+    for key in keys:
+        del source.data[key]
+    fix = "write it below tune:"
+    return [
+        Problem(f"{key} is a key of the tune section", source.where((key,)), fix=fix)
+        for key in keys
+    ]
 
 
 def _with_hyperband(

@@ -21,7 +21,7 @@ from tune_app.errors import Problem, UserError
 KeyPath = tuple[str | int, ...]
 
 # Python refuses to read whole numbers of more than 4300 digits; such a text becomes a float, inf.
-_INT = re.compile(r"[-+]?[0-9]{1,4000}|0o[0-7]+|0x[0-9a-fA-F]+")
+_INT = re.compile(r"[-+]?[0-9]{1,4000}|0o[0-7]{1,4000}|0x[0-9a-fA-F]{1,3000}")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _WORDS: dict[str, Any] = {
     **dict.fromkeys(("null", "Null", "NULL", "~", ""), None),
@@ -44,6 +44,10 @@ def scalar(text: str) -> Any:
     return text
 
 
+MOST_NODES = 100_000
+"""A few lines of aliases to aliases can stand for more values than fit into memory."""
+
+
 class _Dumper(yaml.SafeDumper):
     """Writes numbers so that both versions of YAML read them: 1e-05 as 1.0e-05."""
 
@@ -54,6 +58,13 @@ class _Dumper(yaml.SafeDumper):
 _Dumper.add_representer(
     float,
     lambda dumper, number: dumper.represent_scalar("tag:yaml.org,2002:float", _in_both(number)),
+)
+# PyYAML quotes what it would itself read as something else; `1e-5` is not among that.
+_Dumper.add_representer(
+    str,
+    lambda dumper, text: dumper.represent_scalar(
+        "tag:yaml.org,2002:str", text, style=None if isinstance(scalar(text), str) else "'"
+    ),
 )
 
 
@@ -76,6 +87,8 @@ class Source:
     """What is wrong with the file as YAML, though it can be read on for other mistakes."""
     warnings: list[Problem] = field(default_factory=list)
     """What was read other than W&B reads it."""
+    built: int = 0
+    """Nodes so far, those behind an alias each time it is used."""
 
     def where(self, path: KeyPath) -> str:
         """`file:line:column key.path`, with the nearest place known for `path`."""
@@ -127,7 +140,12 @@ def parse(text: str, name: str) -> Source:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         where = f"{name}:{mark.line + 1}:{mark.column + 1}" if mark else name
-        raise UserError(Problem(f"not YAML: {error.problem}", where)) from error
+        what, fix = f"not YAML: {error.problem}", ""
+        if "'\\t'" in what:
+            fix = "indent with spaces instead of tabs"
+        if "another document" in what:
+            what, fix = "holds more than one document", "put what follows `---` into another file"
+        raise UserError(Problem(what, where, fix=fix)) from error
     except (yaml.YAMLError, ValueError, OverflowError) as error:
         # The last two are an escape such as "\\UFFFFFFFF" that stands for no character.
         raise UserError(Problem(f"not YAML: {error}", name)) from error
@@ -146,6 +164,10 @@ def parse(text: str, name: str) -> Source:
 
 def _build(node: yaml.Node, path: KeyPath, source: Source) -> Any:
     source.places.setdefault(path, (node.start_mark.line + 1, node.start_mark.column + 1))
+    source.built += 1
+    if source.built > MOST_NODES:
+        what = f"holds more than {MOST_NODES:,} values, those behind aliases counted each time"
+        raise UserError(Problem(what, source.name))
     if node.tag.startswith(("tag:yaml.org,2002:python", "!")):
         source.problems.append(Problem(f"the tag {node.tag} is not allowed", source.where(path)))
     if isinstance(node, yaml.MappingNode):
@@ -154,9 +176,29 @@ def _build(node: yaml.Node, path: KeyPath, source: Source) -> Any:
         return [_build(item, (*path, i), source) for i, item in enumerate(node.value)]
     if any("\ud800" <= character <= "\udfff" for character in node.value):
         source.problems.append(Problem("holds half a character, a surrogate", source.where(path)))
-    if isinstance(node, yaml.ScalarNode) and node.style is None:
-        return _plain(node, path, source)
-    return node.value
+    assert isinstance(node, yaml.ScalarNode)
+    if node.tag != _implied(node):
+        return _tagged(node, path, source)
+    return node.value if node.style else _plain(node, path, source)
+
+
+_LOADER = yaml.SafeLoader("")
+
+
+def _implied(node: yaml.ScalarNode) -> str:
+    """The tag that YAML 1.1 gives to a scalar without one."""
+    plain = node.style is None
+    tag: str = _LOADER.resolve(yaml.ScalarNode, node.value, (plain, not plain))  # type: ignore[no-untyped-call]
+    return tag
+
+
+def _tagged(node: yaml.ScalarNode, path: KeyPath, source: Source) -> Any:
+    """A scalar with a tag of its own, such as !!str 5: the tag says what it is."""
+    value = _by_yaml_1_1(node)
+    if value is None and not node.tag.endswith(":null"):
+        what = f"{node.value!r} is not of the tag {node.tag.removeprefix('tag:yaml.org,2002:')}"
+        source.problems.append(Problem(what, source.where(path), fix="take the tag out"))
+    return value
 
 
 def _plain(node: yaml.ScalarNode, path: KeyPath, source: Source) -> Any:
@@ -173,13 +215,16 @@ def _plain(node: yaml.ScalarNode, path: KeyPath, source: Source) -> Any:
         what = f"{node.value} is read as the number {old}, as W&B does"
         source.warnings.append(Problem(what, source.where(path), fix=f"write {old}"))
         return old
-    if path[0] == "parameters":
+    if path[0] in AMBIGUOUS_BELOW:
         readings = " or ".join(f"{json.dumps(value)} for {_named(value)}" for value in (new, old))
         what, expected = f"{node.value} can be read in two ways", "an unmistakable value"
         fix = f"say which is meant: {readings}, which is how W&B reads it"
         source.problems.append(Problem(what, source.where(path), expected, fix))
     return new
 
+
+AMBIGUOUS_BELOW = ("parameters", "run_cap", "early_terminate", "metric")
+"""Keys of W&B whose values may be meant as W&B reads them; `tune` is only ours."""
 
 _SURELY_A_NUMBER = re.compile(r"[-+]?[0-9][0-9_]*(\.[0-9_]*)?|[-+]?0b[01_]+")
 
@@ -195,7 +240,7 @@ def _by_yaml_1_1(node: yaml.ScalarNode) -> Any:
     if read is None:
         return None
     try:
-        old = read(yaml.SafeLoader(""), node)
+        old = read(_LOADER, node)
     except (ValueError, OverflowError, LookupError):
         # A tag that does not fit its scalar, such as !!int on no digits.
         return None
@@ -205,6 +250,8 @@ def _by_yaml_1_1(node: yaml.ScalarNode) -> Any:
 
 def _in_both(number: float) -> str:
     """A number as both versions of YAML read it: 1e-5 -> 1.0e-5."""
+    if isinstance(number, float) and math.isinf(number):
+        return ".inf" if number > 0 else "-.inf"
     mantissa, exponent, power = f"{number!r}".partition("e")
     point = mantissa if "." in mantissa or isinstance(number, int) else f"{mantissa}.0"
     sign = "" if power.startswith("-") else "+"

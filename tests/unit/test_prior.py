@@ -269,3 +269,8 @@ def test_the_count_of_parameters_is_that_of_the_model(architecture: str) -> None
         model = LlamaModel(LlamaConfig(vocab_size=8, num_hidden_layers=4, **sizes))
     real = sum(weights.numel() for weights in model.parameters())
     assert causal_lm.parameters(config) == pytest.approx(real, rel=0.05)
+
+
+def test_a_belief_in_a_number_beyond_all_floats_is_a_mistake(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="are for numbers"):
+        load(tmp_path, f"prior: {{lr: {{value: {'9' * 400}, octaves: 1}}}}")

@@ -165,6 +165,9 @@ def test_a_logarithmic_range_is_drawn_between_its_ends() -> None:
         ("distribution: normall", "did you mean 'normal'?"),
         ("min: 1e-5, max: 0.1, distribution: log_uniform", "two ways"),
         ("min: 32, max: 512, distribution: log_uniform", "two ways"),
+        ("min: 0.001, max: 10, distribution: log_uniform", "two ways"),
+        ("lr: {min: 0, max: 1}, size: {value: 3}", "a group without the key parameters"),
+        ("distribution: normal, mean: 3", "did you mean 'mu'?"),
         ("[a, b]", "two ways"),
         ("values: '1, 2'", "two ways"),
         ("values: [yes, no]", "two ways"),
@@ -208,7 +211,7 @@ def first(entry: str) -> Problem:
         ("method: bayse", "sweep.yaml:1:1 method", "did you mean 'bayes'?"),
         ("method: [bayes]", "sweep.yaml:1:1 method", "unknown method"),
         ("metric: [loss]", "sweep.yaml:1:1 metric", "not a mapping"),
-        ("metric: {target: x}", "sweep.yaml:1:10 metric.target", "no value to reach"),
+        ("metric: {target: x}", "sweep.yaml:1:10 metric.target", "no number here"),
         ("metric: {goal: minimze}", "sweep.yaml:1:10 metric.goal", "did you mean 'minimize'?"),
         ("metric: {goal: [a]}", "sweep.yaml:1:10 metric.goal", "unknown goal"),
         ("metric: {goal: {a: b}}", "sweep.yaml:1:10 metric.goal", "unknown goal"),
@@ -222,7 +225,8 @@ def first(entry: str) -> Problem:
         ("early_terminate: {type: hyperband}", "sweep.yaml:1:1 early_terminate", "min_iter"),
         ("early_terminate: {min_iter: 0}", "sweep.yaml:1:19 early_terminate.min_iter", "above 0"),
         ("early_terminate: {max_iter: 9}", "sweep.yaml:1:1 early_terminate", "without s"),
-        ("early_terminate: {max_iter: 9, s: 3}", "sweep.yaml:1:32 early_terminate.s", "before"),
+        ("early_terminate: {max_iter: 2, s: 3}", "sweep.yaml:1:32 early_terminate.s", "before"),
+        ("early_terminate: {min_iter: 1, eta: 150}", "sweep.yaml:1:32 early_terminate.eta", "100"),
         (
             "early_terminate: {min_iter: 1, type: asha}",
             "sweep.yaml:1:32 early_terminate.type",
@@ -417,3 +421,67 @@ def test_words_of_other_capitals_are_read_and_said() -> None:
     assert not problems
     assert (sweep.method, sweep.goal, sweep.run_cap) == ("random", "maximize", 25)
     assert len(warnings(text)) == 3
+
+
+def test_bands_before_the_first_iteration_are_left_out_as_in_wandb() -> None:
+    text = "early_terminate: {type: hyperband, max_iter: 10, s: 1000}\nparameters: {p: {value: 1}}"
+    assert "read as 2, as W&B does" in warnings(text)[0]
+    sweep, _ = parse(text)
+    assert sweep.early_terminate is not None
+    assert sweep.early_terminate.rungs(9) == pytest.approx((1 / 9, 1 / 3, 1.0), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "q", "values"),
+    [
+        ("5", "50", "10", (5, 15, 25, 35, 45)),
+        ("0.1", "0.5", "0.2", (0.1, 0.3)),
+        ("0", "1", "0.25", (0.0, 0.25, 0.5, 0.75)),
+    ],
+)
+def test_a_grid_takes_a_rounded_range_as_wandb_does(
+    low: str, high: str, q: str, values: tuple[float, ...]
+) -> None:
+    entry = f"{{distribution: q_uniform, min: {low}, max: {high}, q: {q}}}"
+    sweep, problems = parse(f"method: grid\nparameters: {{p: {entry}}}")
+    assert not problems
+    assert sweep.parameters["p"] == Choice(values)
+
+
+@pytest.mark.parametrize(
+    ("words", "constants"),
+    [
+        ("--decay, -0.1", {"decay": -0.1}),
+        ("--seed, '0123'", {"seed": "0123"}),
+        ("--day=2024_01", {"day": "2024_01"}),
+        ("--x=1e-5, --flag, --y=1e999", {"x": 1e-5, "flag": True, "y": "1e999"}),
+        ("--learning-rate=1", {}),
+    ],
+)
+def test_words_of_a_command_are_what_a_program_would_get(
+    words: str, constants: dict[str, Any]
+) -> None:
+    space = "{learning-rate: {min: 0.1, max: 1}}"
+    sweep, problems = parse(f"command: [python, {words}]\nparameters: {space}")
+    assert not problems
+    found = {n: d.value for n, d in sweep.parameters.items() if isinstance(d, Fixed)}
+    assert repr(found) == repr(constants)
+
+
+@pytest.mark.parametrize(
+    ("flag", "what"), [("--opt=adam", "opt.lr lies in it"), ("--a..b=3", "names no parameter")]
+)
+def test_flags_that_get_in_the_way_of_parameters_are_refused(flag: str, what: str) -> None:
+    _, problems = parse(f"command: [python, {flag}]\nparameters: {{opt.lr: {{value: 1}}}}")
+    assert [what in told.what for told in problems] == [True]
+
+
+def test_mistyped_keys_and_a_wrapped_sweep_are_recognised() -> None:
+    _, problems = parse("metod: random\nparamters: {}\nmetirc: {}")
+    assert [told.fix for told in problems] == [
+        f"did you mean '{name}'?" for name in ("method", "parameters", "metric")
+    ]
+    _, problems = parse("sweep: {method: random, parameters: {p: {value: 1}}}")
+    assert [told.fix for told in problems] == [
+        "the sweep is below 'sweep': put its keys on the top level"
+    ]

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tune_app import yaml_source
 from tune_app.errors import Problem, UserError
 from tune_app.yaml_source import load, parse
 
@@ -124,6 +125,36 @@ def test_all_repeated_keys_are_told() -> None:
     assert "f.yaml:2:1 a" in told[0]
     assert "already given in line 1" in told[0]
     assert "delete line 2 to keep that one" in told[0]
+
+
+def test_a_tag_says_what_a_scalar_is() -> None:
+    text = "a: !!str 5\nb: !!int '5'\nc: !!float '1e-3'\nd: !!float 1\ne: !!null ''"
+    source = parse(text, "f.yaml")
+    assert repr(source.data) == repr({"a": "5", "b": 5, "c": 1e-3, "d": 1.0, "e": None})
+    assert not source.problems
+    assert not source.warnings
+    assert mistakes("a: !!int x")
+
+
+def test_aliases_of_aliases_do_not_fill_the_memory() -> None:
+    lines = ["x0: &x0 [a, a, a, a, a, a, a, a, a, a]"]
+    lines += [f"x{i}: &x{i} [{', '.join([f'*x{i - 1}'] * 10)}]" for i in range(1, 9)]
+    (told,) = mistakes("\n".join(lines))
+    assert "more than 100,000 values" in told.what
+
+
+@pytest.mark.parametrize("digits", [10, 2999, 5000])
+def test_long_numbers_of_other_bases_are_no_traceback(digits: int) -> None:
+    for prefix in ("0x", "0o"):
+        parse(f"a: {prefix}{'7' * digits}", "f.yaml")
+
+
+def test_texts_that_look_like_numbers_come_back_as_texts() -> None:
+    data = {"a": ["1e-5", "1E3", "0o17", "0x1F", "no", "5", "1_000"], "b": 1e-5, "c": {"d": "1e5"}}
+    again = parse(yaml_source.dump(data), "f.yaml")
+    assert again.data == data
+    assert not again.problems
+    assert not again.warnings
 
 
 def test_a_key_repeated_with_its_value_is_only_told() -> None:

@@ -37,19 +37,14 @@ def execute(args: argparse.Namespace) -> int:
 
 
 def _files(paths: Iterable[Path]) -> Iterator[Path]:
-    """The files, and those of folders that are YAML by their names.
-
-    Raises:
-        UserError: a folder has none.
-    """
+    """The files, and those of folders that are YAML by their names."""
     for path in paths:
         if not path.is_dir():
             yield path
             continue
         found = sorted(file for file in path.rglob("*") if file.suffix in (".yaml", ".yml"))
-        if not found:
-            raise UserError(Problem("holds no study file", str(path), "files such as sweep.yaml"))
-        yield from found
+        # A folder without any is told of as a file that is not there.
+        yield from found or [path]
 
 
 def _checked(path: Path) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import math
 import operator
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -139,7 +140,11 @@ def parse(text: str, known: frozenset[str]) -> Expression:
     if len(text) > MAX_CHARACTERS:
         raise Refused(f"an expression of {len(text):,} characters")
     try:
-        tree = _Dotted(known).visit(ast.parse(text.strip(), mode="eval").body)
+        with warnings.catch_warnings():
+            # Of `1or x` and the like; what it means is told by what it is evaluated to.
+            warnings.simplefilter("ignore")
+            parsed = ast.parse(text.strip(), mode="eval")
+        tree = _Dotted(known).visit(parsed.body)
         names = _names(tree)
     except (SyntaxError, ValueError) as error:
         reason = getattr(error, "msg", None) or str(error)

@@ -153,7 +153,7 @@ def complaint(domain: Domain, belief: Belief) -> tuple[str, str] | None:
     if belief.weight is not None:
         return "a range has no weight", "octaves or width"
     numbers = [value, *(domain.values if isinstance(domain, Choice) else (domain.low, domain.high))]
-    if not all(isinstance(n, (int, float)) and not isinstance(n, bool) for n in numbers):
+    if not all(_is_number(n) for n in numbers):
         text = "{value: …, weight: …}" if isinstance(domain, Choice) else "a number as the value"
         return "octaves and width are for numbers", text
     if belief.octaves is not None and min(numbers) <= 0:
@@ -161,6 +161,15 @@ def complaint(domain: Domain, belief: Belief) -> tuple[str, str] | None:
     if belief.width is not None and not isinstance(domain, Choice) and domain.log:
         return "a logarithmic range has no width", "octaves: factors of two"
     return None
+
+
+def _is_number(value: Any) -> bool:
+    plain = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return plain and abs(value) <= LARGEST
+
+
+LARGEST = 2**53
+"""Beyond it, whole numbers are not exact as floats, with which priors are drawn."""
 
 
 def notes(beliefs: Mapping[str, Belief], space: Space) -> list[str]:

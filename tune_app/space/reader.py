@@ -44,8 +44,10 @@ class Reader:
 
     def word(self, path: Path, value: Any, known: Collection[str]) -> str | None:
         """One of the known words, also with other capitals and dashes; None if it is another."""
-        if not isinstance(value, str) or value in known:
-            return value if isinstance(value, str) else None
+        if not isinstance(value, str):
+            return None
+        if value in known:
+            return value
         plain = value.strip().lower().replace("-", "_").replace(" ", "_")
         if plain not in known:
             return None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,31 +27,44 @@ def flags(document: Mapping[str, Any], reader: Reader) -> Flags:
     if not isinstance(command, list):
         reader.problem(("command",), f"{command!r} is no command line", "a list of its words")
         return found
-    words = [str(word) for word in command]
+    words = [_word(word) for word in command]
     for index, word in enumerate(words):
         if not word.startswith("--") or "$" in word:
             continue
-        name, equals, text = word[2:].partition("=")
+        raw, equals, text = word[2:].partition("=")
         follows = words[index + 1] if index + 1 < len(words) else "--"
-        literal = not follows.startswith(("-", "$"))
+        literal = bool(_NUMBER.fullmatch(follows)) or not follows.startswith(("-", "$"))
         value = _value(text) if equals else (_value(follows) if literal else True)
-        if name:
-            found[name.replace("-", "_")] = (("command", index), value)
+        name = raw if raw in (document.get("parameters") or ()) else raw.replace("-", "_")
+        if not all(name.split(".")):
+            reader.problem(("command", index), f"{word!r} names no parameter", "--name=value")
+            continue
+        if name in found:
+            reader.warn(("command", index), f"--{raw} is given twice: this one counts")
+        found[name] = (("command", index), value)
     told = ", ".join(f"{name}={json.dumps(value)}" for name, (_, value) in found.items())
     what = "not run: trials are started by Ray"
     reader.note(("command",), what + (f"; its flags are constants: {told}" if told else ""))
     return found
 
 
+def _word(word: Any) -> str:
+    """A word as a shell would get it; YAML has read some as numbers or truth values."""
+    return json.dumps(word) if isinstance(word, (bool, type(None))) else str(word)
+
+
+_NUMBER = re.compile(
+    r"[-+]?(0|[1-9][0-9]{0,15}|([0-9]+\.[0-9]*|\.[0-9]+)([eE][-+]?[0-9]{1,3})?|[0-9]+[eE][-+]?[0-9]{1,3})"
+)
+
+
 def _value(text: str) -> Any:
     """A word of a command line as the number or truth value it stands for, else as text."""
-    words = {"true": True, "false": False, "none": None}
+    words = {"true": True, "false": False, "none": None, "null": None}
     if text.lower() in words:
         return words[text.lower()]
-    for kind in (int, float):
-        try:
-            found = kind(text)
-        except ValueError:
-            continue
-        return found if abs(found) < float("inf") else text
-    return text
+    if not _NUMBER.fullmatch(text):
+        return text
+    number = float(text)
+    whole = text.lstrip("+-").isdigit()
+    return int(text) if whole else (number if math.isfinite(number) else text)

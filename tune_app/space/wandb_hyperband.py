@@ -6,14 +6,17 @@ has as many as the budget says; a study with `max_iter` has that many for its wh
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tune_app.errors import nearest
 from tune_app.space.reader import Reader
+from tune_app.space.wandb_ranges import number
 
 KEY = "early_terminate"
+MAX_ETA, MAX_ITERATIONS = 100, 10**9
 KEYS = ("type", "min_iter", "max_iter", "s", "eta", "strict")
 
 
@@ -62,24 +65,42 @@ def hyperband(document: Mapping[str, Any], reader: Reader) -> Hyperband | None:
     for key in entry:
         if key not in KEYS:
             reader.problem((KEY, key), f"unknown key {key!r}", fix=nearest(str(key), KEYS))
-    if entry.get("type", "hyperband") != "hyperband":
+    if reader.word((KEY, "type"), entry.get("type", "hyperband"), ("hyperband",)) != "hyperband":
         fix = nearest(str(entry["type"]), ("hyperband",))
         reader.problem((KEY, "type"), f"unknown type {entry['type']!r}", "hyperband", fix)
     found = Hyperband(
-        eta=_number(entry, "eta", reader, above=1) or 3,
+        eta=_number(entry, "eta", reader, above=1, most=MAX_ETA) or 3,
         min_iter=_whole(entry, "min_iter", reader),
         max_iter=_whole(entry, "max_iter", reader),
         s=_whole(entry, "s", reader),
     )
-    _check_bands(entry, found, reader)
+    _check_bands(entry, reader)
     if len(reader.problems) > before:
         return None
+    found = _fitting(found, reader)
+    if "s" in entry and found.max_iter is None:
+        reader.note((KEY, "s"), "not used: bands that begin at min_iter go on to the end")
     if "strict" in entry:
         reader.note((KEY, "strict"), "not used: here a trial waits until it is compared")
     return found
 
 
-def _check_bands(entry: Mapping[str, Any], found: Hyperband, reader: Reader) -> None:
+def _fitting(found: Hyperband, reader: Reader) -> Hyperband:
+    """Without the bands before the first iteration, which W&B leaves out too."""
+    if found.max_iter is None or found.s is None:
+        return found
+    most = int(math.log(found.max_iter) / math.log(found.eta) + 1e-9)
+    if found.s <= most:
+        return found
+    what = f"{found.s} bands of {found.max_iter} iterations begin before the first one"
+    if most == 0:
+        reader.problem((KEY, "s"), what, f"a max_iter of {found.eta:g} or more")
+        return found
+    reader.warn((KEY, "s"), f"{what}: read as {most}, as W&B does", f"s: {most}")
+    return replace(found, s=most)
+
+
+def _check_bands(entry: Mapping[str, Any], reader: Reader) -> None:
     if "min_iter" in entry and "max_iter" in entry:
         readings = {
             "bands from below": "keep min_iter",
@@ -90,19 +111,24 @@ def _check_bands(entry: Mapping[str, Any], found: Hyperband, reader: Reader) -> 
         reader.problem((KEY,), "neither min_iter nor max_iter given", "min_iter, or max_iter and s")
     elif "max_iter" in entry and "s" not in entry:
         reader.problem((KEY,), "max_iter without s", "s, the number of bands", "s: 2")
-    elif found.max_iter is not None and found.s and found.max_iter < found.eta**found.s:
-        what = f"{found.s} bands of {found.max_iter} iterations begin before the first one"
-        reader.problem((KEY, "s"), what, f"an s with {found.eta:g}^s at most {found.max_iter}")
 
 
-def _number(entry: Mapping[str, Any], key: str, reader: Reader, above: float) -> float | None:
-    value = entry.get(key)
+def _number(
+    entry: Mapping[str, Any],
+    key: str,
+    reader: Reader,
+    above: float,
+    most: float = MAX_ITERATIONS,
+) -> float | None:
+    if entry.get(key) is None:
+        return None
+    expected = f"a number above {above:g}, at most {most:g}"
+    value = number((KEY, key), entry[key], expected, reader)
     if value is None:
         return None
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if number and above < value <= 1e6:
-        return float(value) if not float(value).is_integer() else int(value)
-    reader.problem((KEY, key), f"{value!r} does not fit", f"a number above {above:g}")
+    if above < value <= most:
+        return int(value) if float(value).is_integer() else value
+    reader.problem((KEY, key), f"{value!r} does not fit", expected)
     return None
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -43,6 +44,8 @@ _KEYS_OF = {
     **dict.fromkeys(BETAS, ("a", "b", "q")),
 }
 """The keys that a parameter of each distribution may have beside `distribution`."""
+SYNONYMS = {"mean": "mu", "std": "sigma", "stddev": "sigma", "step": "q"}
+"""Keys of other libraries."""
 PARAMETER_KEYS = (
     *("value", "values", "probabilities", "distribution", "min", "max", "q"),
     *("mu", "sigma", "a", "b", "parameters"),
@@ -59,7 +62,6 @@ def parameters(document: Mapping[str, Any], reader: Reader) -> dict[str, Domain]
         return {}
     space: dict[str, Domain] = {}
     _group(("parameters",), "", entries, space, reader)
-    _check_prefixes(space, reader)
     return space
 
 
@@ -93,7 +95,7 @@ def _nested(
         reader.problem((*path, "parameters"), f"{inner!r} holds no parameters", "a mapping of them")
 
 
-def _check_prefixes(space: Mapping[str, Domain], reader: Reader) -> None:
+def check_prefixes(space: Mapping[str, Domain], reader: Reader) -> None:
     """A name cannot be a value and hold others at the same time."""
     for name in space:
         parts = name.split(".")
@@ -109,8 +111,14 @@ def _domain(path: Path, entry: Any, reader: Reader) -> Domain | None:
     if not isinstance(entry, Mapping):
         return _bare(path, entry, reader)
     unknown = [key for key in entry if key not in PARAMETER_KEYS]
+    if entry and len(unknown) == len(entry) and all(isinstance(entry[k], Mapping) for k in entry):
+        what, fix = "a group without the key parameters", f"{path[-1]}: {{parameters: {{…}}}}"
+        reader.problem(path, what, "value, values, min and max, or parameters", fix)
+        return None
     for key in unknown:
-        reader.problem((*path, key), f"unknown key {key!r}", fix=nearest(str(key), PARAMETER_KEYS))
+        hint = f"did you mean {SYNONYMS[key]!r}?" if key in SYNONYMS else ""
+        hint = hint or nearest(str(key), PARAMETER_KEYS)
+        reader.problem((*path, key), f"unknown key {key!r}", fix=hint)
     distribution = entry.get("distribution")
     known = reader.word((*path, "distribution"), distribution, DISTRIBUTIONS)
     if distribution is not None and known not in DISTRIBUTIONS:
@@ -128,6 +136,9 @@ def _bare(path: Path, entry: Any, reader: Reader) -> Domain | None:
     if isinstance(entry, list):
         readings = {"one of these": f"{{values: {text}}}", "all as one": f"{{value: {text}}}"}
         reader.ambiguous(path, f"the list {text} without a key", readings)
+        return None
+    if isinstance(entry, str) and re.match(r"(values?|min|max|distribution):", entry):
+        reader.problem(path, f"{text}: a space is missing after the colon", "key: value")
         return None
     if entry is None:
         reader.problem(path, "nothing is said of it", "value, values, or min and max")
@@ -201,8 +212,8 @@ def _is_sayable(path: Path, value: Any, reader: Reader) -> bool:
 
 def _choice(path: Path, entry: Mapping[str, Any], reader: Reader) -> Domain | None:
     values, here = entry["values"], (*path, "values")
-    if isinstance(values, str) and "," in values:
-        items = ", ".join(part.strip() for part in values.split(","))
+    if isinstance(values, str) and len(values.strip("[]").replace(",", " ").split()) > 1:
+        items = ", ".join(values.strip("[]").replace(",", " ").split())
         readings = {"a list": f"values: [{items}]", "one text": f"value: {json.dumps(values)}"}
         reader.ambiguous(here, f"the text {values!r} without brackets", readings)
         return None
@@ -228,7 +239,7 @@ def _weights(
         isinstance(weight, (int, float)) and not isinstance(weight, bool) and 0 <= weight <= 1
         for weight in weights
     )
-    if numbers and len(weights) == count and math.isclose(sum(weights), 1, abs_tol=1e-6):
+    if numbers and len(weights) == count and math.isclose(sum(weights), 1, abs_tol=1e-4):
         return [float(weight) for weight in weights]
     expected = f"{count} numbers from 0 to 1 that add up to 1"
     reader.problem((*path, "probabilities"), f"{weights!r} does not fit", expected)

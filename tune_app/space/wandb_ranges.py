@@ -23,6 +23,9 @@ BETAS = ("beta", "q_beta")
 LARGEST = 2**53
 """Samplers count with floats, in which whole numbers beyond this are not exact."""
 
+FEW_EXPONENTS = 0.1
+"""e to this is hardly more than 1: a lower bound below it was hardly meant as an exponent."""
+
 MANY_EXPONENTS = 14.0
 """e to this is over a million: a larger upper bound was hardly meant as an exponent."""
 
@@ -164,7 +167,8 @@ def _powers(
         return None
     read = f"{powers[0]:.6g} to {powers[1]:.6g}"
     # An inverse range of small numbers is written with exponents above 0; a plain one is not.
-    if low > 0 and (high <= 1 or (high > MANY_EXPONENTS and not inverse)):
+    unlikely = high <= 1 or (not inverse and (high > MANY_EXPONENTS or low < FEW_EXPONENTS))
+    if low > 0 and unlikely:
         values = f"distribution: log_uniform_values, min: {powers[0]:.6g}, max: {powers[1]:.6g}"
         readings = {f"values {low:g} to {high:g}": as_values, f"e to their power, {read}": values}
         reader.ambiguous(path, f"{distribution} from {low} to {high}", readings)

@@ -5,16 +5,17 @@ Takes plain data, gives what it says, every mistake found, and how what is uncle
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from tune_app.errors import Problem, nearest
 from tune_app.space import wandb_command
-from tune_app.space.domains import Domain, Fixed
+from tune_app.space.domains import LISTABLE, Choice, Domain, Drawn, Fixed
 from tune_app.space.reader import Reader, Where
 from tune_app.space.wandb_hyperband import Hyperband, hyperband
-from tune_app.space.wandb_parameters import parameters
+from tune_app.space.wandb_parameters import check_prefixes, parameters
 from tune_app.space.wandb_ranges import number
 
 METHODS = ("grid", "random", "bayes", "custom")
@@ -68,8 +69,7 @@ def parse(
     """Reads a sweep. Keys other than W&B's must be gone before; `space` comes from elsewhere."""
     reader = Reader(where)
     if "parameters" not in document and "method" not in document:
-        what = "this is no sweep: it has neither method nor parameters"
-        reader.problem((), what, "method, metric and parameters")
+        _no_sweep(document, reader)
         return Parsed(Sweep(), reader.problems, reader.warnings, reader.notes)
     for key in document:
         if key not in KEYS:
@@ -86,7 +86,39 @@ def parse(
     _metric(document, sweep, reader)
     sweep.parameters = parameters(document, reader) if space is None else space
     _add_flags(document, sweep.parameters, reader)
+    check_prefixes(sweep.parameters, reader)
+    if sweep.method == "grid":
+        _as_grid(sweep.parameters, reader)
     return Parsed(sweep, reader.problems, reader.warnings, reader.notes)
+
+
+def _as_grid(space: dict[str, Domain], reader: Reader) -> None:
+    """In a grid, W&B takes a rounded range from `min` in steps of `q`, `max` left out."""
+    for name, domain in space.items():
+        if isinstance(domain, Drawn) and domain.shape == "uniform" and domain.q is not None:
+            count = math.ceil((domain.b - domain.a) / domain.q - 1e-9)
+            if count > LISTABLE:
+                continue
+            whole = all(float(number).is_integer() for number in (domain.a, domain.q))
+            points = [float(f"{domain.a + index * domain.q:.15g}") for index in range(count)]
+            values = tuple(int(point) if whole else point for point in points)
+            space[name] = Choice(values) if count > 1 else Fixed(values[0])
+            what = f"a grid takes it from {values[0]:g} to {values[-1]:g}, as in W&B"
+            reader.note(("parameters", *name.split(".")), what)
+
+
+def _no_sweep(document: Mapping[str, Any], reader: Reader) -> None:
+    """Says what the file is instead, as far as that can be seen."""
+    hints = {key: nearest(str(key), KEYS) for key in document}
+    mistyped = {key: hint for key, hint in hints.items() if hint.startswith("did you mean")}
+    if mistyped and len(mistyped) >= len(document) / 2:
+        for key, hint in mistyped.items():
+            reader.problem((key,), f"unknown key {key!r}", fix=hint)
+        return
+    inside = [k for k, v in document.items() if isinstance(v, Mapping) and "parameters" in v]
+    fix = f"the sweep is below {inside[0]!r}: put its keys on the top level" if inside else ""
+    what = "this is no sweep: it has neither method nor parameters"
+    reader.problem((), what, "method, metric and parameters", fix)
 
 
 def _unused(key: Any, document: Mapping[str, Any], reader: Reader) -> None:
@@ -177,9 +209,6 @@ def _goal(metric: Mapping[str, Any], reader: Reader) -> str:
 
 
 def _target(metric: Mapping[str, Any], reader: Reader) -> float | None:
-    target = metric.get("target")
-    number = isinstance(target, (int, float)) and not isinstance(target, bool)
-    if target is None or (number and abs(target) < float("inf")):
-        return target
-    reader.problem(("metric", "target"), f"{target!r} is no value to reach", "a number")
-    return None
+    if metric.get("target") is None:
+        return None
+    return number(("metric", "target"), metric["target"], "a number to reach", reader)
