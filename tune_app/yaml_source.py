@@ -44,6 +44,9 @@ def scalar(text: str) -> Any:
     return text
 
 
+MOST_BITS = 10_000
+"""Python refuses to write larger whole numbers down."""
+
 MOST_NODES = 100_000
 """A few lines of aliases to aliases can stand for more values than fit into memory."""
 
@@ -244,8 +247,9 @@ def _by_yaml_1_1(node: yaml.ScalarNode) -> Any:
     except (ValueError, OverflowError, LookupError):
         # A tag that does not fit its scalar, such as !!int on no digits.
         return None
-    # NaN is not equal to itself.
-    return None if old != old else old
+    # NaN is not equal to itself; of a number without end nothing could be said.
+    endless = isinstance(old, int) and old.bit_length() > MOST_BITS
+    return None if old != old or endless else old
 
 
 def _in_both(number: float) -> str:

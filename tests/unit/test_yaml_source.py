@@ -146,7 +146,7 @@ def test_aliases_of_aliases_do_not_fill_the_memory() -> None:
 @pytest.mark.parametrize("digits", [10, 2999, 5000])
 def test_long_numbers_of_other_bases_are_no_traceback(digits: int) -> None:
     for prefix in ("0x", "0o"):
-        parse(f"a: {prefix}{'7' * digits}", "f.yaml")
+        parse(f"parameters: {{a: {prefix}{'7' * digits}}}", "f.yaml")
 
 
 def test_texts_that_look_like_numbers_come_back_as_texts() -> None:
