@@ -152,13 +152,13 @@ def read(
     warnings += [Problem(text) for text in found.notes]
     problems = [*source.problems, *misplaced, *parsed.problems, *tune_problems, *found.problems]
     problems += name_problems(chosen, "--name")
-    if problems or tune is None:
+    if tune is None:
         return Read(None, tuple(problems), tuple(warnings), tuple(parsed.notes))
     tune, hyperband_notes = _with_hyperband(sweep, tune, source)
     notes = parsed.notes + hyperband_notes
     told = tuple(item.in_one_line() for item in warnings + notes)
     study = Study(chosen, str(path), sweep, tune, sweep.parameters, str(Path.cwd()), told)
-    problems = _plugin_problems(study, source)
+    problems += _plugin_problems(study, source, try_out=not problems)
     return Read(None if problems else study, tuple(problems), tuple(warnings), tuple(notes))
 
 
@@ -234,8 +234,11 @@ def _missing(path: Path) -> Problem:
     return Problem("no such study file", str(path), "a W&B sweep or study file", hint)
 
 
-def _plugin_problems(study: Study, source: Source) -> list[Problem]:
-    """Plug-ins that do not exist, and options they do not take."""
+def _plugin_problems(study: Study, source: Source, try_out: bool) -> list[Problem]:
+    """Plug-ins that do not exist, and options they do not take.
+
+    `try_out` says whether the rest of the study is sound, so that they can be made for it.
+    """
     problems: list[Problem] = []
     for kind, section, path in _plugins(study):
         where = source.where(path)
@@ -245,7 +248,10 @@ def _plugin_problems(study: Study, source: Source) -> list[Problem]:
             problems += error.problems
             continue
         unknown = plugins.option_problems(module, section.options, where)
-        problems += unknown or _refused(kind, module, section.options, study, source)
+        if unknown or not try_out:
+            problems += unknown
+        else:
+            problems += _refused(kind, module, section.options, study, source)
     return problems
 
 

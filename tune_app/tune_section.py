@@ -154,6 +154,8 @@ class TuneSection(_Section):
         if isinstance(value.get("trackers"), list):
             as_plugin = [{"name": t} if isinstance(t, str) else t for t in value["trackers"]]
             value["trackers"] = tuple(as_plugin)
+        if isinstance(value.get("constraints"), str):
+            value["constraints"] = (value["constraints"],)
         if isinstance(value.get("constraints"), list):
             value["constraints"] = tuple(value["constraints"])
         if value.get("prior") == STEP_LAW:
@@ -162,7 +164,7 @@ class TuneSection(_Section):
 
 
 def read(data: Any, source: Source) -> tuple[TuneSection | None, list[Problem]]:
-    """The section, or all that is wrong with it."""
+    """The section, of its sound parts where it has others, and all that is wrong with it."""
     if data is None:
         return TuneSection(), []
     if not isinstance(data, dict):
@@ -170,7 +172,25 @@ def read(data: Any, source: Source) -> tuple[TuneSection | None, list[Problem]]:
     try:
         return TuneSection.model_validate(data), []
     except ValidationError as error:
-        return None, [_tune_problem(item, source) for item in error.errors()]
+        mistakes = error.errors()
+    problems = [_tune_problem(item, source) for item in mistakes]
+    try:
+        return TuneSection.model_validate(
+            _without(data, [item["loc"] for item in mistakes])
+        ), problems
+    except ValidationError:
+        return None, problems
+
+
+def _without(data: dict[str, Any], locations: list[tuple[Any, ...]]) -> dict[str, Any]:
+    """The section without the keys that are wrong; of a list, without the items that are."""
+    rest = dict(data)
+    for key in {location[0] for location in locations}:
+        items = {loc[1] for loc in locations if loc[0] == key and len(loc) > 1}
+        value = rest.pop(key, None)
+        if isinstance(value, list) and all(isinstance(item, int) for item in items):
+            rest[key] = [item for index, item in enumerate(value) if index not in items]
+    return rest
 
 
 def _tune_problem(item: Any, source: Source) -> Problem:
@@ -191,7 +211,22 @@ def _tune_problem(item: Any, source: Source) -> Problem:
 
 
 def _expectation(message: str) -> str:
-    return message.removeprefix("Input should be ").removeprefix("a valid ")
+    """What pydantic expects, in the words of somebody who writes YAML."""
+    plain = message.removeprefix("Input should be ").removeprefix("a valid ")
+    for start, words in _YAML_WORDS.items():
+        if plain.startswith(start):
+            return words
+    return plain
+
+
+_YAML_WORDS = {
+    "tuple": "a list, such as [a, b]",
+    "dictionary": "keys below it, such as {key: value}",
+    "instance of": "keys below it, such as {key: value}",
+    "boolean": "true or false",
+    "integer": "a whole number",
+    "string": "text",
+}
 
 
 def _fields_at(location: KeyPath) -> list[str]:

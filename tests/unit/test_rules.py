@@ -84,12 +84,34 @@ def test_all_mistakes_are_told_at_once_with_their_places(tmp_path: Path) -> None
   prior: {batsh: {value: 8, octaves: 1}}
 """
     found = told(tmp_path, text)
-    assert len(found) == 5
+    # The last one can be read, and is tried beside the mistakes of the others.
+    assert len(found) == 6
+    assert "has no answer for batch" in found[5]
     places = ["12:7 tune.constraints.0", "13:7 tune.constraints.1", "15:10 tune.when.bta"]
     for place, problem in zip([*places], [found[0], found[1], found[3]], strict=True):
         assert place in problem
     hints = ["'accumulation'", "syntax", "'optim'", "'beta'", "'batch'"]
-    assert all(hint in problem for hint, problem in zip(hints, found, strict=True))
+    assert all(hint in problem for hint, problem in zip(hints, found[:5], strict=True))
+
+
+def test_a_part_of_the_wrong_type_hides_no_mistake_in_the_others(tmp_path: Path) -> None:
+    text = """
+  constraints: [true, batch * acumulation <= 64, batch = 8, batch > 1 && batch < 9]
+  seed: x
+  searcher: tpee
+  scheduler: {name: asha, rung: 3}
+"""
+    found = told(tmp_path, text)
+    for words in ("True does not fit", "'x' does not fit", "'tpee'", "'rung'", "'accumulation'"):
+        assert sum(words in problem for problem in found) == 1, words
+    assert any("write == to compare" in problem for problem in found)
+    assert any("write and, or instead of" in problem for problem in found)
+
+
+def test_one_constraint_needs_no_list(tmp_path: Path) -> None:
+    path = tmp_path / "one.yaml"
+    path.write_text("parameters: {a: {min: 1, max: 9}}\ntune: {constraints: a > 3}")
+    assert study.load(path).tune.constraints == ("a > 3",)
 
 
 @pytest.mark.parametrize(
@@ -98,7 +120,7 @@ def test_all_mistakes_are_told_at_once_with_their_places(tmp_path: Path) -> None
         ("  constraints: [9**9**9 > batch]", "has no answer for batch ="),
         ("  constraints: [batch * size]", "neither true nor false"),
         ("  constraints: [1 / (batch - 8) > 0]", "for batch = 8: "),
-        ("  constraints: batch > 4", "'batch > 4' does not fit"),
+        ("  constraints: 4", "expected: a list"),
         ("  constraints: [true]", "True does not fit"),
         ("  when: {beta: true}", "True does not fit"),
         ("  when: {beta: optim == 'sgd', optim: beta > 0.9}", "goes round in a circle"),

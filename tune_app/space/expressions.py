@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import math
 import operator
+import re
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -148,7 +149,7 @@ def parse(text: str, known: frozenset[str]) -> Expression:
         names = _names(tree)
     except (SyntaxError, ValueError) as error:
         reason = getattr(error, "msg", None) or str(error)
-        raise Refused(f"{text!r} is no expression: {reason}") from error
+        raise Refused(f"{text!r} is no expression: {reason}", _mend(text)) from error
     except (RecursionError, MemoryError) as error:
         raise Refused(f"{text!r} is nested too deeply") from error
     unknown = sorted(names - known)
@@ -159,6 +160,15 @@ def parse(text: str, known: frozenset[str]) -> Expression:
     if not names:
         _check_constant(expression)
     return expression
+
+
+def _mend(text: str) -> str:
+    """What is written otherwise in other languages."""
+    if "&&" in text or "||" in text:
+        return "write and, or instead of &&, ||"
+    if re.search(r"(?<![=<>!])=(?!=)", text):
+        return "write == to compare"
+    return ""
 
 
 def _check_constant(expression: Expression) -> None:

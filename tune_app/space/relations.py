@@ -33,7 +33,10 @@ def check(
     names = {*space, *known}
     read, problems = rules.read(space, constraints, when, where, names)
     problems += prior.problems(beliefs, space, names, where)
-    if problems or names != set(space):
+    if names != set(space):
         return Verdict(tuple(problems))
+    # Of what could be read; what it leaves out could only forbid more.
     tried = feasible.check(space, read, where)
+    if problems:
+        return Verdict((*problems, *tried.problems))
     return Verdict(tried.problems, (*tried.notes, *prior.notes(beliefs, space)))

@@ -23,6 +23,8 @@ KEYS = (
     *("method", "metric", "parameters", "name", "description", "project", "entity", "run_cap"),
     *("early_terminate", "program", "command"),
 )
+MAPPINGS = ("parameters", "metric", "early_terminate", "tune")
+"""Keys that hold a mapping."""
 UNUSED_KEYS = {
     "controller": "the search runs here",
     "settings": "they are W&B's own",
@@ -129,7 +131,9 @@ def _unused(key: Any, document: Mapping[str, Any], reader: Reader) -> None:
         return
     missing = [known for known in (*KEYS, "tune") if known not in document]
     hint = nearest(str(key), missing)
-    if hint.startswith("did you mean"):
+    # A mapping under a name like `command` holds anchors for the rest of the file.
+    fits = not isinstance(document[key], Mapping) or any(known in hint for known in MAPPINGS)
+    if hint.startswith("did you mean") and fits:
         reader.problem((key,), f"unknown key {key!r}", fix=hint)
     else:
         reader.warn((key,), "not used: W&B has no such key", "take it out")
