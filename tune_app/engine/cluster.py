@@ -60,7 +60,7 @@ class Cluster:
         for node in ray.nodes():
             if node["Alive"] and _fit(node["Resources"], cpu, gpu) > 0:
                 found.setdefault(kind_of(node["Resources"]), node["NodeID"])
-        return found
+        return dict(sorted(found.items()))
 
     def describe(self) -> str:
         """What there is, in a few words."""

@@ -79,6 +79,11 @@ def received(
         raise UserError(Problem(what, where, fix=fix)) from error
 
 
+def _told_of(kind: str, impossible: list[Any]) -> list[tuple[str, Any, str]]:
+    """The same, with the kind of node in the reason."""
+    return [(name, value, f"{reason} (on {kind})") for name, value, reason in impossible]
+
+
 def _united(
     here: list[tuple[str, Any, str]], elsewhere: list[tuple[str, Any, str]]
 ) -> list[tuple[str, Any, str]]:
@@ -207,14 +212,15 @@ class Driver:
         space: dict[str, Domain] = {
             name: from_document(item) for name, item in document["parameters"].items()
         }
-        (_, here), *others = self._cluster.kinds(cpu, gpu).items()
+        (kind, here), *others = self._cluster.kinds(cpu, gpu).items()
         elsewhere = [] if known else self._probe_elsewhere(dict(others), cpu, gpu)
         for item in received(preflight, (document, cache, not known), cpu, gpu, here):
             if "line" in item:
                 progress(item["line"])
             if "impossible" in item:
                 self.probed = item["probed"]
-                space = self._without_impossible(space, _united(item["impossible"], elsewhere))
+                found = _told_of(kind, item["impossible"]) if others else item["impossible"]
+                space = self._without_impossible(space, _united(found, elsewhere))
             if "findings" in item and not known:
                 self._keep(item["findings"], space)
 
@@ -226,7 +232,7 @@ class Driver:
         arguments = (self._state.document, str(cache_folder()))
         for kind, node in nodes.items():
             for item in received(probe, arguments, cpu, gpu, node):
-                found += [(n, v, f"{why} (on {kind})") for n, v, why in item["impossible"]]
+                found += _told_of(kind, item["impossible"])
         return found
 
     def _without_impossible(
