@@ -11,6 +11,7 @@ from tune_app.space import feasible
 from tune_app.space.domains import Space, fixed, identity
 from tune_app.space.rules import Rules
 from tune_app.state import StudyState
+from tune_app.trial import Params, TrialState
 
 NO_RULES = Rules()
 
@@ -21,10 +22,23 @@ def stream(seed: int, *parts: object) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=4).digest(), "big")
 
 
-def tried(state: StudyState, space: Space) -> set[str]:
-    """Identities of all configurations that have a trial, fixed values included."""
-    constants = fixed(space)
-    return {identity({**constants, **trial.params}) for trial in state.trials.values()}
+class Seen:
+    """Identities of all configurations that have a trial, worked out once per trial."""
+
+    def __init__(self, space: Space) -> None:
+        self._constants = fixed(space)
+        self._known: dict[str, tuple[Params, str]] = {}
+
+    def __call__(self, state: StudyState) -> set[str]:
+        """All of a state, fixed values included."""
+        return {self._identity(trial) for trial in state.trials.values()}
+
+    def _identity(self, trial: TrialState) -> str:
+        known = self._known.get(trial.id)
+        if known is None or known[0] is not trial.params:
+            known = trial.params, identity({**self._constants, **trial.params})
+            self._known[trial.id] = known
+        return known[1]
 
 
 def is_new(params: Mapping[str, Any], space: Space, seen: set[str]) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from tune_app.errors import Problem, UserError
-from tune_app.searchers._memory import first_untried, tried
+from tune_app.searchers._memory import Seen, first_untried
 from tune_app.space import rules
 from tune_app.space.domains import Space, grid, searched
 from tune_app.state import StudyState
@@ -19,9 +19,10 @@ class Grid:
 
     def __init__(self, space: Space) -> None:
         self._space = space
+        self._seen = Seen(space)
 
     def suggest(self, state: StudyState, number: int) -> dict[str, Any] | None:
-        seen = tried(state, self._space)
+        seen = self._seen(state)
         return first_untried(self._space, seen, rules.of_document(state.document))
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from tune_app.searchers._memory import any_untried, first_untried, fresh, stream, tried
+from tune_app.searchers._memory import Seen, any_untried, first_untried, fresh, stream
 from tune_app.space import prior, rules
 from tune_app.space.domains import Space, sample, searched
 from tune_app.space.prior import Belief
@@ -26,22 +26,24 @@ class Random:
     def __init__(self, space: Space, seed: int) -> None:
         self._space = space
         self._seed = seed
+        self._seen = Seen(space)
 
     def suggest(self, state: StudyState, number: int) -> dict[str, Any] | None:
         rng = random.Random(stream(self._seed, "random", number))
-        seen, laws = tried(state, self._space), rules.of_document(state.document)
+        seen, laws = self._seen(state), rules.of_document(state.document)
         beliefs = prior.of_document(state.document)
         trust = prior.share(len(state.with_status(Status.ENDED)))
         for _ in range(ATTEMPTS):
             follows = beliefs if beliefs and rng.random() < trust else {}
-            params = fresh(self._draw(rng, follows), self._space, seen, laws)
+            params = fresh(self.draw(rng, follows), self._space, seen, laws)
             if params is not None:
                 return params
         if laws:
             return any_untried(self._space, seen, laws, rng)
         return first_untried(self._space, seen)
 
-    def _draw(self, rng: random.Random, beliefs: dict[str, Belief]) -> dict[str, Any]:
+    def draw(self, rng: random.Random, beliefs: dict[str, Belief]) -> dict[str, Any]:
+        """One draw that follows beliefs, whatever was tried."""
         return {
             name: prior.draw(domain, beliefs[name], rng) if name in beliefs else sample(domain, rng)
             for name, domain in searched(self._space).items()

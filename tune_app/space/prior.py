@@ -83,6 +83,14 @@ def draw(domain: Domain, belief: Belief, rng: random.Random) -> Any:
             assert_never(domain)
 
 
+def log_density(domain: Domain, belief: Belief, value: Any) -> float:
+    """The logarithm of how likely a belief makes `value`, against its favourite: 0 at most."""
+    if belief.weight is None:
+        return -0.5 * _distance(value, belief) ** 2
+    liked = identity(value) == identity(belief.value)
+    return 0.0 if liked == (belief.weight > 1) else -abs(math.log(belief.weight))
+
+
 def _number(low: float, high: float, belief: Belief, rng: random.Random) -> float:
     """A draw from a normal distribution cut off at `low` and `high`."""
     if belief.octaves is None:

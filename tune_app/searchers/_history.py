@@ -1,0 +1,96 @@
+"""What a study's state tells a model: where trials lie, and how they stand at each rung.
+
+Outcomes are told truthfully: a diverged trial is as bad as any at every rung, one out of memory is
+infeasible, and failed, lost and cancelled ones say nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tune_app.searchers._cube import Array, Cube
+from tune_app.space.domains import Space, contains, searched
+from tune_app.space.rules import Rules
+from tune_app.state import StudyState
+from tune_app.trial import Outcome, Params, Status, TrialState
+
+SILENT = frozenset({Outcome.FAILED, Outcome.LOST, Outcome.CANCELLED})
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """Trials as arrays, in the order of their numbers. Lower values are better."""
+
+    points: Array
+    """(trials, axes), in the unit cube."""
+    values: Array
+    """(trials, rungs); NaN where a trial has not been, infinite from where it diverged."""
+    pending: Array
+    """(pending, axes): trials that say nothing yet."""
+    infeasible: Array
+    """(infeasible, axes): trials that did not fit in memory."""
+
+
+class Archive:
+    """Reads histories. What depends on a trial's values alone is worked out once per trial."""
+
+    def __init__(self, space: Space, cube: Cube) -> None:
+        self._space = space
+        self._cube = cube
+        self._places: dict[str, tuple[Params, Array | None]] = {}
+
+    def read(self, state: StudyState, rules: Rules) -> History:
+        """The state as a model sees it."""
+        told: list[Array] = []
+        values: list[list[float]] = []
+        pending, infeasible = [], []
+        for trial in state.trials.values():
+            place = self._place(trial, rules)
+            if place is None or trial.outcome in SILENT:
+                continue
+            if trial.outcome is Outcome.OUT_OF_MEMORY:
+                infeasible.append(place)
+            elif trial.rung_values or trial.outcome is Outcome.DIVERGED:
+                told.append(place)
+                values.append(_values(trial, state))
+            elif trial.status is not Status.ENDED:
+                pending.append(place)
+        rungs = state.full_rung + 1
+        return History(
+            points=self._stack(told),
+            values=np.array(values, dtype=float).reshape(len(values), rungs),
+            pending=self._stack(pending),
+            infeasible=self._stack(infeasible),
+        )
+
+    def _stack(self, rows: list[Array]) -> Array:
+        return np.array(rows, dtype=float).reshape(len(rows), len(self._cube.axes))
+
+    def _place(self, trial: TrialState, rules: Rules) -> Array | None:
+        known = self._places.get(trial.id)
+        if known is None or known[0] is not trial.params:
+            inside = _is_inside(trial.params, self._space, rules)
+            known = trial.params, self._cube.to_unit(trial.params) if inside else None
+            self._places[trial.id] = known
+        return known[1]
+
+
+def _is_inside(params: Params, space: Space, rules: Rules) -> bool:
+    """Whether there is a value for all that counts beside the others, and for nothing else."""
+    active = rules.active({**rules.constants, **params})
+    return all(
+        name in params and contains(domain, params[name])
+        if rules.is_active(name, active)
+        else name not in params
+        for name, domain in searched(space).items()
+    )
+
+
+def _values(trial: TrialState, state: StudyState) -> list[float]:
+    beyond = np.inf if trial.outcome is Outcome.DIVERGED else np.nan
+    return [
+        state.sign * trial.rung_values[rung] if rung in trial.rung_values else beyond
+        for rung in range(state.full_rung + 1)
+    ]

@@ -1,0 +1,84 @@
+"""Parzen estimators on the unit cube: densities that are sums of product kernels.
+
+Ordered axes have Gaussian kernels; unordered ones the kernel of Aitchison & Aitken, 1976: a value
+keeps 1 - width of its weight and gives the rest to the others. Counting and not counting at all are
+like two unordered values.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import logsumexp, ndtr, ndtri
+
+from tune_app.searchers._cube import Array, Axis, Cube
+
+ELSEWHERE = 0.1
+"""What a kernel has left where one of both rows has a coordinate and the other does not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parzen:
+    """One kernel at each row of `points` (n, axes), with `widths` (axes,).
+
+    `truncated` kernels have all their weight inside of the cube; `uniform` adds one that is the
+    space's own distribution, with the weight of one point.
+    """
+
+    cube: Cube
+    points: Array
+    widths: Array
+    truncated: bool
+    uniform: bool
+
+    def log_density(self, rows: Array) -> Array:
+        """(rows,), each axis against its own uniform distribution."""
+        kernels = np.zeros((len(rows), len(self.points)))
+        for index, axis in enumerate(self.cube.axes.values()):
+            at, around = rows[:, index, None], self.points[None, :, index]
+            kernels += self._log_kernel(axis, at, around, float(self.widths[index]))
+        if self.uniform:
+            kernels = np.concatenate([kernels, np.zeros((len(rows), 1))], axis=1)
+        total: Array = logsumexp(kernels, axis=1) - np.log(kernels.shape[1])
+        return total
+
+    def _log_kernel(self, axis: Axis, at: Array, around: Array, width: float) -> Array:
+        if axis.ordered:
+            logs = -0.5 * ((at - around) / width) ** 2 - np.log(width * np.sqrt(2 * np.pi))
+            if self.truncated:
+                logs = logs - np.log(ndtr((1 - around) / width) - ndtr(-around / width))
+        else:
+            count = _count(axis)
+            kept, given = (1 - width) * count, width * count / (count - 1)
+            logs = np.where(np.abs(at - around) < 1e-9, np.log(kept), np.log(given))
+        absent = np.isnan(at) ^ np.isnan(around)
+        both = np.isnan(at) & np.isnan(around)
+        return np.where(absent, np.log(ELSEWHERE), np.where(both, 0.0, logs))
+
+    def draw(self, rng: np.random.Generator, count: int, widening: float = 1.0) -> Array:
+        """Rows (count, axes), with kernels `widening` times as wide along ordered axes."""
+        anew = self.cube.draw(rng, count)
+        chosen = rng.integers(len(self.points) + self.uniform, size=count)
+        own = chosen == len(self.points)
+        rows = self.points[np.minimum(chosen, len(self.points) - 1)]
+        columns = []
+        for index, axis in enumerate(self.cube.axes.values()):
+            around, width = rows[:, index], float(self.widths[index])
+            if axis.ordered:
+                moved = _truncated_normal(around, width * widening, rng)
+            else:
+                moved = np.where(rng.random(count) < width, anew[:, index], around)
+            moved = np.where(own | np.isnan(around), anew[:, index], moved)
+            columns.append(axis.snap(moved))
+        return np.stack(columns, axis=1)
+
+
+def _count(axis: Axis) -> int:
+    return 2 if axis.levels is None else len(axis.levels)
+
+
+def _truncated_normal(around: Array, width: float, rng: np.random.Generator) -> Array:
+    begin, end = ndtr(-around / width), ndtr((1 - around) / width)
+    shares = begin + (end - begin) * rng.random(len(around))
+    return np.clip(around + width * ndtri(shares), 0.0, 1.0)

@@ -1,0 +1,26 @@
+"""A study's prior on rows of the unit cube."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from tune_app.searchers._cube import Array, Cube
+from tune_app.space import prior
+from tune_app.space.domains import Space
+from tune_app.space.prior import Belief
+
+
+def log_densities(cube: Cube, space: Space, rows: Array, beliefs: Mapping[str, Belief]) -> Array:
+    """How likely a prior makes each row (rows,), as a logarithm, up to a constant."""
+    return np.array(
+        [
+            sum(
+                prior.log_density(space[name], beliefs[name], value)
+                for name, value in cube.from_unit(row).items()
+                if name in beliefs
+            )
+            for row in rows
+        ]
+    )

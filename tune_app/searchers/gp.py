@@ -1,0 +1,172 @@
+"""Bayesian optimisation with a Gaussian process over every trial's projected final value.
+
+All rungs count: `_projection` takes each trial to the full budget, with a doubt that is the larger
+the earlier it stands, and the process weighs it by that doubt. The next trial has the largest
+expected improvement among many candidates. Trials that run without a value yet count as if the
+model were right about them (the kriging believer of Ginsbourger et al., 2010), diverged ones as bad,
+and a second process keeps away from where memory did not suffice.
+
+A prior multiplies the improvement by its density to a power that falls with the trials told of:
+Hvarfner et al., "πBO: Augmenting Acquisition Functions with User Beliefs", ICLR 2022.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tune_app.errors import Problem, UserError
+from tune_app.searchers import _process
+from tune_app.searchers._candidates import candidates
+from tune_app.searchers._cube import Array, Cube
+from tune_app.searchers._history import Archive, History
+from tune_app.searchers._memory import Seen, fresh, stream
+from tune_app.searchers._priors import log_densities
+from tune_app.searchers._process import Kernel, Process
+from tune_app.searchers._projection import project
+from tune_app.searchers.quasirandom import QuasiRandom
+from tune_app.space import prior, rules
+from tune_app.space.domains import Space
+from tune_app.space.prior import Belief
+from tune_app.space.rules import Rules
+from tune_app.state import StudyState
+
+LARGEST = 250
+"""Trials that the process sees at most: the best ones, and some of the others."""
+ELITE = 0.6
+"""The share of those that are the best ones."""
+NEAR_BEST = 5
+"""Trials near which candidates lie."""
+GROWTH = 1.15
+"""By this factor the trials grow until the kernel is fitted anew."""
+FOLLOWERS = 64
+"""Candidates that follow a prior."""
+
+
+class Gp:
+    """Proposes the candidate with the largest expected improvement."""
+
+    def __init__(self, space: Space, seed: int, startup: int) -> None:
+        self._space = space
+        self._seed = seed
+        self._startup = startup
+        self._cube = Cube(space)
+        self._archive = Archive(space, self._cube)
+        self._seen = Seen(space)
+        self._first = QuasiRandom(space, seed)
+        self._fitted: tuple[bytes, Kernel] | None = None
+
+    def suggest(self, state: StudyState, number: int) -> dict[str, Any] | None:
+        laws = rules.of_document(state.document)
+        history = self._archive.read(state, laws)
+        if len(history.points) < self._startup or not self._cube.axes:
+            return self._first.suggest(state, number)
+        rng = np.random.default_rng(stream(self._seed, "gp", number))
+        rows, merits = self._judged(history, state, laws, rng)
+        seen = self._seen(state)
+        for index in np.argsort(-merits, kind="stable"):
+            params = fresh(self._cube.from_unit(rows[index]), self._space, seen, laws)
+            if params is not None:
+                return params
+        return self._first.suggest(state, number)
+
+    def _judged(
+        self, history: History, state: StudyState, laws: Rules, rng: np.random.Generator
+    ) -> tuple[Array, Array]:
+        """Candidates and the logarithm of what is to be gained from each."""
+        means, doubts = project(history.values)
+        best = history.points[np.argsort(means, kind="stable")[:NEAR_BEST]]
+        beliefs = prior.of_document(state.document)
+        followers = self._followers(beliefs, rng)
+        rows = candidates(self._cube, best, rng, laws, followers)
+        process, incumbent = self._process(history, means, doubts, rng)
+        merits = _process.log_expected_improvement(*process.predict(rows), incumbent)
+        if beliefs:
+            trust = prior.TRUST / len(means)
+            merits = merits + trust * log_densities(self._cube, self._space, rows, beliefs)
+        if len(history.infeasible):
+            merits = merits + self._log_feasible(history, rows)
+        return rows, merits
+
+    def _process(
+        self, history: History, means: Array, doubts: Array, rng: np.random.Generator
+    ) -> tuple[Process, float]:
+        """The model, pending trials believed, and the best mean among the trials."""
+        kernel = self._kernel(history)
+        kept = _subset(means, rng)
+        points, means, doubts = history.points[kept], means[kept], doubts[kept]
+        process = Process(self._cube, kernel, points, means, doubts)
+        incumbent = float(process.predict(points)[0].min())
+        if not len(history.pending):
+            return process, incumbent
+        believed, _ = process.predict(history.pending)
+        points = np.concatenate([points, history.pending])
+        means = np.concatenate([means, believed])
+        doubts = np.concatenate([doubts, np.zeros(len(believed))])
+        return Process(self._cube, kernel, points, means, doubts), incumbent
+
+    def _kernel(self, history: History) -> Kernel:
+        """Fitted to the first trials, at their lowest rung; anew when they have grown enough.
+
+        A function of the history alone: what is kept here only saves time.
+        """
+        count = _milestone(len(history.points), self._startup)
+        lowest = np.where(np.isfinite(history.values[:, :1]), history.values[:, :1], np.inf)
+        points, values = history.points[:count], project(lowest)[0][:count]
+        key = points.tobytes() + values.tobytes()
+        if self._fitted is None or self._fitted[0] != key:
+            kept = np.argsort(values, kind="stable")[:LARGEST]
+            kernel = _process.fit(self._cube, points[kept], values[kept], np.zeros(len(kept)))
+            self._fitted = key, kernel
+        return self._fitted[1]
+
+    def _followers(self, beliefs: dict[str, Belief], rng: np.random.Generator) -> Array:
+        if not beliefs:
+            return np.empty((0, len(self._cube.axes)))
+        return np.array(
+            [self._cube.to_unit(self._first.draw(rng, beliefs)) for _ in range(FOLLOWERS)]
+        )
+
+    def _log_feasible(self, history: History, rows: Array) -> Array:
+        """The logarithm of the chance that memory suffices, from a process on yes (1) and no (0)."""
+        points = np.concatenate([history.points[-LARGEST:], history.infeasible[-LARGEST:]])
+        fits = np.zeros(len(points))
+        fits[: len(points) - len(history.infeasible[-LARGEST:])] = 1.0
+        if not fits.any():
+            return np.zeros(len(rows))
+        kernel = _process.fit(self._cube, points, fits, np.zeros(len(points)))
+        chance, _ = Process(self._cube, kernel, points, fits, np.zeros(len(points))).predict(rows)
+        return np.log(np.clip(chance, 1e-3, 1.0))
+
+
+def _subset(means: Array, rng: np.random.Generator) -> Array:
+    """Indexes of the trials that the process sees."""
+    if len(means) <= LARGEST:
+        return np.arange(len(means))
+    order = np.argsort(means, kind="stable")
+    elite = int(ELITE * LARGEST)
+    others = rng.choice(order[elite:], LARGEST - elite, replace=False)
+    return np.sort(np.concatenate([order[:elite], others]))
+
+
+def _milestone(count: int, first: int) -> int:
+    """The last number of a geometric series that `count` has come to."""
+    reached = first
+    while (grown := max(reached + 1, int(reached * GROWTH))) <= count:
+        reached = grown
+    return reached
+
+
+def create(space: Space, seed: int, *, startup: int = 8) -> Gp:
+    """The searcher.
+
+    Args:
+        space: what may vary.
+        seed: of the study.
+        startup: quasi-random trials before the model is used.
+    """
+    if type(startup) is not int or startup < 1:
+        what = f"{startup!r} startup trials"
+        raise UserError(Problem(what, "tune.searcher.startup", "a whole number above 0"))
+    return Gp(space, seed, startup)

@@ -1,0 +1,61 @@
+"""Points of a scrambled Sobol sequence: random, but without the clumps and gaps of chance.
+
+Sobol, 1967, scrambled after Owen, 1998, by SciPy. Point n of the sequence is for trial n; where it
+is taken or not allowed, and where the study has a prior, draws are as `random` makes them.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import numpy as np
+from scipy.stats import qmc
+
+from tune_app.searchers._cube import Cube
+from tune_app.searchers._memory import Seen, fresh, stream
+from tune_app.searchers.random import Random
+from tune_app.space import prior, rules
+from tune_app.space.domains import Space
+from tune_app.space.prior import Belief
+from tune_app.state import StudyState
+
+BITS = 30
+
+
+class QuasiRandom:
+    """Proposes the trial's own point of the sequence."""
+
+    def __init__(self, space: Space, seed: int) -> None:
+        self._space = space
+        self._seed = seed
+        self._cube = Cube(space)
+        self._seen = Seen(space)
+        self._random = Random(space, seed)
+
+    def suggest(self, state: StudyState, number: int) -> dict[str, Any] | None:
+        if self._cube.axes and not prior.of_document(state.document):
+            laws = rules.of_document(state.document)
+            params = fresh(self._point(number), self._space, self._seen(state), laws)
+            if params is not None:
+                return params
+        return self._random.suggest(state, number)
+
+    def draw(self, rng: np.random.Generator, beliefs: dict[str, Belief]) -> dict[str, Any]:
+        """One draw that follows beliefs, whatever was tried."""
+        return self._random.draw(random.Random(int(rng.integers(2**32))), beliefs)
+
+    def _point(self, number: int) -> dict[str, Any]:
+        sobol = qmc.Sobol(
+            len(self._cube.axes), scramble=True, bits=BITS, rng=stream(self._seed, "sobol")
+        )
+        if number:
+            sobol.fast_forward(number)
+        axes = zip(self._cube.axes.values(), sobol.random(1)[0], strict=True)
+        row = np.array([axis.at(float(share)) for axis, share in axes])
+        return self._cube.from_unit(row)
+
+
+def create(space: Space, seed: int) -> QuasiRandom:
+    """The searcher; it has no options."""
+    return QuasiRandom(space, seed)
