@@ -91,7 +91,11 @@ class Simulation:
         metric: str = "eval_loss",
         pace: Pace = overtaking,
         trackers: Iterable[Tracker] = (),
+        plan: Horizon | None = None,
+        fraction: Callable[[int], float] | None = None,
     ) -> None:
+        self._plan = plan or plan_of(resolved, max_steps)
+        self._fraction = fraction or (lambda step: step / max_steps)
         self._resolved = dict(resolved)
         self._workers = workers
         self._curve = curve
@@ -100,7 +104,6 @@ class Simulation:
         self._rng = random.Random(seed)
         self._count = itertools.count()
         self._queue: list[tuple[float, int, Worker]] = []
-        self._max_steps = max_steps
         self._metric = metric
         self._pace = pace
         self.now = 0.0
@@ -131,16 +134,22 @@ class Simulation:
 
     def run(self, interrupt_after: int | None = None, die_after: int | None = None) -> StudyState:
         """Runs to the end, or until so many messages came: then Ctrl-C, or the driver dies."""
-        self._fill()
-        while self._queue:
+        for _ in self.messages_delivered():
             if die_after is not None and self.messages >= die_after:
                 return self.state
             if interrupt_after is not None and self.messages >= interrupt_after:
                 self.conductor.interrupted = True
-            self._deliver()
-            self._fill()
         assert self.conductor.finished
         return self.state
+
+    def messages_delivered(self) -> Iterator[int]:
+        """Runs on by one message of a worker each time; gives the number of those delivered."""
+        self._fill()
+        yield self.messages
+        while self._queue:
+            self._deliver()
+            self._fill()
+            yield self.messages
 
     def _fill(self) -> None:
         while len(self._queue) < self._workers:
@@ -181,7 +190,7 @@ class Simulation:
         return event, fields
 
     def _messages(self, segment: Segment, start: int) -> Iterator[Message]:
-        plan = plan_of(self._resolved, self._max_steps)
+        plan = self._plan
         outcome = self._outcomes(segment.number)
         if outcome != "completed":
             yield _ended(outcome)
@@ -197,7 +206,7 @@ class Simulation:
         return {
             "step": step,
             "tokens": step * TOKENS_PER_STEP,
-            "fraction": step / self._max_steps,
+            "fraction": self._fraction(step),
             "seconds": float(step),
             "metrics": {self._metric: self._curve(segment.params, step)},
             "rung": rung,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tune_app.searchers._cube import Array, Cube
+from tune_app.space.cube import Array, Cube
 from tune_app.space.rules import Rules
 
 SPREAD = 512

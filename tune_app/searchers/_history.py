@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tune_app.searchers._cube import Array, Cube
+from tune_app.space.cube import Array, Cube
 from tune_app.space.domains import Space, contains, searched
 from tune_app.space.rules import Rules
 from tune_app.state import StudyState

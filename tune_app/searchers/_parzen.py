@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import logsumexp, ndtr, ndtri
 
-from tune_app.searchers._cube import Array, Axis, Cube
+from tune_app.space.cube import Array, Axis, Cube
 
 ELSEWHERE = 0.1
 """What a kernel has left where one of both rows has a coordinate and the other does not."""

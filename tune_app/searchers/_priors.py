@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from tune_app.searchers._cube import Array, Cube
+from tune_app.space.cube import Array, Cube
 from tune_app.space import prior
 from tune_app.space.domains import Space
 from tune_app.space.prior import Belief

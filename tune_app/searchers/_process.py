@@ -14,7 +14,7 @@ from scipy.linalg import cho_solve, cholesky, solve_triangular
 from scipy.optimize import minimize
 from scipy.special import ndtr
 
-from tune_app.searchers._cube import Array, Cube
+from tune_app.space.cube import Array, Cube
 
 LENGTH = (np.log(0.7), 0.8)
 AMPLITUDE = (0.0, 1.0)

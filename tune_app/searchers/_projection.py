@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tune_app.searchers._cube import Array
+from tune_app.space.cube import Array
 
 CAP = 0.75
 """Values worse than this share of those at the lowest rung are not told apart: how bad a bad

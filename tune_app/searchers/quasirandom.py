@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import qmc
 
-from tune_app.searchers._cube import Cube
+from tune_app.space.cube import Cube
 from tune_app.searchers._memory import Seen, fresh, stream
 from tune_app.searchers.random import Random
 from tune_app.space import prior, rules

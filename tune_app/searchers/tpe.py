@@ -20,7 +20,7 @@ import numpy as np
 
 from tune_app.errors import Problem, UserError
 from tune_app.searchers._candidates import active
-from tune_app.searchers._cube import Array, Cube
+from tune_app.space.cube import Array, Cube
 from tune_app.searchers._history import Archive, History
 from tune_app.searchers._memory import Seen, fresh, stream
 from tune_app.searchers._parzen import Parzen

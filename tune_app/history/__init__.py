@@ -1,0 +1,1 @@
+"""Tables of finished runs: what replay and warm starts read."""

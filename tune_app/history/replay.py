@@ -1,0 +1,208 @@
+"""Replays a search on a table of finished runs: the real conductor, searcher and scheduler.
+
+A suggestion takes the nearest run of the table that was not taken yet, and the searcher is told of
+that run's values. Training costs nothing but simulated time; what a search would have spent is
+counted in full runs, from the begin of each stretch between two reports.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tune_app import assembly
+from tune_app.budget import Horizon
+from tune_app.conductor import Segment
+from tune_app.history.table import Table
+from tune_app.journal import Event
+from tune_app.ports import Searcher
+from tune_app.simulation import TOKENS_PER_STEP, Simulation
+from tune_app.space.cube import Cube
+from tune_app.space.domains import fixed, identity, to_document
+from tune_app.state import StudyState
+
+SAME = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """How a search is replayed."""
+
+    searcher: dict[str, Any]
+    scheduler: dict[str, Any]
+    full_runs: float
+    """The budget."""
+    workers: int = 1
+    stragglers: float = 0.0
+    """Standard deviation of the logarithm of a worker's speed, drawn for each of its stays."""
+    failures: float = 0.0
+    """The chance that a worker dies before its next report."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """An improvement of the incumbent."""
+
+    spent: float
+    """Full runs' worth of training that all workers had begun."""
+    time: float
+    """Since the start, in the time of a full run."""
+    value: float
+    """The best that any trial had reported."""
+    trial: Any
+    """The table's run that reported it."""
+    completed_value: float
+    """The best report of trials that had reached the full budget; NaN before there is one."""
+
+
+def replay(table: Table, setting: Setting, seed: int) -> list[Step]:
+    """The incumbents of one search, in order."""
+    run = _Replay(table, setting, seed)
+    for _ in run.simulation.messages_delivered():
+        if run.spent >= setting.full_runs - SAME:
+            break
+    return run.steps
+
+
+class _Replay:
+    def __init__(self, table: Table, setting: Setting, seed: int) -> None:
+        self.spent = 0.0
+        self.steps: list[Step] = []
+        self._table = table
+        self._stragglers = setting.stragglers
+        self._rng = random.Random(seed)
+        self._speeds: dict[tuple[str, str | None], float] = {}
+        self._rows = {_key(params): row for row, params in enumerate(table.params)}
+        self._best: dict[str, float] = {}
+        self._incumbent = self._completed = math.inf
+        self._holder: Any = None
+        document = _document(table, setting, seed)
+        self.simulation = Simulation(
+            document,
+            workers=setting.workers,
+            curve=self._value,
+            searcher=_OnTable(table, assembly.searcher(document)),
+            death=setting.failures,
+            seed=seed,
+            metric=table.metric.removeprefix("final_"),
+            pace=self._pace,
+            trackers=[self],
+            plan=_plan(table, document["rungs"]),
+            fraction=self._share,
+        )
+
+    def _share(self, step: int) -> float:
+        return float(self._table.shares[step - 1]) if step else 0.0
+
+    def _value(self, params: Mapping[str, Any], step: int) -> float:
+        return float(self._table.values[self._rows[_key(params)], step - 1])
+
+    def _pace(self, segment: Segment, step: int) -> float:
+        """Pays for the stretch to the next report."""
+        if step == len(self._table.shares):
+            return 0.0
+        cost = self._share(step + 1) - self._share(step)
+        self.spent += cost
+        stay = segment.trial, segment.checkpoint
+        if stay not in self._speeds:
+            self._speeds[stay] = self._rng.lognormvariate(0.0, self._stragglers)
+        return cost / self._speeds[stay]
+
+    def on_event(self, event: Event, state: StudyState) -> None:
+        """Notes an improvement."""
+        if event["event"] != "report":
+            return
+        trial = state.trials[event["trial"]]
+        value = self._table.sign * trial.reports[-1].metrics[state.reported_metric]
+        best = min(value, self._best.get(trial.id, math.inf))
+        self._best[trial.id] = best
+        is_whole = trial.fraction >= 1 - SAME and math.isfinite(value)
+        seen, completed = self._incumbent, self._completed
+        self._incumbent = min(seen, best)
+        self._completed = min(completed, best if is_whole else math.inf)
+        if (self._incumbent, self._completed) != (seen, completed):
+            if self._incumbent != seen:
+                self._holder = self._table.trials[self._rows[_key(trial.params)]]
+            self.steps.append(self._step())
+
+    def _step(self) -> Step:
+        sign, completed = self._table.sign, self._completed
+        return Step(
+            spent=self.spent,
+            time=self.simulation.now,
+            value=sign * self._incumbent,
+            trial=self._holder,
+            completed_value=sign * completed if math.isfinite(completed) else math.nan,
+        )
+
+    def close(self, timeout_s: float) -> None:
+        """Nothing to close."""
+
+
+class _OnTable:
+    """A searcher whose suggestions are moved to runs that there are."""
+
+    def __init__(self, table: Table, inner: Searcher) -> None:
+        self._table = table
+        self._inner = inner
+        self._cube = Cube(table.space)
+        self._points = np.array([self._cube.to_unit(params) for params in table.params])
+        self._constants = fixed(table.space)
+        self._first: dict[str, int] = {}
+        for row, params in enumerate(table.params):
+            self._first.setdefault(_key(params), row)
+
+    def suggest(self, state: StudyState, number: int) -> dict[str, Any] | None:
+        proposed = self._inner.suggest(state, number)
+        if proposed is None:
+            return None
+        taken = {self._first[_key({**self._constants, **t.params})] for t in state.trials.values()}
+        free = [row for row in self._first.values() if row not in taken]
+        if not free:
+            return None
+        gaps = self._cube.gaps(self._cube.to_unit(proposed)[None, :], self._points[free])
+        nearest = free[int(np.argmin(sum(gaps, np.zeros((1, len(free))))))]
+        return {k: v for k, v in self._table.params[nearest].items() if k not in self._constants}
+
+
+def _key(params: Mapping[str, Any]) -> str:
+    return identity(dict(sorted(params.items())))
+
+
+def _document(table: Table, setting: Setting, seed: int) -> dict[str, Any]:
+    """A study of the table's space, in which each of its runs could be a trial."""
+    document = {
+        "name": table.name,
+        "metric": {"name": table.metric, "goal": "minimize" if table.sign > 0 else "maximize"},
+        "parameters": {name: to_document(domain) for name, domain in table.space.items()},
+        "budget": {
+            "unit": "steps",
+            "amount": len(table.shares),
+            "trials": len(table.trials),
+            "evaluations": len(table.shares),
+        },
+        "searcher": setting.searcher,
+        "scheduler": setting.scheduler,
+        "seed": seed,
+        "baseline": False,
+    }
+    document["rungs"] = rungs(table, assembly.scheduler(document).rungs)
+    return document
+
+
+def rungs(table: Table, shares: tuple[float, ...]) -> list[float]:
+    """A scheduler's rungs where the table has reports: each at the first one that is not earlier."""
+    places = np.searchsorted(table.shares, np.array(shares) - SAME)
+    return [float(table.shares[place]) for place in dict.fromkeys(places.tolist())]
+
+
+def _plan(table: Table, places: list[float]) -> Horizon:
+    points = len(table.shares)
+    steps = frozenset(range(1, points + 1))
+    rung_steps = tuple(int(np.searchsorted(table.shares, share - SAME)) + 1 for share in places)
+    return Horizon(points, TOKENS_PER_STEP, rung_steps, steps, steps)

@@ -1,0 +1,74 @@
+"""Guesses the space that finished runs were drawn from, column by column.
+
+Few different values, or anything but numbers, are choices. The scale of a range is the one on which
+its values lie most evenly: linear, logarithmic, or logarithmic in the distance to 1, as it suits
+Adam's betas. The last is searched under the name `1-NAME`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tune_app.space.domains import Choice, Domain, Fixed, Float, Int, identity
+
+MOST_CHOICES = 12
+"""Numbers with no more different values are choices."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """How a hyper-parameter of a table is searched."""
+
+    name: str
+    domain: Domain
+    convert: Callable[[Any], Any]
+    """From the table's value to the searched one."""
+
+
+def guess(name: str, values: Sequence[Any]) -> Column:
+    """The parameter that a column of values is of."""
+    different = {identity(value): value for value in values}
+    listed = list(different.values())
+    if len(listed) == 1:
+        return Column(name, Fixed(listed[0]), _same)
+    numbers = [v for v in listed if isinstance(v, (int, float)) and not isinstance(v, bool)]
+    if len(numbers) < len(listed) or len(numbers) <= MOST_CHOICES:
+        order = sorted(numbers) if len(numbers) == len(listed) else sorted(listed, key=identity)
+        return Column(name, Choice(tuple(order)), _same)
+    return _range(name, values)
+
+
+def _range(name: str, values: Sequence[Any]) -> Column:
+    sample = np.array(values, dtype=float)
+    low, high = min(values), max(values)
+    scales = {"linear": sample}
+    if low > 0:
+        scales["log"] = np.log(sample)
+    if high < 1:
+        scales["rest"] = np.log(1 - sample)
+    best = min(scales, key=lambda scale: _unevenness(scales[scale]))
+    if best == "rest":
+        return Column(f"1-{name}", Float(1 - high, 1 - low, log=True), _rest)
+    if all(isinstance(value, int) for value in values):
+        return Column(name, Int(low, high, log=best == "log"), _same)
+    return Column(name, Float(float(low), float(high), log=best == "log"), float)
+
+
+def _unevenness(values: Any) -> float:
+    """The Kolmogorov-Smirnov distance to an even spread between the ends."""
+    ordered = np.sort((values - values.min()) / (values.max() - values.min()))
+    steps = np.arange(1, len(ordered) + 1) / len(ordered)
+    return float(np.abs(ordered - steps).max())
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+def _rest(value: Any) -> float:
+    return 1 - float(value) if value is not None else math.nan

@@ -1,0 +1,138 @@
+"""Finished runs as a surface that a search can be replayed on.
+
+All runs are laid on one grid of shares of the budget. Where runs report at points of their own, the
+grid is even and a run stands where its last report left it. Runs that ended before the full budget
+without diverging are left out: nobody knows how they would have gone on.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tune_app.errors import Problem, UserError
+from tune_app.history.read import Run, Runs, read
+from tune_app.history.scales import Column, guess
+from tune_app.space.cube import Array
+from tune_app.space.domains import Space
+
+GRID = 60
+"""Points of the even grid."""
+SAME = 1e-6
+"""Shares that lie closer are one."""
+FULL = 0.98
+"""A run that came as far as this share of the longest one was not ended early."""
+GAP = 1.5
+"""In a run's own intervals: a longer end without a value means that it diverged."""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Runs on a grid."""
+
+    name: str
+    metric: str
+    sign: int
+    """1 where less is better, -1 otherwise."""
+    space: Space
+    trials: list[Any]
+    params: list[dict[str, Any]]
+    """As they are searched."""
+    shares: Array
+    """(points,): of the whole budget, ascending, the last one 1."""
+    values: Array
+    """(runs, points); infinite, in the bad direction, from where a run diverged."""
+    left_out: int
+    """Runs that were ended early."""
+
+    @property
+    def best_seen(self) -> Array:
+        """(runs,): the best value of each run, times `sign`."""
+        found: Array = (self.sign * self.values).min(axis=1)
+        return found
+
+
+def load(path: Path, metric: str | None = None, goal: str = "minimize") -> list[Table]:
+    """The tables of a file, one for each size of the task.
+
+    Raises:
+        UserError: the file is no table, or none of its runs is whole.
+    """
+    return [_table(runs, 1 if goal == "minimize" else -1, str(path)) for runs in read(path, metric)]
+
+
+def _table(runs: Runs, sign: int, where: str) -> Table:
+    longest = max((run.reports[-1][0] for run in runs.runs if run.reports), default=0.0)
+    if longest <= 0:
+        raise UserError(Problem(f"{runs.name}: no run has made any progress", where))
+    curves = [(run, _curve(run, longest)) for run in runs.runs]
+    whole = [(run, curve) for run, curve in curves if _is_whole(curve)]
+    if not any(math.isfinite(curve[-1][1]) for _, curve in whole):
+        raise UserError(Problem(f"{runs.name}: no run has a value at its end", where))
+    shares = _shares([curve for _, curve in whole])
+    values = np.array([_on_grid(curve, shares) for _, curve in whole])
+    columns = [guess(name, [run.params[name] for run, _ in whole]) for name in runs.runs[0].params]
+    return Table(
+        name=runs.name,
+        metric=runs.metric,
+        sign=sign,
+        space={column.name: column.domain for column in columns},
+        trials=[run.trial for run, _ in whole],
+        params=[_params(run, columns) for run, _ in whole],
+        shares=shares,
+        values=np.where(np.isfinite(values), values, sign * np.inf),
+        left_out=len(runs.runs) - len(whole),
+    )
+
+
+def _params(run: Run, columns: list[Column]) -> dict[str, Any]:
+    values = zip(columns, run.params.values(), strict=True)
+    return {column.name: column.convert(value) for column, value in values}
+
+
+def _curve(run: Run, longest: float) -> list[tuple[float, float]]:
+    """(share, value) without what was not measured; a divergence is infinite to the end."""
+    reports = [(at / longest, value) for at, value in run.reports if at > 0]
+    known = [(share, value) for share, value in reports if math.isfinite(value)]
+    broken = [share for share, value in reports if math.isinf(value)]
+    if broken:
+        known = [(share, value) for share, value in known if share < broken[0]]
+        return [*known, (broken[0], math.inf), (1.0, math.inf)]
+    if not reports:
+        return []
+    last = known[-1][0] if known else 0.0
+    after = [share for share, _ in reports if share > last]
+    steps = np.diff([0.0, *(share for share, _ in known)])
+    sparse = len(known) + len(after) < len(reports)
+    if after and (not sparse or after[-1] - last > GAP * steps.max(initial=0.0)):
+        return [*known, (after[0], math.inf), (1.0, math.inf)]
+    return known
+
+
+def _is_whole(curve: list[tuple[float, float]]) -> bool:
+    return bool(curve) and curve[-1][0] >= FULL
+
+
+def _shares(curves: list[list[tuple[float, float]]]) -> Array:
+    """The grid: the points of all runs where they are the same ones, else an even one."""
+    points = np.unique(np.concatenate([[share for share, _ in curve] for curve in curves]))
+    points = points[np.concatenate([[True], np.diff(points) > SAME])]
+    sound = [curve for curve in curves if math.isfinite(curve[-1][1])]
+    if all(len(curve) == len(points) for curve in sound):
+        return np.append(points[:-1], 1.0)
+    first = max(curve[0][0] for curve in sound)
+    even = np.arange(1, GRID + 1) / GRID
+    return np.append(even[(even >= first) & (even < 1)], 1.0)
+
+
+def _on_grid(curve: list[tuple[float, float]], shares: Array) -> Array:
+    """The value of the last report at or before each share."""
+    at = np.array([share for share, _ in curve])
+    values = np.array([value for _, value in curve])
+    found = np.searchsorted(at, shares + SAME, side="right") - 1
+    result: Array = values[np.maximum(found, 0)]
+    return np.where(shares >= FULL, values[-1], result)
