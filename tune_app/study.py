@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from types import ModuleType
@@ -111,6 +111,10 @@ class Read:
     """What could have been meant otherwise."""
     notes: tuple[Problem, ...]
     """What has no meaning here, or another one."""
+    trainable: str | None = None
+    """What the tune section names or leaves to the default; None for a file without a section."""
+    space: Mapping[str, Domain] = field(default_factory=dict)
+    """The parameters that were understood."""
 
 
 def load(
@@ -141,6 +145,7 @@ def read(
     # A space from elsewhere has nothing else to say: it is searched as a sweep of method bayes.
     source = yaml_source.load(path) if space is None else Source(str(path), {"method": "bayes"})
     overrides.apply(source, changes)
+    ours = TUNE in source.data
     tune_data = source.data.pop(TUNE, None)
     misplaced = _misplaced(source)
     parsed = wandb_sweep.parse(source.data, source.where, space)
@@ -159,7 +164,14 @@ def read(
     told = tuple(item.in_one_line() for item in warnings + notes)
     study = Study(chosen, str(path), sweep, tune, sweep.parameters, str(Path.cwd()), told)
     problems += _plugin_problems(study, source, try_out=not problems)
-    return Read(None if problems else study, tuple(problems), tuple(warnings), tuple(notes))
+    return Read(
+        None if problems else study,
+        tuple(problems),
+        tuple(warnings),
+        tuple(notes),
+        tune.trainable if ours else None,
+        sweep.parameters,
+    )
 
 
 def _misplaced(source: Source) -> list[Problem]:

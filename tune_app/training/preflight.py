@@ -48,12 +48,16 @@ def check_names(document: Mapping[str, Any]) -> trainable.Trainable:
     """
     loaded = trainable.load(document["trainable"])
     space = {name: from_document(item) for name, item in document["parameters"].items()}
-    problems = loaded.name_problems(space)
-    problems += value_problems(loaded, space)
-    problems += masks.contradictions(space)
+    problems = space_problems(loaded, space)
     if problems:
         raise UserError(problems)
     return loaded
+
+
+def space_problems(loaded: trainable.Trainable, space: Mapping[str, Domain]) -> list[Problem]:
+    """What a trainable has against a space, as far as that shows without data."""
+    problems = loaded.name_problems(space)
+    return problems + value_problems(loaded, space) + masks.contradictions(space)
 
 
 def probe(document: Mapping[str, Any], cache: Path | None = None) -> list[Probed]:
