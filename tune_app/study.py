@@ -10,7 +10,15 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from tune_app import assembly, foreign_space, overrides, plugins, tune_section, yaml_source
+from tune_app import (
+    assembly,
+    foreign_space,
+    overrides,
+    plugins,
+    readings,
+    tune_section,
+    yaml_source,
+)
 from tune_app.budget import Unit
 from tune_app.errors import Problem, UserError, nearest
 from tune_app.space import domains, feasible, relations, rules, wandb_sweep
@@ -149,8 +157,8 @@ def read(
     tune_data = source.data.pop(TUNE, None)
     misplaced = _misplaced(source)
     parsed = wandb_sweep.parse(source.data, source.where, space)
-    tune, tune_problems = tune_section.read(tune_data, source)
-    sweep, warnings = parsed.sweep, [*source.warnings, *parsed.warnings]
+    tune, tune_problems, read_so = tune_section.read(tune_data, source)
+    sweep, warnings = parsed.sweep, [*source.warnings, *parsed.warnings, *read_so]
     found = Verdict() if tune is None else _relations(sweep, tune, source)
     stamp = (now or datetime.now()).strftime("%Y%m%d-%H%M%S")
     chosen = name or f"{_as_name(sweep.name or path.stem)}-{stamp}"
@@ -159,6 +167,8 @@ def read(
     problems += name_problems(chosen, "--name")
     if tune is None:
         return Read(None, tuple(problems), tuple(warnings), tuple(parsed.notes))
+    tune, read_so = _with_numbers(tune, source)
+    warnings += read_so
     tune, hyperband_notes = _with_hyperband(sweep, tune, source)
     notes = parsed.notes + hyperband_notes
     told = tuple(item.in_one_line() for item in warnings + notes)
@@ -185,6 +195,21 @@ def _misplaced(source: Source) -> list[Problem]:
         Problem(f"{key} is a key of the tune section", source.where((key,)), fix=fix)
         for key in keys
     ]
+
+
+def _with_numbers(tune: TuneSection, source: Source) -> tuple[TuneSection, list[Problem]]:
+    """The section with numbers for the quoted options that searcher and scheduler count with."""
+    changed, warnings = {}, []
+    for kind in ("searcher", "scheduler"):
+        section: PlugInSection = getattr(tune, kind) or PlugInSection(name="")
+        found = readings.of_options(kind, section.name, section.options)
+        if found:
+            changed[kind] = section.model_copy(update={name: n for name, (n, _) in found.items()})
+        warnings += [
+            replace(warning, where=source.where((TUNE, kind, name)))
+            for name, (_, warning) in found.items()
+        ]
+    return tune.model_copy(update=changed), warnings
 
 
 def _with_hyperband(

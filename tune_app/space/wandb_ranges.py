@@ -105,7 +105,7 @@ def beta(path: Path, entry: Mapping[str, Any], reader: Reader) -> Domain | None:
 def number(path: Path, value: Any, expected: str, reader: Reader) -> float | None:
     """A finite number, also one in quotes; None where it is something else."""
     if isinstance(value, str):
-        read = _from_text(value)
+        read = from_text(value)
         if read is not None:
             reader.warn(path, f"{value!r} is read as the number {read!r}", "leave the quotes out")
             value = read
@@ -117,7 +117,8 @@ def number(path: Path, value: Any, expected: str, reader: Reader) -> float | Non
     return None
 
 
-def _from_text(text: str) -> float | None:
+def from_text(text: str) -> float | None:
+    """The finite number that a text is, None where it is none."""
     for kind in (int, float):
         try:
             found = kind(text)
