@@ -207,6 +207,12 @@ def _tagged(node: yaml.ScalarNode, path: KeyPath, source: Source) -> Any:
 def _plain(node: yaml.ScalarNode, path: KeyPath, source: Source) -> Any:
     """A scalar without quotes, with a word where YAML 1.1 means something else by it."""
     new, old = scalar(node.value), _by_yaml_1_1(node)
+    if new == "None" and path[0] in VALUES_BELOW:
+        what, fix = (
+            "None is read as the text 'None'",
+            "write null for no value, 'None' for the text",
+        )
+        source.warnings.append(Problem(what, source.where(path), fix=fix))
     if old is None or (type(old), old) == (type(new), new):
         return new
     if isinstance(new, (int, float)) and isinstance(old, str):
@@ -228,6 +234,9 @@ def _plain(node: yaml.ScalarNode, path: KeyPath, source: Source) -> Any:
 
 AMBIGUOUS_BELOW = ("parameters", "run_cap", "early_terminate", "metric")
 """Keys of W&B whose values may be meant as W&B reads them; `tune` is only ours."""
+
+VALUES_BELOW = ("parameters", "tune")
+"""Keys that hold values of parameters."""
 
 _SURELY_A_NUMBER = re.compile(r"[-+]?[0-9][0-9_]*(\.[0-9_]*)?|[-+]?0b[01_]+")
 
