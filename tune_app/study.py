@@ -20,7 +20,7 @@ from tune_app import (
     yaml_source,
 )
 from tune_app.budget import Unit
-from tune_app.errors import Problem, UserError, nearest
+from tune_app.errors import Problem, UserError, nearest, once
 from tune_app.space import domains, feasible, relations, rules, wandb_sweep
 from tune_app.space.domains import Domain, grid_size
 from tune_app.space.feasible import Verdict
@@ -166,19 +166,19 @@ def read(
     problems = [*source.problems, *misplaced, *parsed.problems, *tune_problems, *found.problems]
     problems += name_problems(chosen, "--name")
     if tune is None:
-        return Read(None, tuple(problems), tuple(warnings), tuple(parsed.notes))
+        return Read(None, once(problems), once(warnings), once(parsed.notes))
     tune, read_so = _with_numbers(tune, source)
     warnings += read_so
     tune, hyperband_notes = _with_hyperband(sweep, tune, source)
     notes = parsed.notes + hyperband_notes
-    told = tuple(item.in_one_line() for item in warnings + notes)
+    told = tuple(item.in_one_line() for item in once(warnings + notes))
     study = Study(chosen, str(path), sweep, tune, sweep.parameters, str(Path.cwd()), told)
     problems += _plugin_problems(study, source, try_out=not problems)
     return Read(
         None if problems else study,
-        tuple(problems),
-        tuple(warnings),
-        tuple(notes),
+        once(problems),
+        once(warnings),
+        once(notes),
         tune.trainable if ours else None,
         sweep.parameters,
     )

@@ -412,3 +412,26 @@ def test_a_text_that_stands_for_nothing_that_fits_is_refused(tmp_path: Path, tex
     path = tmp_path / "quoted.yaml"
     path.write_text(f"method: random\nparameters: {{lr: {{min: 0.1, max: 1}}}}\ntune: {text}\n")
     assert study.read(path).problems
+
+
+def test_what_is_wrong_below_an_anchor_is_told_once(tmp_path: Path) -> None:
+    path = tmp_path / "anchor.yaml"
+    path.write_text(
+        "method: random\nparameters:\n"
+        "  a: &a {distribution: q_uniform, min: 0.1, max: 0.3}\n  b: *a\n"
+        "  c: {values: &v [1, 1, 2]}\n  d: {values: *v}\n"
+        "  e: {distribution: q_uniform, min: 0.1, max: 0.3}\n"
+    )
+    found = study.read(path)
+    places = [item.where.split(":", 1)[1] for item in found.problems]
+    assert places == ["3:10 parameters.a.distribution", "7:7 parameters.e.distribution"]
+    assert [item.where.split()[-1] for item in found.warnings] == ["parameters.c.values.1"]
+
+
+@pytest.mark.parametrize("seed", ["9007199254740993", "1e20", "-1"])
+def test_a_seed_that_is_too_large_is_told_what_is_not(tmp_path: Path, seed: str) -> None:
+    path = tmp_path / "seed.yaml"
+    path.write_text(f"method: random\nparameters: {{lr: {{value: 1}}}}\ntune: {{seed: {seed}}}\n")
+    (problem,) = study.read(path).problems
+    assert problem.where == f"{path}:3:8 tune.seed"
+    assert "2147483648" in problem.expected or "0" in problem.expected

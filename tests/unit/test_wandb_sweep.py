@@ -137,7 +137,11 @@ def test_a_logarithmic_range_is_drawn_between_its_ends() -> None:
     [
         ("min: 1", "min given"),
         ("max: 1", "max given"),
-        ("value: 1, values: [1, 2]", "value and values given"),
+        ("value: 1, values: [1, 2]", "value beside values can be read in two ways"),
+        ("min: 1, value: 1", "a constant: take min out; a range: take value out, add max"),
+        ("min: 1, max: 2, value: 1", "a constant: take min and max out; a range: take value out"),
+        ("min: 1, max: 2, values: [1]", "a choice: take min and max out; a range: take values out"),
+        ("min: 1, value: 1, values: [1]", "can be read in 3 ways"),
         ("distribution: uniform", "none of them given"),
         ("min: 3, max: 1", "is empty"),
         ("min: 1, max: 1", "is one value"),
@@ -514,3 +518,31 @@ def test_a_none_of_python_is_told_to_be_a_text() -> None:
     assert told.startswith("sweep.yaml:1:27 parameters.p.values.0: None is read as the text")
     assert "null" in told
     assert domain("values: [None, null]") == Choice(("None", None))
+
+
+@pytest.mark.parametrize(
+    ("entry", "place", "words"),
+    [
+        (
+            "distribution: q_uniform, min: 0.1, max: 0.3",
+            "2:7 parameters.p.distribution",
+            "steps of 1, for want of a q,",
+        ),
+        ("distribution: q_normal, mu: 0, sigma: 0.01", "2:7 parameters.p.distribution", "want of"),
+        ("distribution: q_uniform, min: 0.1, max: 0.3, q: 1", "2:52 parameters.p.q", "steps of 1,"),
+        ("distribution: q_normal, q: 0", "2:31 parameters.p.q", "0 is no step"),
+        ("distribution: beta, a: 0", "2:27 parameters.p.a", "0 is too small"),
+        ("distribution: beta, b: -1", "2:27 parameters.p.b", "-1 is too small"),
+        ("distribution: beta, a: .nan", "2:27 parameters.p.a", "no number here"),
+        (
+            "distribution: log_normal, mu: 0, sigma: 100",
+            "2:3 parameters.p",
+            "e to the power of 0 ± 8 x 100 is no range",
+        ),
+        ("min: 0, max: 9007199254740993", "2:15 parameters.p.max", "at most 2^53"),
+    ],
+)
+def test_a_mistake_is_told_at_a_key_that_is_in_the_file(entry: str, place: str, words: str) -> None:
+    found = problem(entry)
+    assert found.where == f"sweep.yaml:{place}"
+    assert words in str(found)

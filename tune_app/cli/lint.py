@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from tune_app import study
 from tune_app.cli import _folders, _study, _trainable
-from tune_app.errors import Problem, UserError
+from tune_app.errors import PLACE, Problem, UserError, shown
 
 HELP = "check study files and W&B sweeps, without running anything"
 
-PLACE = re.compile(r"(?P<file>.*?):(?P<line>\d+):(?P<column>\d+) ?(?P<key>.*)", re.DOTALL)
 REFUSED = 2
 """The exit code when a file cannot be used."""
 WITHOUT_SECTION = (
@@ -86,13 +84,13 @@ def _message(level: str, problem: Problem, path: Path) -> dict[str, Any]:
         "level": level,
         "line": int(place["line"]) if place else None,
         "column": int(place["column"]) if place else None,
-        "key": place["key"] if place else elsewhere,
+        "key": shown(place["key"] if place else elsewhere),
         "text": text,
     }
 
 
 def _print(row: dict[str, Any]) -> None:
-    print(f"{row['status']:<8} {row['file']}")
+    print(f"{row['status']:<8} {shown(row['file'])}")
     for message in row["messages"]:
         place = f"{message['line']}:{message['column']} " if message["line"] else ""
         key = f"{message['key']}: " if message["key"] else ""
