@@ -124,7 +124,8 @@ def prepare(
         raise UserError(problems)
     left = _without(space, dropped) if document.get("drop_impossible") else space
     runs = _runs(document, loaded, left, data)
-    findings.notes = equivalence.findings(loaded, left, runs, document["accelerator"])
+    laws = rules.of_document(document)
+    findings.notes = equivalence.findings(loaded, left, runs, document["accelerator"], laws)
     findings.notes += _evaluation_note(document, data)
     findings.prior, notes = step_law.fill_in(document, loaded, space, epochs[-1])
     findings.notes += notes
