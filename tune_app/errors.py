@@ -3,8 +3,23 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+
+PLACE = re.compile(r"(?P<file>.*?):(?P<line>\d+):(?P<column>\d+) ?(?P<key>.*)", re.DOTALL)
+"""A place in a file, as in `sweep.yaml:4:3 parameters.lr.min`."""
+
+
+def shown(text: str) -> str:
+    """Text as a terminal may print it: what is not seen, or moves the cursor, is escaped."""
+    escaped = (
+        character
+        if character.isprintable() or character == "\n"
+        else character.encode("unicode_escape").decode()
+        for character in text
+    )
+    return "".join(escaped)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,12 +37,12 @@ class Problem:
             lines.append(f"  expected: {self.expected}")
         if self.fix:
             lines.append(f"  to do: {self.fix}")
-        return "\n".join(lines)
+        return shown("\n".join(lines))
 
     def in_one_line(self) -> str:
         """The same for a list of remarks."""
         head = f"{self.where}: {self.what}" if self.where else self.what
-        return f"{head} ({self.fix})" if self.fix else head
+        return shown(f"{head} ({self.fix})" if self.fix else head)
 
 
 class UserError(Exception):
@@ -41,6 +56,17 @@ class UserError(Exception):
     def __init__(self, problems: Problem | Iterable[Problem]) -> None:
         self.problems = (problems,) if isinstance(problems, Problem) else tuple(problems)
         super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+def once(problems: Iterable[Problem]) -> tuple[Problem, ...]:
+    """Without repeats: what stands at an anchor is said of the first that uses it."""
+    kept: dict[tuple[str, ...], Problem] = {}
+    for problem in problems:
+        place = PLACE.fullmatch(problem.where)
+        last = problem.where.rpartition(".")[2]
+        at = (place["file"], place["line"], place["column"], last) if place else (problem.where,)
+        kept.setdefault((*at, problem.what, problem.expected, problem.fix), problem)
+    return tuple(kept.values())
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

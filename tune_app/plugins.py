@@ -10,6 +10,7 @@ import importlib
 import importlib.util
 import inspect
 import pkgutil
+import re
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -75,6 +76,14 @@ def _load_file(path: Path) -> ModuleType:
         del sys.modules[name]
         raise
     return module
+
+
+def numeric_options(module: ModuleType) -> set[str]:
+    """Options that are numbers by their annotation, which may also let them be lists of them."""
+    create = getattr(module, "create", None)
+    taken = inspect.signature(create).parameters if create is not None else {}
+    words = {name: re.findall(r"\w+", str(item.annotation)) for name, item in taken.items()}
+    return {n for n, used in words.items() if {"int", "float"} & {*used} and "str" not in used}
 
 
 def option_problems(module: ModuleType, options: dict[str, Any], where: str) -> list[Problem]:

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from tune_app import assembly, foreign_space, overrides, plugins, tune_section, yaml_source
+from tune_app import (
+    assembly,
+    foreign_space,
+    overrides,
+    plugins,
+    readings,
+    tune_section,
+    yaml_source,
+)
 from tune_app.budget import Unit
-from tune_app.errors import Problem, UserError, nearest
+from tune_app.errors import Problem, UserError, nearest, once
 from tune_app.space import domains, feasible, relations, rules, wandb_sweep
 from tune_app.space.domains import Domain, grid_size
 from tune_app.space.feasible import Verdict
@@ -111,6 +119,10 @@ class Read:
     """What could have been meant otherwise."""
     notes: tuple[Problem, ...]
     """What has no meaning here, or another one."""
+    trainable: str | None = None
+    """What the tune section names or leaves to the default; None for a file without a section."""
+    space: Mapping[str, Domain] = field(default_factory=dict)
+    """The parameters that were understood."""
 
 
 def load(
@@ -141,11 +153,12 @@ def read(
     # A space from elsewhere has nothing else to say: it is searched as a sweep of method bayes.
     source = yaml_source.load(path) if space is None else Source(str(path), {"method": "bayes"})
     overrides.apply(source, changes)
+    ours = TUNE in source.data
     tune_data = source.data.pop(TUNE, None)
     misplaced = _misplaced(source)
     parsed = wandb_sweep.parse(source.data, source.where, space)
-    tune, tune_problems = tune_section.read(tune_data, source)
-    sweep, warnings = parsed.sweep, [*source.warnings, *parsed.warnings]
+    tune, tune_problems, read_so = tune_section.read(tune_data, source)
+    sweep, warnings = parsed.sweep, [*source.warnings, *parsed.warnings, *read_so]
     found = Verdict() if tune is None else _relations(sweep, tune, source)
     stamp = (now or datetime.now()).strftime("%Y%m%d-%H%M%S")
     chosen = name or f"{_as_name(sweep.name or path.stem)}-{stamp}"
@@ -153,13 +166,22 @@ def read(
     problems = [*source.problems, *misplaced, *parsed.problems, *tune_problems, *found.problems]
     problems += name_problems(chosen, "--name")
     if tune is None:
-        return Read(None, tuple(problems), tuple(warnings), tuple(parsed.notes))
+        return Read(None, once(problems), once(warnings), once(parsed.notes))
+    tune, read_so = _with_numbers(tune, source)
+    warnings += read_so
     tune, hyperband_notes = _with_hyperband(sweep, tune, source)
     notes = parsed.notes + hyperband_notes
-    told = tuple(item.in_one_line() for item in warnings + notes)
+    told = tuple(item.in_one_line() for item in once(warnings + notes))
     study = Study(chosen, str(path), sweep, tune, sweep.parameters, str(Path.cwd()), told)
     problems += _plugin_problems(study, source, try_out=not problems)
-    return Read(None if problems else study, tuple(problems), tuple(warnings), tuple(notes))
+    return Read(
+        None if problems else study,
+        once(problems),
+        once(warnings),
+        once(notes),
+        tune.trainable if ours else None,
+        sweep.parameters,
+    )
 
 
 def _misplaced(source: Source) -> list[Problem]:
@@ -173,6 +195,21 @@ def _misplaced(source: Source) -> list[Problem]:
         Problem(f"{key} is a key of the tune section", source.where((key,)), fix=fix)
         for key in keys
     ]
+
+
+def _with_numbers(tune: TuneSection, source: Source) -> tuple[TuneSection, list[Problem]]:
+    """The section with numbers for the quoted options that searcher and scheduler count with."""
+    changed, warnings = {}, []
+    for kind in ("searcher", "scheduler"):
+        section: PlugInSection = getattr(tune, kind) or PlugInSection(name="")
+        found = readings.of_options(kind, section.name, section.options)
+        if found:
+            changed[kind] = section.model_copy(update={name: n for name, (n, _) in found.items()})
+        warnings += [
+            replace(warning, where=source.where((TUNE, kind, name)))
+            for name, (_, warning) in found.items()
+        ]
+    return tune.model_copy(update=changed), warnings
 
 
 def _with_hyperband(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -16,6 +17,7 @@ from pydantic import (
 from tune_app import yaml_source
 from tune_app.budget import Unit
 from tune_app.errors import Problem, nearest
+from tune_app.readings import as_number, as_truth, replaced
 from tune_app.space.prior import STEP_LAW
 from tune_app.yaml_source import KeyPath, Source
 
@@ -163,23 +165,55 @@ class TuneSection(_Section):
         return value
 
 
-def read(data: Any, source: Source) -> tuple[TuneSection | None, list[Problem]]:
-    """The section, of its sound parts where it has others, and all that is wrong with it."""
+def read(data: Any, source: Source) -> tuple[TuneSection | None, list[Problem], list[Problem]]:
+    """The section, all that is wrong with it, and what was read otherwise than it is written.
+
+    Of a section with mistakes, its sound parts; None where that cannot be.
+    """
     if data is None:
-        return TuneSection(), []
+        return TuneSection(), [], []
     if not isinstance(data, dict):
-        return None, [Problem(f"{data!r} is not a mapping", source.where((TUNE,)), "keys below it")]
-    try:
-        return TuneSection.model_validate(data), []
-    except ValidationError as error:
-        mistakes = error.errors()
+        what = f"{data!r} is not a mapping"
+        return None, [Problem(what, source.where((TUNE,)), "keys below it")], []
+    data, warnings = _as_meant(data, source)
+    mistakes = _mistakes(data)
     problems = [_tune_problem(item, source) for item in mistakes]
+    sound = _without(data, [item["loc"] for item in mistakes])
+    section = None if _mistakes(sound) else TuneSection.model_validate(sound)
+    return section, problems, warnings
+
+
+def _mistakes(data: dict[str, Any]) -> list[Any]:
+    """What pydantic has against a section."""
     try:
-        return TuneSection.model_validate(
-            _without(data, [item["loc"] for item in mistakes])
-        ), problems
-    except ValidationError:
-        return None, problems
+        TuneSection.model_validate(data)
+    except ValidationError as error:
+        return list(error.errors())
+    return []
+
+
+_READERS = {"int_type": as_number, "float_type": as_number, "bool_type": as_truth}
+
+
+def _as_meant(data: dict[str, Any], source: Source) -> tuple[dict[str, Any], list[Problem]]:
+    """The section with numbers and truth values for the texts that stand for them."""
+    texts = [(tuple(item["loc"]), item["type"], item["input"]) for item in _mistakes(data)]
+    texts += [(path, "float_type", value) for path, value in _believed(data.get("prior"))]
+    readings = {
+        path: _READERS[kind](value, source.where((TUNE, *path)))
+        for path, kind, value in texts
+        if kind in _READERS
+    }
+    found = {path: reading for path, reading in readings.items() if reading is not None}
+    meant = replaced(data, [(path, value) for path, (value, _) in found.items()])
+    return meant, [warning for _, warning in found.values()]
+
+
+def _believed(prior: Any) -> Iterator[tuple[KeyPath, Any]]:
+    """The values of beliefs that have to be numbers, with their places."""
+    for name, belief in prior.items() if isinstance(prior, dict) else ():
+        if isinstance(belief, dict) and "value" in belief and {"octaves", "width"} & belief.keys():
+            yield ("prior", name, "value"), belief["value"]
 
 
 def _without(data: dict[str, Any], locations: list[tuple[Any, ...]]) -> dict[str, Any]:

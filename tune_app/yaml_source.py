@@ -92,6 +92,8 @@ class Source:
     """What was read other than W&B reads it."""
     built: int = 0
     """Nodes so far, those behind an alias each time it is used."""
+    told: set[tuple[int, str]] = field(default_factory=set)
+    """What was said of which node, so that an alias does not repeat it."""
 
     def where(self, path: KeyPath) -> str:
         """`file:line:column key.path`, with the nearest place known for `path`."""
@@ -102,6 +104,12 @@ class Source:
             return self.overrides[known]
         line, column = self.places.get(known, (1, 1))
         return f"{self.name}:{line}:{column} {dotted(path)}".rstrip()
+
+    def tell(self, node: yaml.Node, kind: list[Problem], problem: Problem) -> None:
+        """Adds to the problems or the warnings, once for a node however often it is used."""
+        if (id(node), problem.what) not in self.told:
+            self.told.add((id(node), problem.what))
+            kind.append(problem)
 
     def find(self, path: KeyPath) -> KeyPath | None:
         """Where a key stands: as written, with dots in one key, or in nested `parameters`."""
@@ -155,8 +163,10 @@ def parse(text: str, name: str) -> Source:
     except RecursionError as error:
         raise UserError(Problem("nested too deeply", name)) from error
     if not isinstance(node, yaml.MappingNode):
-        expected = "keys such as method, metric and parameters"
-        raise UserError(Problem("holds no mapping", name, expected))
+        mark = node.start_mark if node else None
+        where = f"{name}:{mark.line + 1}:{mark.column + 1}" if mark else f"{name}:1:1"
+        what = "holds no mapping" if mark else "is empty"
+        raise UserError(Problem(what, where, "keys such as method, metric and parameters"))
     source = Source(name, {})
     try:
         source.data = _build(node, (), source)
@@ -172,13 +182,15 @@ def _build(node: yaml.Node, path: KeyPath, source: Source) -> Any:
         what = f"holds more than {MOST_NODES:,} values, those behind aliases counted each time"
         raise UserError(Problem(what, source.name))
     if node.tag.startswith(("tag:yaml.org,2002:python", "!")):
-        source.problems.append(Problem(f"the tag {node.tag} is not allowed", source.where(path)))
+        what = f"the tag {node.tag} is not allowed"
+        source.tell(node, source.problems, Problem(what, source.where(path)))
     if isinstance(node, yaml.MappingNode):
         return _mapping(node, path, source)
     if isinstance(node, yaml.SequenceNode):
         return [_build(item, (*path, i), source) for i, item in enumerate(node.value)]
     if any("\ud800" <= character <= "\udfff" for character in node.value):
-        source.problems.append(Problem("holds half a character, a surrogate", source.where(path)))
+        what = "holds half a character, a surrogate"
+        source.tell(node, source.problems, Problem(what, source.where(path)))
     assert isinstance(node, yaml.ScalarNode)
     if node.tag != _implied(node):
         return _tagged(node, path, source)
@@ -200,34 +212,56 @@ def _tagged(node: yaml.ScalarNode, path: KeyPath, source: Source) -> Any:
     value = _by_yaml_1_1(node)
     if value is None and not node.tag.endswith(":null"):
         what = f"{node.value!r} is not of the tag {node.tag.removeprefix('tag:yaml.org,2002:')}"
-        source.problems.append(Problem(what, source.where(path), fix="take the tag out"))
+        found = Problem(what, source.where(path), fix="take the tag out")
+        source.tell(node, source.problems, found)
     return value
 
 
 def _plain(node: yaml.ScalarNode, path: KeyPath, source: Source) -> Any:
-    """A scalar without quotes, with a word where YAML 1.1 means something else by it."""
+    """A scalar without quotes, with a word where something else may be meant by it."""
     new, old = scalar(node.value), _by_yaml_1_1(node)
+    # A scalar that `<<` merges into the whole file has no key at all.
+    top = path[0] if path else ""
+    if top == "parameters":
+        _tell_of_quotes(node, path, source)
+    if new == "None" and top in VALUES_BELOW:
+        what, fix = "None is read as the text 'None'", "write null for none, 'None' for the text"
+        source.tell(node, source.warnings, Problem(what, source.where(path), fix=fix))
     if old is None or (type(old), old) == (type(new), new):
         return new
     if isinstance(new, (int, float)) and isinstance(old, str):
         fix = f"write {_in_both(new)} to mean the same in both"
         what = f"{node.value} is read as a number; W&B reads text"
-        source.warnings.append(Problem(what, source.where(path), fix=fix))
+        source.tell(node, source.warnings, Problem(what, source.where(path), fix=fix))
         return new
     if isinstance(new, str) and _SURELY_A_NUMBER.fullmatch(node.value):
         what = f"{node.value} is read as the number {old}, as W&B does"
-        source.warnings.append(Problem(what, source.where(path), fix=f"write {old}"))
+        source.tell(node, source.warnings, Problem(what, source.where(path), fix=f"write {old}"))
         return old
-    if path[0] in AMBIGUOUS_BELOW:
+    if top in AMBIGUOUS_BELOW:
         readings = " or ".join(f"{json.dumps(value)} for {_named(value)}" for value in (new, old))
         what, expected = f"{node.value} can be read in two ways", "an unmistakable value"
         fix = f"say which is meant: {readings}, which is how W&B reads it"
-        source.problems.append(Problem(what, source.where(path), expected, fix))
+        source.tell(node, source.problems, Problem(what, source.where(path), expected, fix))
     return new
 
 
+def _tell_of_quotes(node: yaml.ScalarNode, path: KeyPath, source: Source) -> None:
+    """Quotes of a word processor are letters to YAML."""
+    text = node.value
+    if node.style is None and len(text) > 1 and {text[0], text[-1]} <= TYPOGRAPHIC_QUOTES:
+        what = f"the quotes of {text} are read as a part of it: YAML's are ' and \""
+        fix = f"write {json.dumps(text[1:-1], ensure_ascii=False)}"
+        source.tell(node, source.warnings, Problem(what, source.where(path), fix=fix))
+
+
+TYPOGRAPHIC_QUOTES = set("“”„‟‘’‚‛«»")
+
 AMBIGUOUS_BELOW = ("parameters", "run_cap", "early_terminate", "metric")
 """Keys of W&B whose values may be meant as W&B reads them; `tune` is only ours."""
+
+VALUES_BELOW = ("parameters", "tune")
+"""Keys that hold values of parameters."""
 
 _SURELY_A_NUMBER = re.compile(r"[-+]?[0-9][0-9_]*(\.[0-9_]*)?|[-+]?0b[01_]+")
 
@@ -281,6 +315,7 @@ def _mapping(node: yaml.MappingNode, path: KeyPath, source: Source) -> dict[Any,
         place = (key_node.start_mark.line + 1, key_node.start_mark.column + 1)
         first = source.places.get((*path, key)) if key in built else None
         source.places[(*path, key)] = place
+        _tell_of_quotes(key_node, (*path, key), source)
         value = _build(value_node, (*path, key), source)
         if first is not None:
             _twice((*path, key), built[key] == value, first[0], source)

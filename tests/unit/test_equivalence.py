@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tune_app.errors import UserError
+from tune_app.space import rules
 from tune_app.space.domains import Choice, Domain, Fixed, Float, to_document
 from tune_app.training import masks, preflight, trainable
 from tune_app.training.effective import warm_up_steps
@@ -15,12 +16,17 @@ from tune_app.training.equivalence import Run, findings, twins
 LONG = [Run(8, 1, 100, 11)]
 
 
-def told(space: dict[str, Any], runs: list[Run] | None = None) -> list[str]:
+def told(
+    space: dict[str, Any], runs: list[Run] | None = None, when: dict[str, str] | None = None
+) -> list[str]:
     domains: dict[str, Domain] = {
         name: Choice(tuple(item)) if isinstance(item, list) else item
         for name, item in space.items()
     }
-    return findings(trainable.load("causal_lm"), domains, LONG if runs is None else runs, "cpu")
+    laws, problems = rules.read(domains, [], when or {})
+    assert not problems
+    lengths = LONG if runs is None else runs
+    return findings(trainable.load("causal_lm"), domains, lengths, "cpu", laws)
 
 
 def test_one_cycle_of_restarts_is_cosine_and_the_way_out_is_named() -> None:
@@ -41,6 +47,61 @@ def test_with_more_cycles_they_are_told_apart() -> None:
         "lr_scheduler_kwargs": Fixed({"num_cycles": 3}),
     }
     assert told(space) == []
+
+
+def test_more_cycles_that_are_set_by_a_name_with_dots_count_too() -> None:
+    space = {
+        "lr_scheduler_type": ["cosine", "cosine_with_restarts"],
+        "lr_scheduler_kwargs.num_cycles": Fixed(3),
+    }
+    assert told(space) == []
+    space["lr_scheduler_type"] = ["linear", "cosine"]
+    assert "linear cannot be made with these lr_scheduler_kwargs" in told(space)[0]
+
+
+def test_options_under_a_condition_count_for_the_schedules_that_have_them() -> None:
+    space = {
+        "lr_scheduler_type": ["linear", "cosine_with_restarts"],
+        "lr_scheduler_kwargs.num_cycles": [2, 3],
+    }
+    option, condition = "lr_scheduler_kwargs.num_cycles", "lr_scheduler_type != 'linear'"
+    assert told(space, when={option: condition}) == []
+    assert "linear cannot be made" in told(space)[0]
+
+
+@pytest.mark.parametrize(
+    ("types", "options", "texts"),
+    [
+        (
+            ["cosine_with_restarts"],
+            [{"num_cycles": 1}, None, {"num_cycles": 3}],
+            ['lr_scheduler_kwargs: {"num_cycles": 1} and null give the same run'],
+        ),
+        (
+            ["cosine", "cosine_with_restarts"],
+            [None, {"num_cycles": 1}, {"num_cycles": 0.5}],
+            [
+                'lr_scheduler_kwargs: null and {"num_cycles": 0.5} give the same run with '
+                "lr_scheduler_type cosine",
+                'lr_scheduler_kwargs: null and {"num_cycles": 1} give the same run with '
+                "lr_scheduler_type cosine_with_restarts",
+            ],
+        ),
+        (["linear"], [None, {}], ["lr_scheduler_kwargs changes nothing with"]),
+        (["cosine_with_restarts"], [None, {"num_cycles": 2}], []),
+        (
+            ["cosine_with_restarts"],
+            [None, {"num_cycles": 1}],
+            ["lr_scheduler_kwargs changes nothing with lr_scheduler_type cosine_with_restarts"],
+        ),
+    ],
+)
+def test_options_with_one_curve_are_told_with_the_schedules_that_have_it(
+    types: list[str], options: list[Any], texts: list[str]
+) -> None:
+    found = told({"lr_scheduler_type": types, "lr_scheduler_kwargs": options})
+    assert len(found) == len(texts)
+    assert all(any(item.startswith(text) for item in found) for text in texts)
 
 
 def test_schedules_that_are_one_only_without_warm_up_are_told_so() -> None:

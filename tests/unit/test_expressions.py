@@ -106,3 +106,57 @@ def test_what_has_no_answer_fails_at_once_and_fills_no_memory(text: str) -> None
 )
 def test_what_depends_on_a_name_without_value_is_unknown(text: str, answer: bool | None) -> None:
     assert parse(text, NAMES).holds({"b": 8}) is answer
+
+
+ODD = frozenset({"lambda", "weight-decay", "a.weight-decay", "2nd layer", "params", "a", "b"})
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("params['lambda'] > 1", True),
+        ('params["weight-decay"] + a < 1', False),
+        ("params['a.weight-decay'] == 7 and params['2nd layer'] != 1", None),
+        ("params['2nd layer'] in [3, 4]", True),
+        ("params == 5 and params['params'] == 5", True),
+        ("params['a'] == a", True),
+    ],
+)
+def test_a_name_that_python_cannot_read_stands_in_brackets(text: str, answer: bool | None) -> None:
+    values = {"lambda": 2, "weight-decay": 0.1, "2nd layer": 3, "params": 5, "a": 1}
+    assert parse(text, ODD).holds(values) is answer
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("lambda > 1", "lambda"),
+        ("weight-decay <= 0.1", "weight-decay"),
+        ("a.weight-decay <= 0.1", "a.weight-decay"),
+        ("params['lambda'] > weight-decay", "weight-decay"),
+        ("2nd layer > 1", "2nd layer"),
+    ],
+)
+def test_the_brackets_are_named_where_such_a_name_is_met(text: str, name: str) -> None:
+    with pytest.raises(Refused) as caught:
+        parse(text, ODD)
+    assert caught.value.fix == f"write params[{name!r}]"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "params[a] == 1",
+        "params['a']['b'] == 1",
+        "params['a'].real == 1",
+        "params[0] == 1",
+        "params['a':] == 1",
+        "b['a'] == 1",
+        "params['none'] == 1",
+        "params['__class__'] == 1",
+        "params['log'](a) == 1",
+    ],
+)
+def test_brackets_hold_the_name_of_a_parameter_and_nothing_else(text: str) -> None:
+    with pytest.raises(Refused):
+        parse(text, ODD)

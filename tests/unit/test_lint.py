@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -90,3 +93,102 @@ def test_every_sweep_found_in_the_wild_is_read_or_refused_with_what_to_do(tmp_pa
             assert again.study is not None
             assert again.study.sweep == found.study.sweep
     assert statuses.count("ok") >= 30
+
+
+OURS = """\
+method: random
+metric: {name: final_eval_loss, goal: minimize}
+command: [python, train.py, --weight_deacy=0.1]
+parameters:
+  learning_rat: {min: 0.1, max: 1}
+  bf16: {values: [true, "yes"]}
+  size: {value: mega}
+  output_dir: {value: x}
+"""
+
+
+def rows(capsys: pytest.CaptureFixture[str], *paths: Path) -> list[dict[str, Any]]:
+    main(["lint", *map(str, paths), "--json"])
+    found: list[dict[str, Any]] = json.loads(capsys.readouterr().out)
+    return found
+
+
+def test_names_and_values_are_compared_with_the_trainable_of_a_tune_section(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "sweep.yaml"
+    path.write_text(f"{OURS}tune: {{budget: {{tokens: 600000}}}}\n")
+    (row,) = rows(capsys, path)
+    told = {item["key"]: item for item in row["messages"] if item["level"] == "error"}
+    assert row["status"] == "refused"
+    assert row["trainable"] == "causal_lm"
+    assert "did you mean 'learning_rate'?" in told["parameters.learning_rat"]["text"]
+    assert told["parameters.learning_rat"]["line"] == 5
+    assert "wrong type" in told["parameters.bf16"]["text"]
+    assert "mega" in told["parameters.size"]["text"]
+    assert "not for a study to set" in told["parameters.output_dir"]["text"]
+    assert "did you mean 'weight_decay'?" in told["command"]["text"]
+    assert told["command"]["text"].startswith("weight_deacy: ")
+    assert told["command"]["line"] == 3
+
+
+def test_a_sweep_of_another_program_is_not_refused_for_its_names(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "sweep.yaml"
+    path.write_text(OURS)
+    assert main(["lint", str(path)]) == 0
+    out = capsys.readouterr().out
+    assert "has no parameter" not in out
+    assert "1 without a tune section" in out
+
+
+def test_sweeps_of_other_programs_are_checked_without_the_time_to_import_a_trainable(
+    files: Path,
+) -> None:
+    code = (
+        "import sys; from tune_app.__main__ import main\n"
+        f"main(['lint', {str(files)!r}])\n"
+        "assert not {'torch', 'transformers', 'ray'} & sys.modules.keys()"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
+
+
+def test_a_study_that_is_checked_needs_no_ray(tmp_path: Path) -> None:
+    path = tmp_path / "sweep.yaml"
+    path.write_text(f"{OURS}tune: {{}}\n")
+    code = (
+        "import sys; from tune_app.__main__ import main\n"
+        f"assert main(['lint', {str(path)!r}]) == 2\n"
+        "assert 'ray' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
+
+
+@pytest.mark.parametrize(
+    ("trainable", "status", "words"),
+    [
+        ("causal_lmm", "refused", "did you mean 'causal_lm'?"),
+        ("nowhere.py", "refused", "there is no file nowhere.py"),
+        ("no_such_package.model", "warned", "No module named 'no_such_package'"),
+        ("needs_more.py", "warned", "parameters not checked: the trainable"),
+        ("half.py", "refused", "lacks prepare, build"),
+    ],
+)
+def test_a_trainable_that_cannot_be_asked_is_told_of_and_refused_where_it_cannot_be_right(
+    trainable: str,
+    status: str,
+    words: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "needs_more.py").write_text("import no_such_package\n")
+    (tmp_path / "half.py").write_text("print('imported')\nclass Config: ...\n")
+    path = tmp_path / "sweep.yaml"
+    path.write_text(f"{GOOD}tune: {{trainable: {trainable}}}\n")
+    (row,) = rows(capsys, path)
+    assert row["status"] == status
+    (text,) = [m["text"] for m in row["messages"] if m["key"] == "tune.trainable"]
+    assert words in text

@@ -133,3 +133,10 @@ def test_a_reader_that_goes_away_is_told_once_and_writing_goes_on() -> None:
         outlet.flush()
     outlet.close()
     assert noticed == [1]
+
+
+def test_of_a_name_that_is_near_to_none_the_trainable_tells_its_own() -> None:
+    far, near = trainable.load("causal_lm").name_problems(["zzz", "save_step"])
+    assert far.fix.startswith("known: architecture, ")
+    assert "adam_beta1" not in far.fix
+    assert "save_steps" not in near.fix

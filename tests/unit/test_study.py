@@ -365,3 +365,73 @@ def test_values_of_every_shape_are_never_a_traceback(tmp_path: Path) -> None:
 
 def test_the_text_of_the_tests_is_what_it_seems() -> None:
     assert yaml_source.parse(TEXT, "x").data["parameters"]["optim"]["values"][3] == "1"
+
+
+QUOTED = """\
+method: bayes
+metric: {name: final_eval_loss, goal: minimize}
+parameters:
+  learning_rate: {min: 0.1, max: 1}
+  optim: {values: ['1', '2']}
+tune:
+  budget: {tokens: "6e5", trials: '3'}
+  baseline: "no"
+  drop_impossible: Yes
+  searcher: {name: tpe, startup: "3"}
+  scheduler: {name: asha, eta: "4", rungs: '2'}
+  resources: {cpu: "2"}
+  prior:
+    learning_rate: {value: "0.5", octaves: "2"}
+    optim: {value: '1', weight: 2}
+"""
+
+
+def test_quoted_numbers_and_words_for_true_and_false_are_read_with_a_warning(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "quoted.yaml"
+    path.write_text(QUOTED)
+    found = study.read(path)
+    assert found.study is not None, found.problems
+    tune = found.study.tune
+    assert (tune.budget.tokens, tune.budget.trials, tune.resources.cpu) == (600_000, 3, 2)
+    assert (tune.baseline, tune.drop_impossible) == (False, True)
+    assert found.study.searcher.options == {"startup": 3}
+    assert tune.scheduler.options == {"eta": 4, "rungs": 2}
+    assert tune.prior.beliefs["learning_rate"].value == 0.5
+    assert tune.prior.beliefs["optim"].value == "1"
+    told = [f"{item.where.removeprefix(str(path))} {item.what}" for item in found.warnings]
+    assert len(told) == 10
+    assert ":7:12 tune.budget.tokens '6e5' is read as the number 600000.0" in told
+    assert ":8:3 tune.baseline 'no' is read as false" in told
+    assert ":10:25 tune.searcher.startup '3' is read as the number 3" in told
+
+
+@pytest.mark.parametrize("text", ["{seed: x}", "{baseline: '1'}", "{budget: {tokens: '1.5'}}"])
+def test_a_text_that_stands_for_nothing_that_fits_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "quoted.yaml"
+    path.write_text(f"method: random\nparameters: {{lr: {{min: 0.1, max: 1}}}}\ntune: {text}\n")
+    assert study.read(path).problems
+
+
+def test_what_is_wrong_below_an_anchor_is_told_once(tmp_path: Path) -> None:
+    path = tmp_path / "anchor.yaml"
+    path.write_text(
+        "method: random\nparameters:\n"
+        "  a: &a {distribution: q_uniform, min: 0.1, max: 0.3}\n  b: *a\n"
+        "  c: {values: &v [1, 1, 2]}\n  d: {values: *v}\n"
+        "  e: {distribution: q_uniform, min: 0.1, max: 0.3}\n"
+    )
+    found = study.read(path)
+    places = [item.where.split(":", 1)[1] for item in found.problems]
+    assert places == ["3:10 parameters.a.distribution", "7:7 parameters.e.distribution"]
+    assert [item.where.split()[-1] for item in found.warnings] == ["parameters.c.values.1"]
+
+
+@pytest.mark.parametrize("seed", ["9007199254740993", "1e20", "-1"])
+def test_a_seed_that_is_too_large_is_told_what_is_not(tmp_path: Path, seed: str) -> None:
+    path = tmp_path / "seed.yaml"
+    path.write_text(f"method: random\nparameters: {{lr: {{value: 1}}}}\ntune: {{seed: {seed}}}\n")
+    (problem,) = study.read(path).problems
+    assert problem.where == f"{path}:3:8 tune.seed"
+    assert "2147483648" in problem.expected or "0" in problem.expected

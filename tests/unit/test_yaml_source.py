@@ -87,6 +87,7 @@ def test_a_value_set_from_elsewhere_has_its_own_place() -> None:
         "a: !mine [3]",
         "a: !mine {b: 3}",
         "<<: 5",
+        "<<: no",
         "<<: [1, {a: 2}]",
         'a: "\\UFFFFFFFF"',
         'a: "\\U00110000"',
@@ -217,3 +218,50 @@ def test_a_missing_file_and_a_folder_are_messages(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "missing.yaml"):
         with pytest.raises(UserError, match="cannot read"):
             load(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "words"),
+    [
+        ("", "1:1", "is empty"),
+        ("# nothing\n", "1:1", "is empty"),
+        ("- a\n- b\n", "1:1", "holds no mapping"),
+        ("# first\n\n  hello\n", "3:3", "holds no mapping"),
+    ],
+)
+def test_a_file_without_keys_is_told_with_its_place(text: str, place: str, words: str) -> None:
+    with pytest.raises(UserError) as caught:
+        parse(text, "f.yaml")
+    (problem,) = caught.value.problems
+    assert (problem.where, problem.what) == (f"f.yaml:{place}", words)
+
+
+def test_what_stands_at_an_anchor_is_told_once() -> None:
+    text = "parameters:\n  a: &a {min: &m 1e-5, max: no}\n  b: *a\n  c: {min: *m, max: 1}\n"
+    source = parse(text, "f.yaml")
+    assert [item.where for item in source.warnings] == ["f.yaml:2:10 parameters.a.min"]
+    assert [item.where for item in source.problems] == ["f.yaml:2:24 parameters.a.max"]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("parameters: {a: {values: [“x”, y]}}", ['write "x"']),
+        ("parameters: {“a”: {value: 1}}", ['write "a"']),
+        ("parameters: {a: {value: «x»}}", ['write "x"']),
+        ("parameters: {a: {value: '“x”'}}", []),
+        ("parameters: {a: {value: don’t}}", []),
+        ("description: “x”", []),
+    ],
+)
+def test_quotes_of_a_word_processor_are_told_to_be_letters(text: str, told: list[str]) -> None:
+    assert [item.fix for item in parse(text, "f.yaml").warnings] == told
+
+
+def test_nothing_that_moves_the_cursor_is_printed() -> None:
+    problem = Problem("the value \x1b[2J\u202e", "f.yaml:1:1 a\x07\u00a0b", fix="one\ntwo «é»")
+    assert str(problem) == (
+        "f.yaml:1:1 a\\x07\\xa0b: the value \\x1b[2J\\u202e\n  to do: one\ntwo «é»"
+    )
+    assert problem.in_one_line().isascii() is False
+    assert "\x1b" not in problem.in_one_line()

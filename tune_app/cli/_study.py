@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import ast
 from collections.abc import Iterable
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 
 from tune_app import overrides as changes
-from tune_app import plugins, yaml_source
 from tune_app import study as studies
-from tune_app.errors import Problem, UserError, nearest
+from tune_app import yaml_source
+from tune_app.cli import _trainable
+from tune_app.errors import Problem, UserError
 
 QUICKSTART = "quickstart.yaml"
 
@@ -53,41 +53,17 @@ def load(args: argparse.Namespace, name: str | None) -> tuple[studies.Study, Pat
     overrides += ["drop_impossible=true"] if args.drop_impossible else []
     path = study_path(args.study)
     study = studies.load(path, overrides, name)
-    _check_trainable(study.tune.trainable, path, overrides)
+    problem = _trainable.reference_problem(study.tune.trainable)
+    if problem is not None:
+        raise UserError(placed([problem], path, overrides))
     return study, path, overrides
 
 
-def _check_trainable(reference: str, path: Path, overrides: list[str]) -> None:
-    """Refuses at once what a worker would refuse after Ray has started.
-
-    Importing a trainable would take as long as starting Ray.
-    """
-    where, problem = "tune.trainable", None
-    if reference.endswith(".py"):
-        problem = _file_problem(Path(reference), where)
-    elif "." not in reference and reference not in (known := plugins.names("trainable")):
-        what = f"unknown trainable {reference!r}"
-        expected = "a name, a dotted module path, or a path to a .py file"
-        problem = Problem(what, where, expected, nearest(reference, known))
-    if problem is not None:
-        raise UserError(placed([problem], path, overrides))
-
-
-def _file_problem(path: Path, where: str) -> Problem | None:
-    if not path.is_file():
-        files = [item.name for item in path.parent.glob("*.py")]
-        what = f"there is no file {path}"
-        return Problem(what, where, "a trainable", nearest(path.name, files) if files else "")
-    try:
-        ast.parse(path.read_bytes(), path.name)
-    except (SyntaxError, ValueError) as error:
-        line = getattr(error, "lineno", None) or 1
-        return Problem(f"not Python: {getattr(error, 'msg', error)}", f"{path}:{line}")
-    return None
-
-
 def placed(problems: Iterable[Problem], path: Path, overrides: list[str]) -> list[Problem]:
-    """Problems that name a key of the study file, with the line and column where it stands."""
+    """Problems that name a key of the study file, with the line and column where it stands.
+
+    A parameter that stands under no such key comes from a flag of the command.
+    """
     if not path.is_file():
         # A space of Ray Tune, named by its dotted path.
         return list(problems)
@@ -97,6 +73,9 @@ def placed(problems: Iterable[Problem], path: Path, overrides: list[str]) -> lis
     def at(problem: Problem) -> Problem:
         key = tuple(problem.where.split("."))
         known = source.find(key) is not None
+        if not known and key[0] == "parameters" and "command" in source.data:
+            what = f"{'.'.join(key[1:])}: {problem.what}"
+            return replace(problem, what=what, where=source.where(("command",)))
         return replace(problem, where=source.where(key)) if known else problem
 
     return [at(problem) for problem in problems]

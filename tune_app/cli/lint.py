@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import argparse
-import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from tune_app import study
-from tune_app.cli import _folders
-from tune_app.errors import Problem, UserError
+from tune_app.cli import _folders, _study, _trainable
+from tune_app.errors import PLACE, Problem, UserError, shown
 
 HELP = "check study files and W&B sweeps, without running anything"
 
-PLACE = re.compile(r"(?P<file>.*?):(?P<line>\d+):(?P<column>\d+) ?(?P<key>.*)", re.DOTALL)
 REFUSED = 2
 """The exit code when a file cannot be used."""
+WITHOUT_SECTION = (
+    "without a tune section, for any program: what they search is not compared with a trainable; "
+    "`plan FILE` does"
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,6 +35,9 @@ def execute(args: argparse.Namespace) -> int:
             _print(row)
         counts = [f"{sum(r['status'] == s for r in rows)} {s}" for s in ("ok", "warned", "refused")]
         print(f"{len(rows)} files: {', '.join(counts)}")
+        unchecked = [row for row in rows if row["status"] != "refused" and not row["trainable"]]
+        if unchecked:
+            print(f"{len(unchecked)} {WITHOUT_SECTION}")
     return REFUSED if any(row["status"] == "refused" for row in rows) else 0
 
 
@@ -53,27 +58,39 @@ def _checked(path: Path) -> dict[str, Any]:
         found = study.read(path)
     except UserError as error:
         found = study.Read(None, error.problems, (), ())
-    status = "refused" if found.problems else "warned" if found.warnings else "ok"
-    levels = {"error": found.problems, "warning": found.warnings, "note": found.notes}
-    messages = [_message(level, item) for level, items in levels.items() for item in items]
+    problems, warnings = list(found.problems), list(found.warnings)
+    if found.trainable is not None:
+        # Sweeps in general tune other programs: only a file that is surely ours is worth the time.
+        more = _trainable.check(found.trainable, found.space)
+        problems += _study.placed(more[0], path, [])
+        warnings += _study.placed(more[1], path, [])
+    status = "refused" if problems else "warned" if warnings else "ok"
+    levels = {"error": problems, "warning": warnings, "note": found.notes}
+    messages = [_message(level, item, path) for level, items in levels.items() for item in items]
     messages.sort(key=lambda message: (message["line"] or 0, message["column"] or 0))
-    return {"file": str(path), "status": status, "messages": messages}
+    return {
+        "file": str(path),
+        "status": status,
+        "trainable": found.trainable,
+        "messages": messages,
+    }
 
 
-def _message(level: str, problem: Problem) -> dict[str, Any]:
+def _message(level: str, problem: Problem, path: Path) -> dict[str, Any]:
     place = PLACE.fullmatch(problem.where)
     text = str(Problem(problem.what, "", problem.expected, problem.fix))
+    elsewhere = problem.where if problem.where != str(path) else ""
     return {
         "level": level,
         "line": int(place["line"]) if place else None,
         "column": int(place["column"]) if place else None,
-        "key": place["key"] if place else "",
+        "key": shown(place["key"] if place else elsewhere),
         "text": text,
     }
 
 
 def _print(row: dict[str, Any]) -> None:
-    print(f"{row['status']:<8} {row['file']}")
+    print(f"{row['status']:<8} {shown(row['file'])}")
     for message in row["messages"]:
         place = f"{message['line']}:{message['column']} " if message["line"] else ""
         key = f"{message['key']}: " if message["key"] else ""

@@ -8,6 +8,7 @@ is true, `unknown + 1 > 2` is unknown. So the same expression can be asked about
 from __future__ import annotations
 
 import ast
+import keyword
 import math
 import operator
 import re
@@ -135,9 +136,31 @@ class Expression:
 def parse(text: str, known: frozenset[str]) -> Expression:
     """An expression over the parameters `known`, whose names may have dots.
 
+    A name that Python cannot read as one stands in brackets: `params['weight-decay']`.
+
     Raises:
         Refused: it is none.
     """
+    try:
+        return _parsed(text, known)
+    except Refused as error:
+        outside = re.sub(rf"{BRACKETS}\[.*?\]", "", text)
+        odd = [name for name in known if not _is_plain_name(name) and name in outside]
+        if odd:
+            error.fix = f"write {BRACKETS}[{max(odd, key=len)!r}]"
+        raise
+
+
+BRACKETS = "params"
+
+
+def _is_plain_name(name: str) -> bool:
+    """Whether a name, or what it is made of with dots, can stand in an expression as it is."""
+    parts = name.split(".")
+    return all(part.isidentifier() and not keyword.iskeyword(part) for part in parts)
+
+
+def _parsed(text: str, known: frozenset[str]) -> Expression:
     if len(text) > MAX_CHARACTERS:
         raise Refused(f"an expression of {len(text):,} characters")
     try:
@@ -145,7 +168,7 @@ def parse(text: str, known: frozenset[str]) -> Expression:
             # Of `1or x` and the like; what it means is told by what it is evaluated to.
             warnings.simplefilter("ignore")
             parsed = ast.parse(text.strip(), mode="eval")
-        tree = _Dotted(known).visit(parsed.body)
+        tree = _Named(known).visit(parsed.body)
         names = _names(tree)
     except (SyntaxError, ValueError) as error:
         reason = getattr(error, "msg", None) or str(error)
@@ -179,8 +202,8 @@ def _check_constant(expression: Expression) -> None:
         raise Refused(f"{expression.text!r} has no answer: {error}") from error
 
 
-class _Dotted(ast.NodeTransformer):
-    """Makes `model.lr` one name where a parameter is called so."""
+class _Named(ast.NodeTransformer):
+    """Makes `model.lr` and `params['weight-decay']` one name where a parameter is called so."""
 
     def __init__(self, known: frozenset[str]) -> None:
         self._known = known
@@ -191,6 +214,17 @@ class _Dotted(ast.NodeTransformer):
             fix = nearest(text, self._known)
             raise Refused(f"{text!r} is no parameter, and values have no attributes", fix)
         return ast.Name(text, ast.Load())
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        # Before its parts: a parameter in brackets is no function, whatever it is called.
+        _check_call(node)
+        return self.generic_visit(node)
+
+    def visit_Subscript(self, node: ast.Subscript) -> ast.expr:
+        match node:
+            case ast.Subscript(ast.Name(id), ast.Constant(str(name))) if id == BRACKETS:
+                return ast.Name(name, ast.Load())
+        return node
 
 
 def _names(tree: ast.expr) -> frozenset[str]:
@@ -203,7 +237,6 @@ def _names(tree: ast.expr) -> frozenset[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Call):
             functions.add(id(node.func))
-            _check_call(node)
         refused = isinstance(node, ast.expr) and not isinstance(node, _NODES)
         if refused or (isinstance(node, ast.Constant) and not _is_plain(node.value)):
             raise Refused(f"{ast.unparse(node)!r} cannot stand in an expression")

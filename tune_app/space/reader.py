@@ -32,7 +32,8 @@ class Reader:
     def ambiguous(self, path: Path, what: str, readings: Mapping[str, str]) -> None:
         """Something with two meanings; `readings` has the mend for each."""
         mends = "; ".join(f"{meaning}: {mend}" for meaning, mend in readings.items())
-        self.problem(path, f"{what} can be read in two ways", fix=f"say which is meant: {mends}")
+        ways = "two" if len(readings) == 2 else str(len(readings))
+        self.problem(path, f"{what} can be read in {ways} ways", fix=f"say which is meant: {mends}")
 
     def warn(self, path: Path, what: str, fix: str = "") -> None:
         """Something that is read in the one way that makes sense."""

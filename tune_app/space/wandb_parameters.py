@@ -167,10 +167,31 @@ def _read(path: Path, entry: Mapping[str, Any], reader: Reader) -> Domain | None
             reader.problem((*path, "distribution"), f"{kind} has no min and max", expected)
             return None
     else:
-        got = " and ".join(given) if given else "none of them"
-        reader.problem(path, f"{got} given", "either value, or values, or both min and max")
+        _unclear(path, given, reader)
         return None
     return read(path, entry, reader) if _has_only(path, entry, str(kind), reader) else None
+
+
+def _unclear(path: Path, given: list[str], reader: Reader) -> None:
+    """Says how to finish the one form of a parameter that is begun, or to keep one of several."""
+    begun = {form: keys for form, keys in _FORMS.items() if set(keys) & set(given)}
+    readings = {}
+    for form, keys in begun.items():
+        out = " and ".join(key for key in given if key not in keys)
+        more = " and ".join(key for key in keys if key not in given)
+        mends = [f"take {out} out"] if out else []
+        readings[form] = ", ".join([*mends, f"add {more}"] if more else mends)
+    if len(begun) > 1:
+        reader.ambiguous(
+            path, " beside ".join(" and ".join(begun[form]) for form in begun), readings
+        )
+        return
+    what = f"{' and '.join(given) or 'none of them'} given"
+    expected = "either value, or values, or both min and max"
+    reader.problem(path, what, expected, "".join(readings.values()))
+
+
+_FORMS = {"a constant": ("value",), "a choice": ("values",), "a range": ("min", "max")}
 
 
 def _settled(path: Path, kind: str, distribution: Any, reader: Reader) -> bool:

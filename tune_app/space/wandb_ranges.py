@@ -73,7 +73,7 @@ def bell(path: Path, entry: Mapping[str, Any], reader: Reader) -> Domain | None:
         reader.problem((*path, "sigma"), f"{deviation!r} is no deviation", "a number above 0")
         return None
     if shape == "log_normal" and abs(mean) + 8 * deviation > 700:
-        what = "e to the power of these is no range of numbers"
+        what = f"e to the power of {mean:g} ± 8 x {deviation:g} is no range of numbers"
         reader.problem(path, what, fix="mu and sigma are of the logarithm of the values")
         return None
     if deviation == 0:
@@ -105,7 +105,7 @@ def beta(path: Path, entry: Mapping[str, Any], reader: Reader) -> Domain | None:
 def number(path: Path, value: Any, expected: str, reader: Reader) -> float | None:
     """A finite number, also one in quotes; None where it is something else."""
     if isinstance(value, str):
-        read = _from_text(value)
+        read = from_text(value)
         if read is not None:
             reader.warn(path, f"{value!r} is read as the number {read!r}", "leave the quotes out")
             value = read
@@ -117,7 +117,8 @@ def number(path: Path, value: Any, expected: str, reader: Reader) -> float | Non
     return None
 
 
-def _from_text(text: str) -> float | None:
+def from_text(text: str) -> float | None:
+    """The finite number that a text is, None where it is none."""
     for kind in (int, float):
         try:
             found = kind(text)
@@ -186,16 +187,19 @@ def _rounded(
     q = number((*path, "q"), entry.get("q", 1), "a number above 0", reader)
     if q is None:
         return None
+    # Where it is not given, W&B takes 1 for all that its distribution's name begins with q.
+    here = (*path, "q" if "q" in entry else "distribution")
     if q <= 0:
-        reader.problem((*path, "q"), f"{q!r} is no step", expected="a number above 0")
+        reader.problem(here, f"{q!r} is no step", expected="a number above 0")
         return None
+    steps = f"steps of {q}" + ("" if "q" in entry else ", for want of a q")
     found = Drawn(shape, float(a), float(b), q)
     top = Drawn(shape, float(a), float(b)).high
     if not math.isfinite(top / q):
-        reader.problem((*path, "q"), f"{q!r} is too small for {top:g}")
+        reader.problem(here, f"{steps} are too small for {top:g}")
         return None
     if found.low == found.high:
-        what = f"in steps of {q}, this is the one value {found.low:g}"
-        reader.problem((*path, "q"), what, "a smaller q", f"value: {found.low:g}")
+        what = f"in {steps}, this is the one value {found.low:g}"
+        reader.problem(here, what, "a smaller q", f"value: {found.low:g}")
         return None
     return found

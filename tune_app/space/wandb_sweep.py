@@ -86,6 +86,8 @@ def parse(
         early_terminate=hyperband(document, reader),
     )
     _metric(document, sweep, reader)
+    if space is None:
+        _refused_by_wandb(document, sweep, reader)
     sweep.parameters = parameters(document, reader) if space is None else space
     _add_flags(document, sweep.parameters, reader)
     check_prefixes(sweep.parameters, reader)
@@ -160,6 +162,17 @@ def _method(document: Mapping[str, Any], reader: Reader) -> str:
     return "bayes"
 
 
+def _refused_by_wandb(document: Mapping[str, Any], sweep: Sweep, reader: Reader) -> None:
+    """Tells of what may be left out here and not in W&B."""
+    if "method" not in document:
+        what = f"none is given: read as {sweep.method}; W&B has no default"
+        reader.warn(("method",), what, f"write method: {sweep.method}")
+    metric = document.get("metric", {})
+    if sweep.method == "bayes" and isinstance(metric, Mapping) and "name" not in metric:
+        what = f"none is given: {sweep.metric} is read; W&B refuses bayes without one"
+        reader.warn(("metric", "name"), what, f"write metric: {{name: {sweep.metric}}}")
+
+
 def _run_cap(document: Mapping[str, Any], reader: Reader) -> int | None:
     cap = document.get("run_cap")
     if cap is None:
@@ -204,9 +217,11 @@ def _goal(metric: Mapping[str, Any], reader: Reader) -> str:
     goals = dict.fromkeys(("minimize", "minimise", "min"), "minimize")
     goals |= dict.fromkeys(("maximize", "maximise", "max"), "maximize")
     goal = metric.get("goal", "minimize")
-    known = reader.word(("metric", "goal"), goal, goals)
-    if known in goals:
-        return goals[known]
+    known = goals.get(goal.strip().lower()) if isinstance(goal, str) else None
+    if known is not None:
+        if goal != known:
+            reader.warn(("metric", "goal"), f"{goal!r} is read as {known}", f"write {known}")
+        return known
     what, hint = f"unknown goal {goal!r}", nearest(str(goal), ("minimize", "maximize"))
     reader.problem(("metric", "goal"), what, "minimize | maximize", hint)
     return "minimize"

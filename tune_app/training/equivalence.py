@@ -13,9 +13,10 @@ from itertools import combinations
 from typing import Any
 
 from tune_app.space.domains import Choice, Domain
+from tune_app.space.rules import Rules
 from tune_app.training import masks
 from tune_app.training.effective import warm_up_steps
-from tune_app.training.schedules import Schedules
+from tune_app.training.schedules import OPTIONS, Schedules
 from tune_app.training.trainable import Trainable
 
 SHOWN = 3
@@ -36,16 +37,21 @@ class Run:
 
 
 def findings(
-    loaded: Trainable, space: Mapping[str, Domain], runs: Sequence[Run], accelerator: str
+    loaded: Trainable,
+    space: Mapping[str, Domain],
+    runs: Sequence[Run],
+    accelerator: str,
+    laws: Rules | None = None,
 ) -> list[str]:
     """All findings; `runs` is empty for a budget in seconds, where steps are not known yet."""
     horizons = sorted({run.steps for run in runs}) or [1000]
-    schedules = Schedules.of(loaded, space, {horizons[0], horizons[-1]})
+    schedules = Schedules.of(loaded, space, {horizons[0], horizons[-1]}, laws or Rules())
     return [
         *twins(space),
         *_same_schedules(schedules),
+        *_same_options(schedules),
         *_refused_schedules(schedules),
-        *_idle_options(schedules, space),
+        *_idle_options(schedules),
         *_long_warm_ups(schedules.warm_ups if "warmup_steps" in space else [], runs, schedules),
         *_same_batches(runs),
         *masks.findings(loaded, space, accelerator),
@@ -102,6 +108,15 @@ def _remedy(group: Sequence[str], schedules: Schedules) -> str:
     )
 
 
+def _same_options(schedules: Schedules) -> list[str]:
+    """Groups of schedule options with one curve, for every schedule or for some only."""
+    found = []
+    for group, names in schedules.same_options().items():
+        only = "" if names == schedules.names else f" with lr_scheduler_type {', '.join(names)}"
+        found.append(f"{OPTIONS}: {_names(group)} give the same run{only}")
+    return found
+
+
 def _refused_schedules(schedules: Schedules) -> list[str]:
     return [
         f"lr_scheduler_type: {name} cannot be made with these lr_scheduler_kwargs, its trials "
@@ -110,16 +125,16 @@ def _refused_schedules(schedules: Schedules) -> list[str]:
     ]
 
 
-def _idle_options(schedules: Schedules, space: Mapping[str, Domain]) -> list[str]:
+def _idle_options(schedules: Schedules) -> list[str]:
     """Warm-up and schedule options where all their values give one curve."""
     idle = {
         "warmup_steps": schedules.without_warm_up(),
-        "lr_scheduler_kwargs": schedules.without_options(),
+        OPTIONS: schedules.without_options(),
     }
     return [
         f"{parameter} changes nothing with lr_scheduler_type {', '.join(names)}"
         for parameter, names in idle.items()
-        if parameter in space and names
+        if names
     ]
 
 

@@ -48,12 +48,16 @@ def check_names(document: Mapping[str, Any]) -> trainable.Trainable:
     """
     loaded = trainable.load(document["trainable"])
     space = {name: from_document(item) for name, item in document["parameters"].items()}
-    problems = loaded.name_problems(space)
-    problems += value_problems(loaded, space)
-    problems += masks.contradictions(space)
+    problems = space_problems(loaded, space)
     if problems:
         raise UserError(problems)
     return loaded
+
+
+def space_problems(loaded: trainable.Trainable, space: Mapping[str, Domain]) -> list[Problem]:
+    """What a trainable has against a space, as far as that shows without data."""
+    problems = loaded.name_problems(space)
+    return problems + value_problems(loaded, space) + masks.contradictions(space)
 
 
 def probe(document: Mapping[str, Any], cache: Path | None = None) -> list[Probed]:
@@ -120,7 +124,8 @@ def prepare(
         raise UserError(problems)
     left = _without(space, dropped) if document.get("drop_impossible") else space
     runs = _runs(document, loaded, left, data)
-    findings.notes = equivalence.findings(loaded, left, runs, document["accelerator"])
+    laws = rules.of_document(document)
+    findings.notes = equivalence.findings(loaded, left, runs, document["accelerator"], laws)
     findings.notes += _evaluation_note(document, data)
     findings.prior, notes = step_law.fill_in(document, loaded, space, epochs[-1])
     findings.notes += notes

@@ -12,7 +12,8 @@ import torch
 from torch.optim.lr_scheduler import LambdaLR
 from transformers.optimization import get_scheduler
 
-from tune_app.space.domains import Domain
+from tune_app.space.domains import Domain, nested
+from tune_app.space.rules import Rules
 from tune_app.training.effective import warm_up_steps
 from tune_app.training.trainable import Trainable
 from tune_app.training.values import ends
@@ -44,7 +45,9 @@ class Schedules:
     curves: dict[str, dict[Case, Curve]]
 
     @classmethod
-    def of(cls, loaded: Trainable, space: Mapping[str, Domain], steps: Iterable[int]) -> Schedules:
+    def of(
+        cls, loaded: Trainable, space: Mapping[str, Domain], steps: Iterable[int], laws: Rules
+    ) -> Schedules:
         """Of a space; what it does not name has the trainable's default."""
 
         def values(name: str) -> list[Any]:
@@ -52,10 +55,13 @@ class Schedules:
 
         names = list(dict.fromkeys(str(getattr(v, "value", v)) for v in values(TYPE)))
         warm_ups = list(dict.fromkeys(values("warmup_steps")))
-        options = [_as_json(value) for value in values("lr_scheduler_kwargs")]
-        peak = max(values("learning_rate"))
-        cases = list(product(warm_ups, dict.fromkeys(options), sorted(set(steps))))
-        curves = {name: {c: curve(name, c, peak, warm_ups) for c in cases} for name in names}
+        peak, lengths, default = max(values("learning_rate")), sorted(set(steps)), loaded.default
+        curves = {}
+        for name in names:
+            active = (laws.active({TYPE: name, **chosen}) for chosen in _options(space))
+            options = dict.fromkeys(_as_json(params, default(OPTIONS)) for params in active)
+            cases = product(warm_ups, options, lengths)
+            curves[name] = {case: curve(name, case, peak, warm_ups) for case in cases}
         return cls(names, warm_ups, curves)
 
     def same_at(self, warm_ups: Sequence[float]) -> list[tuple[str, ...]]:
@@ -84,25 +90,49 @@ class Schedules:
 
     def without_warm_up(self) -> list[str]:
         """Schedules to which all the warm-ups are one."""
-        return self._indifferent(0) if len(self.warm_ups) > 1 else []
+        return self._indifferent(0)
 
     def without_options(self) -> list[str]:
         """Schedules to which all the `lr_scheduler_kwargs` are one."""
-        options = {case[1] for curves in self.curves.values() for case in curves}
-        return self._indifferent(1) if len(options) > 1 else []
+        return self._indifferent(1)
 
     def _indifferent(self, axis: int) -> list[str]:
         found = []
         for name, curves in self.curves.items():
-            seen: dict[Any, set[Curve]] = {}
-            for case, item in curves.items():
-                seen.setdefault(case[:axis] + case[axis + 1 :], set()).add(item)
-            if all(len(s) == 1 and isinstance(next(iter(s)), tuple) for s in seen.values()):
+            groups = self._alike(name, axis)
+            if groups and len(groups[0]) == len({case[axis] for case in curves}):
                 found.append(name)
         return found
 
+    def same_options(self) -> dict[tuple[str, ...], list[str]]:
+        """Some `lr_scheduler_kwargs` that are one, with the schedules to which they are."""
+        found: dict[tuple[str, ...], list[str]] = {}
+        told = self.without_options()
+        for name in self.names:
+            for group in self._alike(name, 1) if name not in told else ():
+                found.setdefault(group, []).append(name)
+        return found
+
+    def _alike(self, name: str, axis: int) -> list[tuple[Any, ...]]:
+        """Groups of two and more values on an axis of the cases that give the same curves."""
+        seen: dict[Any, dict[Any, Curve]] = {}
+        for case, item in self.curves[name].items():
+            seen.setdefault(case[axis], {})[case[:axis] + case[axis + 1 :]] = item
+        groups: dict[str, list[Any]] = {}
+        for value, curves in seen.items():
+            if all(isinstance(item, tuple) for item in curves.values()):
+                groups.setdefault(repr(sorted(curves.items())), []).append(value)
+        return [tuple(group) for group in groups.values() if len(group) > 1]
+
 
 TYPE = "lr_scheduler_type"
+OPTIONS = "lr_scheduler_kwargs"
+
+
+def _options(space: Mapping[str, Domain]) -> list[dict[str, Any]]:
+    """All the options of a space, given as one mapping or by names with dots."""
+    named = {n: list(ends(space[n])) for n in space if n.partition(".")[0] == OPTIONS}
+    return [dict(zip(named, values, strict=True)) for values in product(*named.values())]
 
 
 def curve(name: str, case: Case, peak: float, warm_ups: Iterable[float] = ()) -> Curve:
@@ -115,7 +145,7 @@ def curve(name: str, case: Case, peak: float, warm_ups: Iterable[float] = ()) ->
             torch.optim.SGD([weight], lr=float(peak)),
             num_warmup_steps=warm_up_steps(warm_up, steps),
             num_training_steps=steps,
-            scheduler_specific_kwargs=json.loads(options) or {},
+            scheduler_specific_kwargs=_as_mapping(options),
         )
         if not isinstance(schedule, LambdaLR):
             return None
@@ -132,7 +162,11 @@ def _points(steps: int, warm_ups: Iterable[float]) -> list[int]:
     return sorted(spread | {step for step in near | {1, 2} if 0 <= step <= steps})
 
 
-def _as_json(value: Any) -> str:
+def _as_json(params: Mapping[str, Any], default: Any) -> str:
+    return json.dumps(nested(params).get(OPTIONS, default), sort_keys=True)
+
+
+def _as_mapping(options: str) -> dict[str, Any]:
     """transformers takes options as a mapping or as JSON; none are like an empty mapping."""
-    options = json.loads(value) if isinstance(value, str) else value
-    return json.dumps(options or {}, sort_keys=True)
+    value = json.loads(options)
+    return (json.loads(value) if isinstance(value, str) else value) or {}

@@ -109,13 +109,18 @@ class Trainable:
             if name in self.config_fields:
                 continue
             if name not in self.argument_fields:
-                known = {*self.config_fields, *self.argument_fields}
                 what = f"the trainable has no parameter {name!r}"
                 expected = "a field of its Config or of transformers.TrainingArguments"
-                problems.append(Problem(what, where, expected, nearest(name, known)))
+                problems.append(Problem(what, where, expected, self._nearest(name)))
             elif why is not None:
                 problems.append(Problem(f"{name} is not for a study to set: {why}", where))
         return problems
+
+    def _nearest(self, name: str) -> str:
+        """The nearest that a study may set; if none is near, its own ones: all fill a screen."""
+        arguments = (known for known in self.argument_fields if owned_by_engine(known) is None)
+        hint = nearest(name, {*self.config_fields, *arguments})
+        return hint if hint.startswith("did you mean") else nearest(name, self.config_fields)
 
 
 def load(reference: str) -> Trainable:

@@ -1,0 +1,69 @@
+"""What can be said of the trainable that a study names, and of its parameters, without a worker."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from tune_app import plugins
+from tune_app.errors import Problem, UserError, nearest
+from tune_app.space.domains import Domain
+
+WHERE = "tune.trainable"
+
+
+def reference_problem(reference: str) -> Problem | None:
+    """Why a worker would refuse a reference as soon as Ray has started, without importing it.
+
+    Importing a trainable takes as long as starting Ray.
+    """
+    if reference.endswith(".py"):
+        return _file_problem(Path(reference))
+    if "." in reference or reference in (known := plugins.names("trainable")):
+        return None
+    expected = "a name, a dotted module path, or a path to a .py file"
+    return Problem(f"unknown trainable {reference!r}", WHERE, expected, nearest(reference, known))
+
+
+def _file_problem(path: Path) -> Problem | None:
+    if not path.is_file():
+        files = [item.name for item in path.parent.glob("*.py")]
+        what = f"there is no file {path}"
+        return Problem(what, WHERE, "a trainable", nearest(path.name, files) if files else "")
+    try:
+        ast.parse(path.read_bytes(), path.name)
+    except (SyntaxError, ValueError) as error:
+        line = getattr(error, "lineno", None) or 1
+        return Problem(f"not Python: {getattr(error, 'msg', error)}", f"{path}:{line}")
+    return None
+
+
+def check(reference: str, space: Mapping[str, Domain]) -> tuple[list[Problem], list[Problem]]:
+    """What a trainable has against the parameters of a space; a warning if it cannot be asked.
+
+    Imports it: seconds for the first one of a process.
+    """
+    problem = reference_problem(reference)
+    if problem is not None:
+        return [problem], []
+    # What an import prints is no part of the answer.
+    with contextlib.redirect_stdout(sys.stderr):
+        try:
+            plugins.load("trainable", reference, WHERE)
+        except UserError as error:
+            # It may be there on the machines that are to run it.
+            fix = "check the study with plan on the machine that is to run it"
+            return [], [
+                replace(item, what=f"parameters not checked: {item.what}", expected="", fix=fix)
+                for item in error.problems
+            ]
+        from tune_app.training import preflight, trainable
+
+        try:
+            return preflight.space_problems(trainable.load(reference), space), []
+        except UserError as error:
+            return list(error.problems), []
