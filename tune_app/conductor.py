@@ -66,7 +66,7 @@ class Conductor:
     @property
     def finished(self) -> bool:
         """Whether nothing is running and nothing is left to run."""
-        idle = not self.state.with_status(Status.RUNNING)
+        idle = not self.state.standings.with_status(Status.RUNNING)
         return idle and (self.interrupted or self.state.ended is not None)
 
     def next_segment(self) -> Segment | None:
@@ -77,7 +77,7 @@ class Conductor:
         """
         if self.interrupted or self.state.ended is not None:
             return None
-        running = self.state.with_status(Status.RUNNING)
+        running = len(self.state.standings.with_status(Status.RUNNING))
         if self.state.reached_target():
             if not running:
                 self._end(TARGET)
@@ -143,7 +143,7 @@ class Conductor:
         self._journal.close()
 
     def _due(self) -> TrialState | None:
-        return next((trial for trial in self.state.trials.values() if trial.due), None)
+        return next(iter(self.state.standings.due()), None)
 
     def _new(self) -> TrialState | None:
         number = len(self.state.trials)
@@ -167,14 +167,16 @@ class Conductor:
             segment=trial.segments + 1,
             checkpoint=trial.checkpoint,
         )
-        untrained = not any(other.samples for other in self.state.trials.values())
         return Segment(
             trial=trial.id,
             params=trial.params,
             number=trial.number,
             checkpoint=trial.checkpoint,
-            wants_untrained_sample=untrained and trial.number == 0,
+            wants_untrained_sample=trial.number == 0 and not self._has_samples(),
         )
+
+    def _has_samples(self) -> bool:
+        return any(trial.samples for trial in self.state.trials.values())
 
     def _at_rung(self, trial: TrialState, rung: int) -> Decision:
         if not math.isfinite(trial.reports[-1].metrics.get(self.state.reported_metric, math.nan)):
@@ -203,9 +205,10 @@ class Conductor:
     def _after_end(self) -> None:
         self._drop_hopeless()
         trials = self.state.trials.values()
-        reached = any(other.rung_values for other in trials)
+        if any(other.rung_values for other in trials):
+            return
         ends = [other.outcome for other in trials if other.outcome not in (None, Outcome.CANCELLED)]
-        if not reached and len(ends) >= FAILURES_THAT_STOP and set(ends) == {Outcome.FAILED}:
+        if len(ends) >= FAILURES_THAT_STOP and set(ends) == {Outcome.FAILED}:
             for other in trials:
                 if other.outcome is None:
                     self.end_trial(other, Outcome.CANCELLED, reason=BROKEN)

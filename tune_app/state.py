@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tune_app.journal import Event
+from tune_app.standings import Standings
 from tune_app.trial import Decision, Kind, Outcome, Report, Status, TrialState
 
 
@@ -27,6 +28,8 @@ class StudyState:
     """Why the study ended, None while it runs or can be resumed."""
     sessions: list[list[float]] = field(default_factory=list)
     """Begin and last sign of life of each driver, Unix seconds."""
+    standings: Standings = field(default_factory=Standings, repr=False, compare=False)
+    """Orders of the trials; they follow from the trials and say nothing new."""
 
     @property
     def name(self) -> str:
@@ -65,13 +68,11 @@ class StudyState:
 
     def completed(self) -> list[TrialState]:
         """The completed trials, best first; ties by number."""
-        done = [(self.final_value(trial), trial) for trial in self.trials.values()]
-        ranks = [(self.sign * value, t.number, t) for value, t in done if value is not None]
-        return [trial for _, _, trial in sorted(ranks, key=lambda rank: rank[:2])]
+        return list(self.standings.completed())
 
     def best(self) -> TrialState | None:
         """The best completed trial, the baseline included."""
-        return next(iter(self.completed()), None)
+        return next(iter(self.standings.completed()), None)
 
     def reached_target(self) -> bool:
         """Whether a completed trial is as good as the metric's target, if it has one."""
@@ -86,7 +87,8 @@ class StudyState:
         return next(kinds, None)
 
     def with_status(self, status: Status) -> list[TrialState]:
-        return [trial for trial in self.trials.values() if trial.status is status]
+        """By number."""
+        return list(self.standings.with_status(status))
 
     def apply(self, event: Event) -> None:
         """Folds one event in. Events of kinds this version does not know change nothing."""
@@ -97,6 +99,11 @@ class StudyState:
         self.updated = time
         if handler is not None:
             handler(event)
+            if event.get("trial") in self.trials:
+                self._place(self.trials[event["trial"]])
+
+    def _place(self, trial: TrialState) -> None:
+        self.standings.place(trial, self.sign, self.full_rung)
 
     def _on_study_started(self, event: Event) -> None:
         self.document = event["study"]
@@ -109,6 +116,7 @@ class StudyState:
         self._open_session(event)
         for trial in self.with_status(Status.RUNNING):
             self._requeue(trial)
+            self._place(trial)
 
     def _requeue(self, trial: TrialState) -> None:
         """A trial without its worker runs on at once, unless the scheduler has yet to decide."""

@@ -14,12 +14,13 @@ stands outside: it competes for no rung.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from itertools import pairwise
 
 from tune_app.errors import Problem, UserError
 from tune_app.state import StudyState
-from tune_app.trial import Decision, Kind, Outcome, Status, TrialState
+from tune_app.trial import Decision, Kind, TrialState
 
 
 class Asha:
@@ -31,69 +32,43 @@ class Asha:
 
     def decide(self, state: StudyState, trial: TrialState, rung: int) -> Decision:
         """The trial keeps its worker when it is promotable right away."""
-        best = self._ranking(state, rung)[: self._quota(state, rung)]
-        return Decision.CONTINUE if trial in best else Decision.PAUSE
+        reached = state.standings.reached(rung)
+        is_best = reached.rank(trial) < len(reached) // self.eta
+        return Decision.CONTINUE if is_best else Decision.PAUSE
 
     def promote(self, state: StudyState, draining: bool) -> TrialState | None:
         """The best promotable trial of the highest rung that has one."""
-        for rung in reversed(range(state.full_rung)):
-            best = self._ranking(state, rung)[: self._quota(state, rung)]
-            for trial in best:
-                if _waits_at(trial, rung):
-                    return trial
-        return self._last_resort(state) if draining else None
+        waiting = [state.standings.waiting(rung) for rung in range(state.full_rung)]
+        for rung, trials in reversed(list(enumerate(waiting))):
+            reached = state.standings.reached(rung)
+            if trials and reached.rank(trials[0]) < len(reached) // self.eta:
+                return trials[0]
+        if not draining or _has_answer(state):
+            return None
+        return next((trials[0] for trials in reversed(waiting) if trials), None)
 
     def hopeless(self, state: StudyState) -> list[TrialState]:
         """Paused trials that no future report can bring among the best 1/eta of their rung.
 
         Until a trial has completed there are none: those ahead may all diverge.
         """
-        if not _has_answer(state):
-            return []
-        return [
-            trial
-            for rung in range(state.full_rung)
-            for rank, trial in enumerate(self._ranking(state, rung))
-            if _waits_at(trial, rung) and rank >= self._final_size(state, rung) // self.eta
-        ]
-
-    def _ranking(self, state: StudyState, rung: int) -> list[TrialState]:
-        """All trials with a value at `rung`, best first."""
-        reached = [trial for trial in _competitors(state) if rung in trial.rung_values]
-        return sorted(reached, key=lambda t: (state.sign * t.rung_values[rung], t.number))
-
-    def _quota(self, state: StudyState, rung: int) -> int:
-        return int(len(self._ranking(state, rung)) // self.eta)
-
-    def _final_size(self, state: StudyState, rung: int) -> int:
-        """The most trials that can ever have a value at `rung`."""
-        planned = state.document["budget"]["trials"] - len(state.trials)
-        open_or_there = sum(
-            rung in trial.rung_values or trial.status is not Status.ENDED
-            for trial in _competitors(state)
-        )
-        return int(planned) + open_or_there
-
-    def _last_resort(self, state: StudyState) -> TrialState | None:
+        found: list[TrialState] = []
         if _has_answer(state):
-            return None
-        for rung in reversed(range(state.full_rung)):
-            for trial in self._ranking(state, rung):
-                if _waits_at(trial, rung):
-                    return trial
-        return None
+            for rung in range(state.full_rung):
+                reached, waiting = state.standings.reached(rung), state.standings.waiting(rung)
+                places = _final_size(state, rung) // self.eta
+                found += waiting[bisect_left(waiting, places, key=reached.rank) :]
+        return found
 
 
-def _competitors(state: StudyState) -> list[TrialState]:
-    return [trial for trial in state.trials.values() if trial.kind is Kind.SEARCH]
+def _final_size(state: StudyState, rung: int) -> int:
+    """The most trials that can ever have a value at `rung`."""
+    planned = int(state.document["budget"]["trials"]) - len(state.trials)
+    return planned + len(state.standings.open()) + len(state.standings.ended(rung))
 
 
 def _has_answer(state: StudyState) -> bool:
-    return any(trial.outcome is Outcome.COMPLETED for trial in _competitors(state))
-
-
-def _waits_at(trial: TrialState, rung: int) -> bool:
-    return trial.status is Status.PAUSED and not trial.due and trial.top_rung == rung
+    return any(trial.kind is Kind.SEARCH for trial in state.standings.completed())
 
 
 MAX_ETA, MAX_RUNGS = 100, 10
