@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tune_app import assembly
 from tune_app.budget import Horizon
@@ -77,7 +78,9 @@ class _Replay:
         self._stragglers = setting.stragglers
         self._rng = random.Random(seed)
         self._speeds: dict[tuple[str, str | None], float] = {}
-        self._rows = {_key(params): row for row, params in enumerate(table.params)}
+        self._rows: dict[str, int] = {}
+        for row, params in enumerate(table.params):
+            self._rows.setdefault(_key(params), row)
         self._best: dict[str, float] = {}
         self._incumbent = self._completed = math.inf
         self._holder: Any = None
@@ -153,21 +156,32 @@ class _OnTable:
         self._cube = Cube(table.space)
         self._points = np.array([self._cube.to_unit(params) for params in table.params])
         self._constants = fixed(table.space)
+        self._taken: dict[str, int] = {}
         self._first: dict[str, int] = {}
         for row, params in enumerate(table.params):
             self._first.setdefault(_key(params), row)
+        # Of runs with the same values the first stands for all.
+        self._distinct = np.isin(np.arange(len(table.params)), list(self._first.values()))
 
     def suggest(self, state: StudyState, number: int) -> dict[str, Any] | None:
         proposed = self._inner.suggest(state, number)
         if proposed is None:
             return None
-        taken = {self._first[_key({**self._constants, **t.params})] for t in state.trials.values()}
-        free = [row for row in self._first.values() if row not in taken]
-        if not free:
+        free = self._free(state)
+        if not free.size:
             return None
         gaps = self._cube.gaps(self._cube.to_unit(proposed)[None, :], self._points[free])
-        nearest = free[int(np.argmin(sum(gaps, np.zeros((1, len(free))))))]
+        nearest = free[int(np.argmin(sum(gaps, np.zeros((1, free.size)))))]
         return {k: v for k, v in self._table.params[nearest].items() if k not in self._constants}
+
+    def _free(self, state: StudyState) -> NDArray[np.int_]:
+        """The runs without a trial."""
+        for trial in state.trials.values():
+            if trial.id not in self._taken:
+                self._taken[trial.id] = self._first[_key({**self._constants, **trial.params})]
+        free = np.ones(len(self._points), dtype=bool)
+        free[list(self._taken.values())] = False
+        return np.flatnonzero(free & self._distinct)
 
 
 def _key(params: Mapping[str, Any]) -> str:
@@ -196,7 +210,7 @@ def _document(table: Table, setting: Setting, seed: int) -> dict[str, Any]:
 
 
 def rungs(table: Table, shares: tuple[float, ...]) -> list[float]:
-    """A scheduler's rungs where the table has reports: each at the first one that is not earlier."""
+    """A scheduler's rungs where the table has reports: each at the first that is not earlier."""
     places = np.searchsorted(table.shares, np.array(shares) - SAME)
     return [float(table.shares[place]) for place in dict.fromkeys(places.tolist())]
 

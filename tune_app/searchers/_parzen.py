@@ -49,7 +49,7 @@ class Parzen:
             if self.truncated:
                 logs = logs - np.log(ndtr((1 - around) / width) - ndtr(-around / width))
         else:
-            count = _count(axis)
+            count = axis.count
             kept, given = (1 - width) * count, width * count / (count - 1)
             logs = np.where(np.abs(at - around) < 1e-9, np.log(kept), np.log(given))
         absent = np.isnan(at) ^ np.isnan(around)
@@ -72,10 +72,6 @@ class Parzen:
             moved = np.where(own | np.isnan(around), anew[:, index], moved)
             columns.append(axis.snap(moved))
         return np.stack(columns, axis=1)
-
-
-def _count(axis: Axis) -> int:
-    return 2 if axis.levels is None else len(axis.levels)
 
 
 def _truncated_normal(around: Array, width: float, rng: np.random.Generator) -> Array:

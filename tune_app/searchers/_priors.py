@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from tune_app.space.cube import Array, Cube
 from tune_app.space import prior
+from tune_app.space.cube import Array, Cube
 from tune_app.space.domains import Space
 from tune_app.space.prior import Belief
 

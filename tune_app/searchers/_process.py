@@ -37,7 +37,8 @@ class Kernel:
     def covariance(self, gaps: list[Array]) -> Array:
         """From squared distances along each axis."""
         root, decay = _distances(gaps, self.lengths)
-        return np.exp(self.amplitude) * (1 + ROOT5 * root + 5 / 3 * root**2) * decay
+        found: Array = np.exp(self.amplitude) * (1 + ROOT5 * root + 5 / 3 * root**2) * decay
+        return found
 
 
 def _distances(gaps: list[Array], lengths: Array) -> tuple[Array, Array]:
@@ -114,8 +115,9 @@ class Process:
         across = self._kernel.covariance(self._cube.gaps(points, self._points))
         explained = solve_triangular(self._lower, across.T, lower=True)
         variance = np.exp(self._kernel.amplitude) - (explained**2).sum(axis=0)
-        mean = self._mean + self._scale * (across @ self._weights)
-        return mean, self._scale * np.sqrt(np.maximum(variance, 1e-10))
+        mean: Array = self._mean + self._scale * (across @ self._weights)
+        deviation: Array = self._scale * np.sqrt(np.maximum(variance, 1e-10))
+        return mean, deviation
 
 
 def log_expected_improvement(mean: Array, deviation: Array, best: float) -> Array:
@@ -129,4 +131,5 @@ def log_expected_improvement(mean: Array, deviation: Array, best: float) -> Arra
     density = np.exp(-0.5 * z**2) / np.sqrt(2 * np.pi)
     near = np.log(np.maximum(density + z * ndtr(z), 1e-300))
     far = -0.5 * z**2 - 0.5 * np.log(2 * np.pi) - 2 * np.log(np.maximum(-z, 1.0))
-    return np.where(z > -5, near, far) + np.log(deviation)
+    found: Array = np.where(z > -5, near, far) + np.log(deviation)
+    return found

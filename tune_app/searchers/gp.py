@@ -3,8 +3,8 @@
 All rungs count: `_projection` takes each trial to the full budget, with a doubt that is the larger
 the earlier it stands, and the process weighs it by that doubt. The next trial has the largest
 expected improvement among many candidates. Trials that run without a value yet count as if the
-model were right about them (the kriging believer of Ginsbourger et al., 2010), diverged ones as bad,
-and a second process keeps away from where memory did not suffice.
+model were right about them (the kriging believer of Ginsbourger et al., 2010), diverged ones as
+bad, and a second process keeps away from where memory did not suffice.
 
 A prior multiplies the improvement by its density to a power that falls with the trials told of:
 Hvarfner et al., "πBO: Augmenting Acquisition Functions with User Beliefs", ICLR 2022.
@@ -15,11 +15,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tune_app.errors import Problem, UserError
 from tune_app.searchers import _process
 from tune_app.searchers._candidates import candidates
-from tune_app.space.cube import Array, Cube
 from tune_app.searchers._history import Archive, History
 from tune_app.searchers._memory import Seen, fresh, stream
 from tune_app.searchers._priors import log_densities
@@ -27,6 +27,7 @@ from tune_app.searchers._process import Kernel, Process
 from tune_app.searchers._projection import project
 from tune_app.searchers.quasirandom import QuasiRandom
 from tune_app.space import prior, rules
+from tune_app.space.cube import Array, Cube
 from tune_app.space.domains import Space
 from tune_app.space.prior import Belief
 from tune_app.space.rules import Rules
@@ -112,8 +113,8 @@ class Gp:
         A function of the history alone: what is kept here only saves time.
         """
         count = _milestone(len(history.points), self._startup)
-        lowest = np.where(np.isfinite(history.values[:, :1]), history.values[:, :1], np.inf)
-        points, values = history.points[:count], project(lowest)[0][:count]
+        points, lowest = history.points[:count], history.values[:count, :1]
+        values, _ = project(np.where(np.isfinite(lowest), lowest, np.inf))
         key = points.tobytes() + values.tobytes()
         if self._fitted is None or self._fitted[0] != key:
             kept = np.argsort(values, kind="stable")[:LARGEST]
@@ -129,7 +130,7 @@ class Gp:
         )
 
     def _log_feasible(self, history: History, rows: Array) -> Array:
-        """The logarithm of the chance that memory suffices, from a process on yes (1) and no (0)."""
+        """The logarithm of the chance that memory suffices: a process on yes (1) and no (0)."""
         points = np.concatenate([history.points[-LARGEST:], history.infeasible[-LARGEST:]])
         fits = np.zeros(len(points))
         fits[: len(points) - len(history.infeasible[-LARGEST:])] = 1.0
@@ -140,14 +141,15 @@ class Gp:
         return np.log(np.clip(chance, 1e-3, 1.0))
 
 
-def _subset(means: Array, rng: np.random.Generator) -> Array:
+def _subset(means: Array, rng: np.random.Generator) -> NDArray[np.int_]:
     """Indexes of the trials that the process sees."""
     if len(means) <= LARGEST:
         return np.arange(len(means))
     order = np.argsort(means, kind="stable")
     elite = int(ELITE * LARGEST)
     others = rng.choice(order[elite:], LARGEST - elite, replace=False)
-    return np.sort(np.concatenate([order[:elite], others]))
+    chosen: NDArray[np.int_] = np.sort(np.concatenate([order[:elite], others]))
+    return chosen
 
 
 def _milestone(count: int, first: int) -> int:

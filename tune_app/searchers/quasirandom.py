@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from scipy.stats import qmc
 
-from tune_app.space.cube import Cube
 from tune_app.searchers._memory import Seen, fresh, stream
 from tune_app.searchers.random import Random
 from tune_app.space import prior, rules
+from tune_app.space.cube import Cube
 from tune_app.space.domains import Space
 from tune_app.space.prior import Belief
 from tune_app.state import StudyState

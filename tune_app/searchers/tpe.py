@@ -20,7 +20,6 @@ import numpy as np
 
 from tune_app.errors import Problem, UserError
 from tune_app.searchers._candidates import active
-from tune_app.space.cube import Array, Cube
 from tune_app.searchers._history import Archive, History
 from tune_app.searchers._memory import Seen, fresh, stream
 from tune_app.searchers._parzen import Parzen
@@ -28,6 +27,7 @@ from tune_app.searchers._priors import log_densities
 from tune_app.searchers._projection import project
 from tune_app.searchers.quasirandom import QuasiRandom
 from tune_app.space import prior, rules
+from tune_app.space.cube import Array, Cube
 from tune_app.space.domains import Space
 from tune_app.space.rules import Rules
 from tune_app.state import StudyState

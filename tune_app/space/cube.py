@@ -45,6 +45,11 @@ class Axis:
     """How likely each level is, where they are not alike."""
     ordered: bool = True
 
+    @property
+    def count(self) -> int:
+        """The number of levels; of a continuous axis none, told as 2."""
+        return 2 if self.levels is None else len(self.levels)
+
     def snap(self, units: Array) -> Array:
         """The nearest coordinates that there are; NaN stays."""
         if self.levels is None:

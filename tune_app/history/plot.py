@@ -1,0 +1,64 @@
+"""Draws replays: the incumbent over what was spent, one panel for each table."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from tune_app.analysis import plot_style as style
+from tune_app.history.figures import incumbent
+from tune_app.history.replay import Step
+from tune_app.history.table import Table
+
+POINTS = 200
+COLUMNS = 3
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#5E6B78")
+Runs = Mapping[str, Sequence[Sequence[Step]]]
+"""By search: the incumbents of each seed."""
+
+
+def figure(
+    tables: Sequence[Table], runs: Sequence[Runs], targets: Sequence[float], full_runs: float
+) -> Figure:
+    """Medians over seeds, with the middle half of the seeds as a band."""
+    columns = min(len(tables), COLUMNS)
+    rows = math.ceil(len(tables) / columns)
+    drawing = style.new_figure(4.2 * columns + 0.6, 3.2 * rows + 0.8)
+    panels = drawing.subplots(rows, columns, squeeze=False).flat
+    for axes, table, searches, target in zip(panels, tables, runs, targets, strict=False):
+        _panel(axes, table, searches, target, full_runs)
+    for axes in list(panels)[len(tables) :]:
+        axes.set_axis_off()
+    style.title(drawing, "The best value so far, by what was spent")
+    seeds = len(next(iter(runs[0].values())))
+    text = (
+        f"Median of {seeds} seeds, band: the middle half of them. Dashed: the median best of "
+        f"{full_runs:g} runs at random, or the target asked for. Dotted: the table's best."
+    )
+    style.caption(drawing, text, 60 * columns)
+    return drawing
+
+
+def _panel(axes: Axes, table: Table, searches: Runs, target: float, full_runs: float) -> None:
+    style.tidy(axes)
+    at = np.geomspace(max(float(table.shares[0]), full_runs / 1000), full_runs, POINTS)
+    shown = []
+    for (name, seeds), colour in zip(searches.items(), COLOURS * len(searches), strict=False):
+        values = np.array([[incumbent(steps, spent) for spent in at] for steps in seeds])
+        known = ~np.isnan(values).any(axis=0)
+        low, middle, high = np.quantile(values[:, known], [0.25, 0.5, 0.75], axis=0)
+        axes.plot(at[known], middle, color=colour, linewidth=1.6, label=name)
+        axes.fill_between(at[known], low, high, color=colour, alpha=0.15, linewidth=0)
+        shown.append(middle[np.isfinite(middle)])
+    best = float(table.sign * table.best_seen.min())
+    axes.axhline(target, color=style.INK, linewidth=0.8, linestyle="--")
+    axes.axhline(best, color=style.INK, linewidth=0.8, linestyle=":")
+    axes.set_xscale("log")
+    axes.set_title(style.plain(table.name), fontsize=8, loc="left", color=style.INK)
+    axes.set_xlabel("full runs", fontsize=8, color=style.FAINT)
+    axes.set_ylabel(style.plain(table.metric), fontsize=8, color=style.FAINT)
+    axes.legend(frameon=False, fontsize=7)

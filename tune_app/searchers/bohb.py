@@ -1,0 +1,92 @@
+"""The model of BOHB: kernel densities of good and bad trials at the highest rung with enough.
+
+Falkner, Klein & Hutter, "BOHB: Robust and Efficient Hyperparameter Optimization at Scale", ICML
+2018, section 3.2 and algorithm 2 (https://arxiv.org/abs/1807.01774). With scheduler `hyperband` it
+is the whole method. A third of all suggestions is random, so that the model cannot starve itself.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tune_app.searchers._candidates import active
+from tune_app.searchers._history import Archive, History
+from tune_app.searchers._memory import Seen, fresh, stream
+from tune_app.searchers._parzen import Parzen
+from tune_app.searchers.random import Random
+from tune_app.space import rules
+from tune_app.space.cube import Array, Cube
+from tune_app.space.domains import Space
+from tune_app.state import StudyState
+
+GOOD = 0.15
+"""q in the paper."""
+RANDOM = 1 / 3
+"""ρ: the share of suggestions without the model."""
+CANDIDATES = 64
+"""N_s."""
+WIDENING = 3.0
+"""b_w: draws come from kernels so many times as wide as those of the density."""
+NARROWEST = 1e-3
+
+
+class Bohb:
+    """Proposes the candidate with the largest ratio of the good to the bad density."""
+
+    def __init__(self, space: Space, seed: int) -> None:
+        self._space = space
+        self._seed = seed
+        self._cube = Cube(space)
+        self._archive = Archive(space, self._cube)
+        self._seen = Seen(space)
+        self._random = Random(space, seed)
+
+    def suggest(self, state: StudyState, number: int) -> dict[str, Any] | None:
+        laws = rules.of_document(state.document)
+        rng = np.random.default_rng(stream(self._seed, "bohb", number))
+        densities = self._densities(self._archive.read(state, laws))
+        if densities is None or rng.random() < RANDOM:
+            return self._random.suggest(state, number)
+        good, bad = densities
+        rows = active(self._cube, good.draw(rng, CANDIDATES, WIDENING), laws)
+        merits = good.log_density(rows) - bad.log_density(rows)
+        seen = self._seen(state)
+        for index in np.argsort(-merits, kind="stable"):
+            params = fresh(self._cube.from_unit(rows[index]), self._space, seen, laws)
+            if params is not None:
+                return params
+        return self._random.suggest(state, number)
+
+    def _densities(self, history: History) -> tuple[Parzen, Parzen] | None:
+        """Of good and bad trials; None where no rung has enough of both."""
+        least = len(self._cube.axes) + 1
+        for rung in reversed(range(history.values.shape[1])):
+            values = history.values[:, rung]
+            known = np.flatnonzero(~np.isnan(values))
+            if len(known) < least + 2 or least == 1:
+                continue
+            order = known[np.argsort(values[known], kind="stable")]
+            count = max(least, int(GOOD * len(order)))
+            rest = max(least, int((1 - GOOD) * len(order)))
+            bad = order[count : count + rest]
+            if len(bad):
+                return self._parzen(history.points[order[:count]]), self._parzen(
+                    history.points[bad]
+                )
+        return None
+
+    def _parzen(self, points: Array) -> Parzen:
+        """Widths by the normal reference rule."""
+        axes = self._cube.axes.values()
+        spread = np.nan_to_num(np.nanstd(np.where(np.isnan(points), 0.5, points), axis=0))
+        widths = 1.06 * spread * len(points) ** (-1 / (4 + len(axes)))
+        most = [np.inf if axis.ordered else 1 - 1 / axis.count for axis in axes]
+        widths = np.clip(widths, NARROWEST, most)
+        return Parzen(self._cube, points, widths, truncated=False, uniform=False)
+
+
+def create(space: Space, seed: int) -> Bohb:
+    """The searcher; it has no options."""
+    return Bohb(space, seed)
