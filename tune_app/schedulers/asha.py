@@ -15,10 +15,8 @@ stands outside: it competes for no rung.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
-from itertools import pairwise
 
-from tune_app.errors import Problem, UserError
+from tune_app.schedulers._ladder import ladder
 from tune_app.state import StudyState
 from tune_app.trial import Decision, Kind, TrialState
 
@@ -71,9 +69,6 @@ def _has_answer(state: StudyState) -> bool:
     return any(trial.kind is Kind.SEARCH for trial in state.standings.completed())
 
 
-MAX_ETA, MAX_RUNGS = 100, 10
-
-
 def create(*, eta: float = 3, rungs: int | list[float] = 3) -> Asha:
     """The scheduler.
 
@@ -85,26 +80,4 @@ def create(*, eta: float = 3, rungs: int | list[float] = 3) -> Asha:
     Raises:
         UserError: a value that makes no ladder.
     """
-    problems = []
-    if not isinstance(eta, (int, float)) or not 1 < eta <= MAX_ETA:
-        what, expected = f"{eta!r} is no reduction factor", f"a number above 1, at most {MAX_ETA}"
-        problems.append(Problem(what, "tune.scheduler.eta", expected))
-    if not (_is_ladder(rungs) if isinstance(rungs, list) else _is_count(rungs)):
-        what = f"{rungs!r} are no rungs"
-        expected = f"a whole number from 1 to {MAX_RUNGS}, or shares such as [0.1, 0.3, 1]"
-        problems.append(Problem(what, "tune.scheduler.rungs", expected))
-    if problems:
-        raise UserError(problems)
-    if isinstance(rungs, list):
-        return Asha(eta, tuple(float(rung) for rung in rungs))
-    return Asha(eta, tuple(eta ** (index - rungs + 1) for index in range(rungs)))
-
-
-def _is_count(rungs: object) -> bool:
-    return type(rungs) is int and 1 <= rungs <= MAX_RUNGS
-
-
-def _is_ladder(rungs: Sequence[object]) -> bool:
-    shares = [rung for rung in rungs if isinstance(rung, (int, float)) and 0 < rung <= 1]
-    ascending = all(low < high for low, high in pairwise(shares))
-    return len(shares) == len(rungs) <= MAX_RUNGS and ascending and shares[-1:] == [1]
+    return Asha(eta, ladder(eta, rungs))
