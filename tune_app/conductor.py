@@ -13,7 +13,7 @@ from typing import Any
 
 from tune_app.errors import nearest
 from tune_app.journal import Journal
-from tune_app.ports import Scheduler, Searcher, Tracker
+from tune_app.ports import Bracketed, Scheduler, Searcher, Tracker
 from tune_app.state import StudyState
 from tune_app.trial import Decision, Kind, Outcome, Status, TrialState
 
@@ -170,8 +170,11 @@ class Conductor:
         if params is None:
             self._exhausted = True
             return None
+        fields: dict[str, Any] = {"number": number, "kind": kind.value, "params": params}
+        if isinstance(self._scheduler, Bracketed) and kind is Kind.SEARCH:
+            fields["bracket"] = self._scheduler.bracket(number)
         trial_id = f"{number:04d}"
-        self.record("trial_created", trial=trial_id, number=number, kind=kind.value, params=params)
+        self.record("trial_created", trial=trial_id, **fields)
         return self.state.trials[trial_id]
 
     def _start(self, trial: TrialState) -> Segment:

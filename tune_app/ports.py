@@ -8,7 +8,7 @@ A module under `tune_app/searchers`, `tune_app/schedulers` or `tune_app/trackers
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from tune_app.journal import Event
 from tune_app.state import StudyState
@@ -44,6 +44,15 @@ class Scheduler(Protocol):
 
     def hopeless(self, state: StudyState) -> list[TrialState]:
         """Paused trials that can never be promoted any more."""
+        ...
+
+
+@runtime_checkable
+class Bracketed(Protocol):
+    """A scheduler whose trials compete in several brackets; without it all are in bracket 0."""
+
+    def bracket(self, number: int) -> int:
+        """The bracket of trial `number`, asked once, when it is created."""
         ...
 
 

@@ -151,6 +151,7 @@ class StudyState:
             kind=Kind(event["kind"]),
             params=event["params"],
             created=event["time"],
+            bracket=event.get("bracket", 0),
             due=True,
         )
 

@@ -80,6 +80,8 @@ class TrialState:
     kind: Kind
     params: dict[str, Any]
     created: float
+    bracket: int = 0
+    """Trials compete with those of their own bracket."""
     status: Status = Status.PAUSED
     outcome: Outcome | None = None
     reason: str = ""

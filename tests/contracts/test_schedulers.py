@@ -20,7 +20,7 @@ from tests.unit.simulation import (
 )
 from tune_app import assembly, plugins
 from tune_app.journal import Event
-from tune_app.ports import Scheduler
+from tune_app.ports import Bracketed, Scheduler
 from tune_app.simulation import MAX_STEPS, plan_of
 from tune_app.state import StudyState, rebuild
 from tune_app.trial import Decision, Kind, Outcome, Status, TrialState
@@ -39,6 +39,9 @@ class Watched:
     def rungs(self) -> tuple[float, ...]:
         rungs: tuple[float, ...] = self._make().rungs
         return rungs
+
+    def bracket(self, number: int) -> int:
+        return _bracket(self._make(), number)
 
     def decide(self, state: StudyState, trial: TrialState, rung: int) -> Decision:
         return Decision(self._ask(state, lambda made: made.decide(state, trial, rung)))
@@ -65,6 +68,10 @@ class Watched:
         assert answer == again
         assert repr(state) == before
         return answer
+
+
+def _bracket(scheduler: Scheduler, number: int) -> int:
+    return scheduler.bracket(number) if isinstance(scheduler, Bracketed) else 0
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -130,6 +137,9 @@ class Recorded:
     @property
     def rungs(self) -> tuple[float, ...]:
         return self._inner.rungs
+
+    def bracket(self, number: int) -> int:
+        return _bracket(self._inner, number)
 
     def decide(self, state: StudyState, trial: TrialState, rung: int) -> Decision:
         _check_is_at_rung(state, trial, rung)
@@ -199,11 +209,16 @@ def test_a_driver_killed_after_any_event_decides_the_same_with_one_worker(
         assert verdicts(resumed.events) == verdicts(whole.events)
 
 
-def verdicts(events: list[Event]) -> list[tuple[Any, ...]]:
-    """All that was decided about trials, in order."""
-    kept = ("trial_created", "trial_exploited", "decision", "trial_ended")
-    keys = ("event", "trial", "params", "rung", "decision", "outcome", "reason", "source")
-    return [tuple(e.get(key) for key in keys) for e in events if e["event"] in kept]
+def verdicts(events: list[Event]) -> tuple[list[Any], list[Any]]:
+    """All that was decided about trials in order, and how each ended.
+
+    Several that become hopeless at once end in whatever order.
+    """
+    keys = ("event", "trial", "params", "rung", "decision", "source", "outcome", "reason")
+    kept = ("trial_created", "trial_exploited", "decision")
+    told = [(e["event"], [e.get(key) for key in keys]) for e in events]
+    in_order = [fields for event, fields in told if event in kept]
+    return in_order, sorted(map(str, (f for event, f in told if event == "trial_ended")))
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -22,50 +22,62 @@ from tune_app.trial import Decision, Kind, TrialState
 
 
 class Asha:
-    """Promotion ASHA over given shares of the budget, ascending, the last one 1."""
+    """Promotion ASHA over given shares of the budget, ascending, the last one 1.
 
-    def __init__(self, eta: float, rungs: tuple[float, ...]) -> None:
+    With a `bracket` it is for the trials of that bracket, compared from the rung of this index on.
+    """
+
+    def __init__(self, eta: float, rungs: tuple[float, ...], bracket: int = 0) -> None:
         self.eta = eta
         self.rungs = rungs
+        self._bracket = bracket
 
     def decide(self, state: StudyState, trial: TrialState, rung: int) -> Decision:
         """The trial keeps its worker when it is promotable right away."""
-        reached = state.standings.reached(rung)
-        is_best = reached.rank(trial) < len(reached) // self.eta
-        return Decision.CONTINUE if is_best else Decision.PAUSE
+        return Decision.CONTINUE if self._is_best(state, trial, rung) else Decision.PAUSE
 
     def promote(self, state: StudyState, draining: bool) -> TrialState | None:
         """The best promotable trial of the highest rung that has one."""
-        waiting = [state.standings.waiting(rung) for rung in range(state.full_rung)]
-        for rung, trials in reversed(list(enumerate(waiting))):
-            reached = state.standings.reached(rung)
-            if trials and reached.rank(trials[0]) < len(reached) // self.eta:
-                return trials[0]
-        if not draining or _has_answer(state):
-            return None
-        return next((trials[0] for trials in reversed(waiting) if trials), None)
+        leaders = [
+            (rung, waiting[0])
+            for rung in reversed(range(self._bracket, state.full_rung))
+            if (waiting := state.standings.waiting(rung, self._bracket))
+        ]
+        for rung, trial in leaders:
+            if self._is_best(state, trial, rung):
+                return trial
+        is_last_resort = leaders and draining and not _has_answer(state)
+        return leaders[0][1] if is_last_resort else None
 
     def hopeless(self, state: StudyState) -> list[TrialState]:
         """Paused trials that no future report can bring among the best 1/eta of their rung.
 
         Until a trial has completed there are none: those ahead may all diverge.
         """
+        planned = int(state.document["budget"]["trials"]) - len(state.trials)
+        return self.hopeless_among(state, planned)
+
+    def hopeless_among(self, state: StudyState, planned: int) -> list[TrialState]:
+        """The same when so many trials are still to be created."""
         found: list[TrialState] = []
-        if _has_answer(state):
-            for rung in range(state.full_rung):
-                reached, waiting = state.standings.reached(rung), state.standings.waiting(rung)
-                places = _final_size(state, rung) // self.eta
-                found += waiting[bisect_left(waiting, places, key=reached.rank) :]
+        if not _has_answer(state):
+            return found
+        standings, bracket = state.standings, self._bracket
+        coming = planned + len(standings.open(bracket))
+        for rung in range(bracket, state.full_rung):
+            reached, waiting = standings.reached(rung, bracket), standings.waiting(rung, bracket)
+            final_size = coming + len(standings.ended(rung, bracket))
+            found += waiting[bisect_left(waiting, final_size // self.eta, key=reached.rank) :]
         return found
 
-
-def _final_size(state: StudyState, rung: int) -> int:
-    """The most trials that can ever have a value at `rung`."""
-    planned = int(state.document["budget"]["trials"]) - len(state.trials)
-    return planned + len(state.standings.open()) + len(state.standings.ended(rung))
+    def _is_best(self, state: StudyState, trial: TrialState, rung: int) -> bool:
+        """Whether it is among the best 1/eta of all that have reached the rung."""
+        reached = state.standings.reached(rung, self._bracket)
+        return reached.rank(trial) < len(reached) // self.eta
 
 
 def _has_answer(state: StudyState) -> bool:
+    """Whether a searched trial has completed."""
     return any(trial.kind is Kind.SEARCH for trial in state.standings.completed())
 
 
