@@ -1,8 +1,10 @@
 """The contracts of what can be plugged in. One file in its folder is one plug-in.
 
 A module under `tune_app/searchers`, `tune_app/schedulers` or `tune_app/trackers` offers a function
-`create` that returns an object of these shapes; `trainables/*` offer `Config`, `prepare`, `build`
-(see `tune_app.training.trainable`). tests/contracts holds every plug-in found to its contract.
+`create` that returns an object of these shapes; its keyword-only arguments are the plug-in's
+options. A scheduler's may also take the study's `budget`. `trainables/*` offer `Config`, `prepare`,
+`build` (see `tune_app.training.trainable`). tests/contracts holds every plug-in found to its
+contract.
 """
 
 from __future__ import annotations

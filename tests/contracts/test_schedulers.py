@@ -31,8 +31,8 @@ NAMES = plugins.names("scheduler")
 class Watched:
     """A scheduler whose every answer is checked; it is made anew for each question."""
 
-    def __init__(self, name: str) -> None:
-        self._make = plugins.load("scheduler", name).create
+    def __init__(self, study: dict[str, Any]) -> None:
+        self._make = lambda: assembly.scheduler(study)
         self.asked = 0
 
     @property
@@ -76,7 +76,7 @@ def _bracket(scheduler: Scheduler, number: int) -> int:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_rungs_are_ascending_shares_that_end_with_the_whole_budget(name: str) -> None:
-    scheduler: Scheduler = plugins.load("scheduler", name).create()
+    scheduler = assembly.scheduler(document(scheduler={"name": name}))
     assert scheduler.rungs[-1] == 1.0
     assert scheduler.rungs[0] > 0
     assert all(low < high for low, high in pairwise(scheduler.rungs))
@@ -86,7 +86,7 @@ def test_rungs_are_ascending_shares_that_end_with_the_whole_budget(name: str) ->
 @pytest.mark.parametrize("seed", range(6))
 def test_a_study_ends_with_an_answer_and_every_trial_ends_once(name: str, seed: int) -> None:
     study = document(scheduler={"name": name}, trials=3 + 3 * seed, seed=seed)
-    watched = Watched(name)
+    watched = Watched(study)
     simulation = Simulation(study, workers=1 + seed % 3, scheduler=watched, death=0.05, seed=seed)
     state = simulation.run()
     assert watched.asked
@@ -111,7 +111,7 @@ def test_a_killed_driver_changes_no_result_with_one_worker(name: str) -> None:
 def test_a_study_without_trials_asks_for_nothing(name: str) -> None:
     state = StudyState()
     state.apply({"event": "study_started", "time": 0, "study": document(scheduler={"name": name})})
-    scheduler: Scheduler = plugins.load("scheduler", name).create()
+    scheduler = assembly.scheduler(document(scheduler={"name": name}))
     assert scheduler.promote(state, draining=True) is None
     assert scheduler.hopeless(state) == []
 
