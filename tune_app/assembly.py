@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from tune_app import plugins
@@ -14,7 +16,17 @@ from tune_app.space.domains import from_document
 def scheduler(document: Mapping[str, Any]) -> Scheduler:
     """The scheduler of a study."""
     name, options = _named(document["scheduler"])
-    made: Scheduler = plugins.load("scheduler", name).create(**options)
+    return scheduler_of(plugins.load("scheduler", name), options, document.get("budget"))
+
+
+def scheduler_of(
+    module: ModuleType, options: Mapping[str, Any], budget: Mapping[str, Any] | None
+) -> Scheduler:
+    """What a plug-in makes of its options, and of the study's budget where it takes one."""
+    takes = inspect.signature(module.create).parameters
+    made: Scheduler = (
+        module.create(budget, **options) if "budget" in takes else module.create(**options)
+    )
     return made
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from tune_app.errors import nearest
 from tune_app.journal import Journal
-from tune_app.ports import Scheduler, Searcher, Tracker
+from tune_app.ports import Bracketed, Scheduler, Searcher, Tracker
 from tune_app.state import StudyState
 from tune_app.trial import Decision, Kind, Outcome, Status, TrialState
 
@@ -55,6 +55,7 @@ class Conductor:
         self._trackers = list(trackers)
         self._baseline = baseline
         self._exhausted = False
+        self._settled = False
 
     def record(self, event: str, **fields: Any) -> None:
         """Writes one event, folds it into the state, and tells the trackers."""
@@ -77,6 +78,8 @@ class Conductor:
         """
         if self.interrupted or self.state.ended is not None:
             return None
+        if not self._settled:
+            self._settle()
         running = len(self.state.standings.with_status(Status.RUNNING))
         if self.state.reached_target():
             if not running:
@@ -142,6 +145,17 @@ class Conductor:
             tracker.close(timeout_s)
         self._journal.close()
 
+    def _settle(self) -> None:
+        """Does what the last driver died before: from a report to its decision and what follows."""
+        self._settled = True
+        for trial in self.state.with_status(Status.PAUSED):
+            rung = trial.open_rung
+            if trial.decision is Decision.STOP:
+                self._stop(trial)
+            elif rung is not None:
+                self._at_rung(trial, rung)
+        self._drop_hopeless()
+
     def _due(self) -> TrialState | None:
         return next(iter(self.state.standings.due()), None)
 
@@ -156,8 +170,11 @@ class Conductor:
         if params is None:
             self._exhausted = True
             return None
+        fields: dict[str, Any] = {"number": number, "kind": kind.value, "params": params}
+        if isinstance(self._scheduler, Bracketed) and kind is Kind.SEARCH:
+            fields["bracket"] = self._scheduler.bracket(number)
         trial_id = f"{number:04d}"
-        self.record("trial_created", trial=trial_id, number=number, kind=kind.value, params=params)
+        self.record("trial_created", trial=trial_id, **fields)
         return self.state.trials[trial_id]
 
     def _start(self, trial: TrialState) -> Segment:
@@ -186,9 +203,12 @@ class Conductor:
         decision = self._scheduler.decide(self.state, trial, rung)
         self.record("decision", trial=trial.id, rung=rung, decision=decision.value)
         if decision is Decision.STOP:
-            self.end_trial(trial, Outcome.STOPPED, reason=f"stopped at rung {rung}")
+            self._stop(trial)
         self._drop_hopeless()
         return decision
+
+    def _stop(self, trial: TrialState) -> None:
+        self.end_trial(trial, Outcome.STOPPED, reason=f"stopped at rung {trial.decided_rung}")
 
     def _unranked(self, trial: TrialState) -> Decision:
         """Ends a trial that comes to a rung without a finite objective."""
@@ -215,9 +235,11 @@ class Conductor:
             self._end(BROKEN)
 
     def _drop_hopeless(self) -> None:
-        for trial in self._scheduler.hopeless(self.state):
-            share = f"{100 * trial.fraction:.0f} % of the budget"
-            self.end_trial(trial, Outcome.STOPPED, reason=f"too far behind at {share}")
+        """One that ends can take the last hope of another: until there is none of them left."""
+        while found := self._scheduler.hopeless(self.state):
+            for trial in found:
+                share = f"{100 * trial.fraction:.0f} % of the budget"
+                self.end_trial(trial, Outcome.STOPPED, reason=f"too far behind at {share}")
 
     def _end(self, reason: str) -> None:
         for trial in self.state.with_status(Status.PAUSED):

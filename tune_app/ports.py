@@ -1,14 +1,16 @@
 """The contracts of what can be plugged in. One file in its folder is one plug-in.
 
 A module under `tune_app/searchers`, `tune_app/schedulers` or `tune_app/trackers` offers a function
-`create` that returns an object of these shapes; `trainables/*` offer `Config`, `prepare`, `build`
-(see `tune_app.training.trainable`). tests/contracts holds every plug-in found to its contract.
+`create` that returns an object of these shapes; its keyword-only arguments are the plug-in's
+options. A scheduler's may also take the study's `budget`. `trainables/*` offer `Config`, `prepare`,
+`build` (see `tune_app.training.trainable`). tests/contracts holds every plug-in found to its
+contract.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from tune_app.journal import Event
 from tune_app.state import StudyState
@@ -44,6 +46,15 @@ class Scheduler(Protocol):
 
     def hopeless(self, state: StudyState) -> list[TrialState]:
         """Paused trials that can never be promoted any more."""
+        ...
+
+
+@runtime_checkable
+class Bracketed(Protocol):
+    """A scheduler whose trials compete in several brackets; without it all are in bracket 0."""
+
+    def bracket(self, number: int) -> int:
+        """The bracket of trial `number`, asked once, when it is created."""
         ...
 
 

@@ -29,6 +29,10 @@ class Ranking(Sequence[TrialState]):
         del self._entries[self.rank(trial)]
         del self._values[trial.number]
 
+    def value(self, trial: TrialState) -> float:
+        """What a trial that is here is ordered by."""
+        return self._values[trial.number]
+
     def rank(self, trial: TrialState) -> int:
         """How many stand before a trial that is here."""
         return bisect_left(self._entries, (self._values[trial.number], trial.number))
@@ -47,7 +51,7 @@ class Ranking(Sequence[TrialState]):
 
 
 class Standings:
-    """All orders of a study. Those at rungs leave the baseline out: it competes with nobody."""
+    """All orders of a study. Competitors are all trials of a bracket but the baseline."""
 
     def __init__(self) -> None:
         self._rankings: dict[Hashable, Ranking] = {}
@@ -65,21 +69,25 @@ class Standings:
         """Trials with a final value, best first, the baseline included."""
         return self._ranking(COMPLETED)
 
-    def open(self) -> Ranking:
+    def open(self, bracket: int = 0) -> Ranking:
         """Competitors that have not ended, by number."""
-        return self._ranking(OPEN)
+        return self._ranking((OPEN, bracket))
 
-    def reached(self, rung: int) -> Ranking:
+    def reached(self, rung: int, bracket: int = 0) -> Ranking:
         """Competitors with a value at `rung`, best first."""
-        return self._ranking((REACHED, rung))
+        return self._ranking((REACHED, bracket, rung))
 
-    def waiting(self, rung: int) -> Ranking:
+    def averages(self, rung: int, bracket: int = 0) -> Ranking:
+        """The same by the mean of their values up to `rung`."""
+        return self._ranking((AVERAGES, bracket, rung))
+
+    def waiting(self, rung: int, bracket: int = 0) -> Ranking:
         """Those whose highest rung it is and who have no worker and no claim to one, best first."""
-        return self._ranking((WAITING, rung))
+        return self._ranking((WAITING, bracket, rung))
 
-    def ended(self, rung: int) -> Ranking:
+    def ended(self, rung: int, bracket: int = 0) -> Ranking:
         """Those with a value at `rung` that have ended since, best first."""
-        return self._ranking((ENDED, rung))
+        return self._ranking((ENDED, bracket, rung))
 
     def place(self, trial: TrialState, sign: int, full_rung: int) -> None:
         """Puts a trial where it belongs now. `sign` is -1 where larger values are better."""
@@ -99,7 +107,7 @@ class Standings:
         return self._rankings.get(name, EMPTY)
 
 
-DUE, COMPLETED, OPEN, REACHED, WAITING, ENDED = range(6)
+DUE, COMPLETED, OPEN, REACHED, AVERAGES, WAITING, ENDED = range(7)
 EMPTY = Ranking()
 
 
@@ -111,15 +119,19 @@ def _places(trial: TrialState, sign: int, full_rung: int) -> dict[Hashable, floa
         places[DUE] = number
     if trial.outcome is Outcome.COMPLETED and full_rung in values:
         places[COMPLETED] = sign * values[full_rung]
-    if trial.kind is Kind.BASELINE:
-        return places
+    return places if trial.kind is Kind.BASELINE else places | _competing(trial, sign)
+
+
+def _competing(trial: TrialState, sign: int) -> dict[Hashable, float]:
+    bracket, total, top = trial.bracket, 0.0, trial.top_rung
     has_ended = trial.status is Status.ENDED
-    if not has_ended:
-        places[OPEN] = number
-    for rung, value in values.items():
-        places[REACHED, rung] = sign * value
+    places: dict[Hashable, float] = {} if has_ended else {(OPEN, bracket): trial.number}
+    for count, (rung, value) in enumerate(sorted(trial.rung_values.items()), start=1):
+        total += value
+        places[REACHED, bracket, rung] = sign * value
+        places[AVERAGES, bracket, rung] = sign * total / count
         if has_ended:
-            places[ENDED, rung] = sign * value
-    if trial.status is Status.PAUSED and not trial.due and trial.top_rung is not None:
-        places[WAITING, trial.top_rung] = sign * values[trial.top_rung]
+            places[ENDED, bracket, rung] = sign * value
+    if trial.status is Status.PAUSED and not trial.due and top is not None:
+        places[WAITING, bracket, top] = sign * trial.rung_values[top]
     return places

@@ -151,6 +151,7 @@ class StudyState:
             kind=Kind(event["kind"]),
             params=event["params"],
             created=event["time"],
+            bracket=event.get("bracket", 0),
             due=True,
         )
 
@@ -175,10 +176,13 @@ class StudyState:
 
     def _on_decision(self, event: Event) -> None:
         trial = self.trials[event["trial"]]
-        trial.decided_rung = event["rung"]
-        # A stopped trial is ended by the event that follows, unless a crash comes between.
-        if Decision(event["decision"]) is not Decision.CONTINUE:
+        trial.decided_rung, trial.decision = event["rung"], Decision(event["decision"])
+        # A stopped trial is ended by the event that follows, unless a crash comes between. After
+        # one, a decision is made about a trial without a worker.
+        if trial.decision is not Decision.CONTINUE:
             trial.status = Status.PAUSED
+        elif trial.status is Status.PAUSED:
+            trial.due = True
 
     def _on_sample(self, event: Event) -> None:
         self.trials[event["trial"]].samples[event["stage"]] = event["text"]

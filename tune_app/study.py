@@ -80,6 +80,16 @@ class Study:
         named = SEARCHER_OF_METHOD[self.sweep.method]
         return self.tune.searcher or PlugInSection(name=named)
 
+    @property
+    def budget(self) -> dict[str, Any]:
+        """The budget as the document has it."""
+        return {
+            "unit": self.unit.value,
+            "amount": self.amount,
+            "trials": self.trials,
+            "evaluations": self.tune.budget.evaluations,
+        }
+
     def to_document(self) -> dict[str, Any]:
         """The study as plain JSON; everything after this works from it."""
         tune = self.tune.model_dump(mode="json", exclude={"budget", "searcher"})
@@ -97,14 +107,9 @@ class Study:
                 "target": self.sweep.target,
             },
             "parameters": {key: domains.to_document(item) for key, item in self.space.items()},
-            "budget": {
-                "unit": self.unit.value,
-                "amount": self.amount,
-                "trials": self.trials,
-                "evaluations": self.tune.budget.evaluations,
-            },
+            "budget": self.budget,
             "searcher": self.searcher.model_dump(),
-            "rungs": list(assembly.scheduler(tune).rungs),
+            "rungs": list(assembly.scheduler({**tune, "budget": self.budget}).rungs),
             **tune,
         }
 
@@ -312,7 +317,7 @@ def _refused(
         if kind == "searcher":
             module.create(study.space, study.tune.seed, **options)
         if kind == "scheduler":
-            module.create(**options)
+            assembly.scheduler_of(module, options, study.budget)
     except UserError as error:
         return [
             replace(problem, where=source.where(tuple(problem.where.split("."))))

@@ -80,6 +80,8 @@ class TrialState:
     kind: Kind
     params: dict[str, Any]
     created: float
+    bracket: int = 0
+    """Trials compete with those of their own bracket."""
     status: Status = Status.PAUSED
     outcome: Outcome | None = None
     reason: str = ""
@@ -93,6 +95,8 @@ class TrialState:
     """The objective at each rung, where it was finite."""
     decided_rung: int | None = None
     """The last rung the scheduler has answered for."""
+    decision: Decision | None = None
+    """What it answered."""
     samples: dict[str, str] = field(default_factory=dict)
     checkpoint: str | None = None
     due: bool = False
@@ -117,6 +121,12 @@ class TrialState:
     def top_rung(self) -> int | None:
         """The highest rung with a value, None before the first."""
         return max(self.rung_values, default=None)
+
+    @property
+    def open_rung(self) -> int | None:
+        """The rung of the newest report if the scheduler has yet to answer for it."""
+        rung = self.reports[-1].rung if self.reports else None
+        return None if rung == self.decided_rung else rung
 
     def latest(self, metric: str) -> float | None:
         """The newest reported value of `metric`, None if there is none."""

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
 import pytest
 
-from tests.unit.simulation import Simulation, document, ends, result, sometimes_diverging
-from tune_app import plugins
-from tune_app.ports import Scheduler
-from tune_app.state import StudyState
-from tune_app.trial import Decision, Kind, Status, TrialState
+from tests.unit.simulation import (
+    Curve,
+    Simulation,
+    crossing,
+    document,
+    ends,
+    result,
+    sometimes_diverging,
+)
+from tune_app import assembly, plugins
+from tune_app.journal import Event
+from tune_app.ports import Bracketed, Scheduler
+from tune_app.simulation import MAX_STEPS, plan_of
+from tune_app.state import StudyState, rebuild
+from tune_app.trial import Decision, Kind, Outcome, Status, TrialState
 
 NAMES = plugins.names("scheduler")
 
@@ -19,14 +31,17 @@ NAMES = plugins.names("scheduler")
 class Watched:
     """A scheduler whose every answer is checked; it is made anew for each question."""
 
-    def __init__(self, name: str) -> None:
-        self._make = plugins.load("scheduler", name).create
+    def __init__(self, study: dict[str, Any]) -> None:
+        self._make = lambda: assembly.scheduler(study)
         self.asked = 0
 
     @property
     def rungs(self) -> tuple[float, ...]:
         rungs: tuple[float, ...] = self._make().rungs
         return rungs
+
+    def bracket(self, number: int) -> int:
+        return _bracket(self._make(), number)
 
     def decide(self, state: StudyState, trial: TrialState, rung: int) -> Decision:
         return Decision(self._ask(state, lambda made: made.decide(state, trial, rung)))
@@ -55,9 +70,13 @@ class Watched:
         return answer
 
 
+def _bracket(scheduler: Scheduler, number: int) -> int:
+    return scheduler.bracket(number) if isinstance(scheduler, Bracketed) else 0
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_rungs_are_ascending_shares_that_end_with_the_whole_budget(name: str) -> None:
-    scheduler: Scheduler = plugins.load("scheduler", name).create()
+    scheduler = assembly.scheduler(document(scheduler={"name": name}))
     assert scheduler.rungs[-1] == 1.0
     assert scheduler.rungs[0] > 0
     assert all(low < high for low, high in pairwise(scheduler.rungs))
@@ -67,7 +86,7 @@ def test_rungs_are_ascending_shares_that_end_with_the_whole_budget(name: str) ->
 @pytest.mark.parametrize("seed", range(6))
 def test_a_study_ends_with_an_answer_and_every_trial_ends_once(name: str, seed: int) -> None:
     study = document(scheduler={"name": name}, trials=3 + 3 * seed, seed=seed)
-    watched = Watched(name)
+    watched = Watched(study)
     simulation = Simulation(study, workers=1 + seed % 3, scheduler=watched, death=0.05, seed=seed)
     state = simulation.run()
     assert watched.asked
@@ -92,7 +111,7 @@ def test_a_killed_driver_changes_no_result_with_one_worker(name: str) -> None:
 def test_a_study_without_trials_asks_for_nothing(name: str) -> None:
     state = StudyState()
     state.apply({"event": "study_started", "time": 0, "study": document(scheduler={"name": name})})
-    scheduler: Scheduler = plugins.load("scheduler", name).create()
+    scheduler = assembly.scheduler(document(scheduler={"name": name}))
     assert scheduler.promote(state, draining=True) is None
     assert scheduler.hopeless(state) == []
 
@@ -102,3 +121,115 @@ def test_options_are_keywords_with_defaults(name: str) -> None:
     module = plugins.load("scheduler", name)
     assert plugins.option_problems(module, {}, "") == []
     assert plugins.option_problems(module, {"no_such_option": 1}, "")
+
+
+Question = Callable[[Scheduler, StudyState], Any]
+
+
+class Recorded:
+    """A scheduler that writes down each question with its answer and the journal's length then."""
+
+    def __init__(self, study: dict[str, Any]) -> None:
+        self._inner = assembly.scheduler(study)
+        self.simulation: Simulation | None = None
+        self.asked: list[tuple[int, Question, Any]] = []
+
+    @property
+    def rungs(self) -> tuple[float, ...]:
+        return self._inner.rungs
+
+    def bracket(self, number: int) -> int:
+        return _bracket(self._inner, number)
+
+    def decide(self, state: StudyState, trial: TrialState, rung: int) -> Decision:
+        _check_is_at_rung(state, trial, rung)
+        answer = self._ask(state, lambda made, now: made.decide(now, now.trials[trial.id], rung))
+        return Decision(answer)
+
+    def promote(self, state: StudyState, draining: bool) -> TrialState | None:
+        found = self._ask(state, lambda made, now: _id(made.promote(now, draining)))
+        return None if found is None else state.trials[found]
+
+    def hopeless(self, state: StudyState) -> list[TrialState]:
+        found = self._ask(state, lambda made, now: [t.id for t in made.hopeless(now)])
+        return [state.trials[name] for name in found]
+
+    def _ask(self, state: StudyState, question: Question) -> Any:
+        answer = question(self._inner, state)
+        if self.simulation is not None:
+            self.asked.append((len(self.simulation.events), question, answer))
+        return answer
+
+
+def _id(trial: TrialState | None) -> str | None:
+    return None if trial is None else trial.id
+
+
+def _check_is_at_rung(state: StudyState, trial: TrialState, rung: int) -> None:
+    """A finite value, exactly at the rung, of a competitor that is not done, and asked once."""
+    plan = plan_of(state.document, MAX_STEPS)
+    assert trial.reports[-1].step == plan.rung_steps[rung]
+    assert trial.top_rung == rung < state.full_rung
+    assert trial.kind is Kind.SEARCH
+    assert math.isfinite(trial.rung_values[rung])
+    assert trial.decided_rung is None or trial.decided_rung < rung
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("workers", [1, 2, 5])
+def test_a_state_rebuilt_at_any_point_gives_every_answer_that_was_given_there(
+    name: str, workers: int
+) -> None:
+    study = document(scheduler={"name": name}, trials=24, seed=workers)
+    recorded = Recorded(study)
+    simulation = Simulation(
+        study, workers=workers, curve=sometimes_diverging, scheduler=recorded, seed=workers
+    )
+    recorded.simulation = simulation
+    simulation.run()
+    assert any(event["event"] == "trial_ended" for event in simulation.events)
+    states: dict[int, StudyState] = {}
+    for length, question, answer in recorded.asked:
+        if length not in states:
+            states = {length: rebuild(simulation.events[:length])}
+        assert question(assembly.scheduler(study), states[length]) == answer
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("curve", [crossing, sometimes_diverging])
+def test_a_driver_killed_after_any_event_decides_the_same_with_one_worker(
+    name: str, curve: Curve
+) -> None:
+    study = document(scheduler={"name": name}, trials=12)
+    whole = Simulation(study, curve=curve)
+    whole.run()
+    for length in range(1, len(whole.events)):
+        resumed = Simulation(study, curve=curve, events=whole.events[:length])
+        resumed.run()
+        assert verdicts(resumed.events) == verdicts(whole.events)
+
+
+def verdicts(events: list[Event]) -> tuple[list[Any], list[Any]]:
+    """All that was decided about trials in order, and how each ended.
+
+    Several that become hopeless at once end in whatever order.
+    """
+    keys = ("event", "trial", "params", "rung", "decision", "source", "outcome", "reason")
+    kept = ("trial_created", "trial_exploited", "decision")
+    told = [(e["event"], [e.get(key) for key in keys]) for e in events]
+    in_order = [fields for event, fields in told if event in kept]
+    return in_order, sorted(map(str, (f for event, f in told if event == "trial_ended")))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_value_that_is_not_finite_ends_a_trial_and_no_scheduler_sees_it(name: str) -> None:
+    study = document(scheduler={"name": name}, trials=20)
+    recorded = Recorded(study)
+    simulation = Simulation(study, workers=3, curve=sometimes_diverging, scheduler=recorded)
+    recorded.simulation = simulation
+    state = simulation.run()
+    diverged = [t for t in state.trials.values() if t.outcome is Outcome.DIVERGED]
+    assert diverged
+    for trial in diverged:
+        assert not math.isfinite(trial.latest("eval_loss") or 0.0)
+        assert all(math.isfinite(value) for value in trial.rung_values.values())

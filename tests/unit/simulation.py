@@ -28,14 +28,15 @@ def document(**changes: Any) -> dict[str, Any]:
     eta, rungs = changes.pop("eta", 3), changes.pop("rungs", 3)
     trials, searcher = changes.pop("trials", 9), changes.pop("searcher", "random")
     scheduler = changes.pop("scheduler", {"name": "asha", "eta": eta, "rungs": rungs})
+    budget = {"unit": "steps", "amount": MAX_STEPS, "trials": trials, "evaluations": 6}
     return {
         "name": "simulated",
         "metric": {"name": "final_eval_loss", "goal": "minimize"},
         "parameters": X,
-        "budget": {"unit": "steps", "amount": MAX_STEPS, "trials": trials, "evaluations": 6},
+        "budget": budget,
         "searcher": {"name": searcher},
         "scheduler": scheduler,
-        "rungs": list(assembly.scheduler({"scheduler": scheduler}).rungs),
+        "rungs": list(assembly.scheduler({"scheduler": scheduler, "budget": budget}).rungs),
         "seed": 0,
         "baseline": True,
         "baseline_params": {"x": 0.9},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from statistics import fmean
 from typing import Any
 
 import pytest
@@ -43,11 +44,17 @@ def check(state: StudyState) -> None:
         reached = sorted_anew(state, rung, lambda t: True)
         assert numbers(standings.reached(rung)) == numbers(reached)
         assert [standings.reached(rung).rank(t) for t in reached] == list(range(len(reached)))
+        means = sorted((state.sign * fmean(values_until(t, rung)), t.number) for t in reached)
+        assert numbers(standings.averages(rung)) == [number for _, number in means]
         ended = sorted_anew(state, rung, lambda t: t.status is Status.ENDED)
         assert numbers(standings.ended(rung)) == numbers(ended)
         paused = sorted_anew(state, rung, lambda t: t.status is Status.PAUSED and not t.due)
         waiting = [t for t in paused if t.top_rung == rung]
         assert numbers(standings.waiting(rung)) == numbers(waiting)
+
+
+def values_until(trial: TrialState, rung: int) -> list[float]:
+    return [value for index, value in trial.rung_values.items() if index <= rung]
 
 
 def events_of(seed: int) -> list[dict[str, Any]]:

@@ -15,63 +15,70 @@ stands outside: it competes for no rung.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
-from itertools import pairwise
 
-from tune_app.errors import Problem, UserError
+from tune_app.schedulers._ladder import ladder
 from tune_app.state import StudyState
 from tune_app.trial import Decision, Kind, TrialState
 
 
 class Asha:
-    """Promotion ASHA over given shares of the budget, ascending, the last one 1."""
+    """Promotion ASHA over given shares of the budget, ascending, the last one 1.
 
-    def __init__(self, eta: float, rungs: tuple[float, ...]) -> None:
+    With a `bracket` it is for the trials of that bracket, compared from the rung of this index on.
+    """
+
+    def __init__(self, eta: float, rungs: tuple[float, ...], bracket: int = 0) -> None:
         self.eta = eta
         self.rungs = rungs
+        self._bracket = bracket
 
     def decide(self, state: StudyState, trial: TrialState, rung: int) -> Decision:
         """The trial keeps its worker when it is promotable right away."""
-        reached = state.standings.reached(rung)
-        is_best = reached.rank(trial) < len(reached) // self.eta
-        return Decision.CONTINUE if is_best else Decision.PAUSE
+        return Decision.CONTINUE if self._is_best(state, trial, rung) else Decision.PAUSE
 
     def promote(self, state: StudyState, draining: bool) -> TrialState | None:
         """The best promotable trial of the highest rung that has one."""
-        waiting = [state.standings.waiting(rung) for rung in range(state.full_rung)]
-        for rung, trials in reversed(list(enumerate(waiting))):
-            reached = state.standings.reached(rung)
-            if trials and reached.rank(trials[0]) < len(reached) // self.eta:
-                return trials[0]
-        if not draining or _has_answer(state):
-            return None
-        return next((trials[0] for trials in reversed(waiting) if trials), None)
+        leaders = [
+            (rung, waiting[0])
+            for rung in reversed(range(self._bracket, state.full_rung))
+            if (waiting := state.standings.waiting(rung, self._bracket))
+        ]
+        for rung, trial in leaders:
+            if self._is_best(state, trial, rung):
+                return trial
+        is_last_resort = leaders and draining and not _has_answer(state)
+        return leaders[0][1] if is_last_resort else None
 
     def hopeless(self, state: StudyState) -> list[TrialState]:
         """Paused trials that no future report can bring among the best 1/eta of their rung.
 
         Until a trial has completed there are none: those ahead may all diverge.
         """
+        planned = int(state.document["budget"]["trials"]) - len(state.trials)
+        return self.hopeless_among(state, planned)
+
+    def hopeless_among(self, state: StudyState, planned: int) -> list[TrialState]:
+        """The same when so many trials are still to be created."""
         found: list[TrialState] = []
-        if _has_answer(state):
-            for rung in range(state.full_rung):
-                reached, waiting = state.standings.reached(rung), state.standings.waiting(rung)
-                places = _final_size(state, rung) // self.eta
-                found += waiting[bisect_left(waiting, places, key=reached.rank) :]
+        if not _has_answer(state):
+            return found
+        standings, bracket = state.standings, self._bracket
+        coming = planned + len(standings.open(bracket))
+        for rung in range(bracket, state.full_rung):
+            reached, waiting = standings.reached(rung, bracket), standings.waiting(rung, bracket)
+            final_size = coming + len(standings.ended(rung, bracket))
+            found += waiting[bisect_left(waiting, final_size // self.eta, key=reached.rank) :]
         return found
 
-
-def _final_size(state: StudyState, rung: int) -> int:
-    """The most trials that can ever have a value at `rung`."""
-    planned = int(state.document["budget"]["trials"]) - len(state.trials)
-    return planned + len(state.standings.open()) + len(state.standings.ended(rung))
+    def _is_best(self, state: StudyState, trial: TrialState, rung: int) -> bool:
+        """Whether it is among the best 1/eta of all that have reached the rung."""
+        reached = state.standings.reached(rung, self._bracket)
+        return reached.rank(trial) < len(reached) // self.eta
 
 
 def _has_answer(state: StudyState) -> bool:
+    """Whether a searched trial has completed."""
     return any(trial.kind is Kind.SEARCH for trial in state.standings.completed())
-
-
-MAX_ETA, MAX_RUNGS = 100, 10
 
 
 def create(*, eta: float = 3, rungs: int | list[float] = 3) -> Asha:
@@ -85,26 +92,4 @@ def create(*, eta: float = 3, rungs: int | list[float] = 3) -> Asha:
     Raises:
         UserError: a value that makes no ladder.
     """
-    problems = []
-    if not isinstance(eta, (int, float)) or not 1 < eta <= MAX_ETA:
-        what, expected = f"{eta!r} is no reduction factor", f"a number above 1, at most {MAX_ETA}"
-        problems.append(Problem(what, "tune.scheduler.eta", expected))
-    if not (_is_ladder(rungs) if isinstance(rungs, list) else _is_count(rungs)):
-        what = f"{rungs!r} are no rungs"
-        expected = f"a whole number from 1 to {MAX_RUNGS}, or shares such as [0.1, 0.3, 1]"
-        problems.append(Problem(what, "tune.scheduler.rungs", expected))
-    if problems:
-        raise UserError(problems)
-    if isinstance(rungs, list):
-        return Asha(eta, tuple(float(rung) for rung in rungs))
-    return Asha(eta, tuple(eta ** (index - rungs + 1) for index in range(rungs)))
-
-
-def _is_count(rungs: object) -> bool:
-    return type(rungs) is int and 1 <= rungs <= MAX_RUNGS
-
-
-def _is_ladder(rungs: Sequence[object]) -> bool:
-    shares = [rung for rung in rungs if isinstance(rung, (int, float)) and 0 < rung <= 1]
-    ascending = all(low < high for low, high in pairwise(shares))
-    return len(shares) == len(rungs) <= MAX_RUNGS and ascending and shares[-1:] == [1]
+    return Asha(eta, ladder(eta, rungs))
