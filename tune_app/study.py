@@ -21,6 +21,7 @@ from tune_app import (
 )
 from tune_app.budget import Unit
 from tune_app.errors import Problem, UserError, nearest, once
+from tune_app.history import warm
 from tune_app.space import domains, feasible, relations, rules, wandb_sweep
 from tune_app.space.domains import Domain, grid_size
 from tune_app.space.feasible import Verdict
@@ -46,6 +47,8 @@ class Study:
     working_directory: str
     """What relative paths in the file are relative to."""
     notes: tuple[str, ...] = ()
+    earlier: warm.Scored = field(default_factory=list)
+    """Values and scores of the runs that `warm_start` names."""
 
     @property
     def unit(self) -> Unit:
@@ -111,6 +114,7 @@ class Study:
             "searcher": self.searcher.model_dump(),
             "rungs": list(assembly.scheduler({**tune, "budget": self.budget}).rungs),
             **tune,
+            "warm_start": self.earlier,
         }
 
 
@@ -179,6 +183,9 @@ def read(
     told = tuple(item.in_one_line() for item in once(warnings + notes))
     study = Study(chosen, str(path), sweep, tune, sweep.parameters, str(Path.cwd()), told)
     problems += _plugin_problems(study, source, try_out=not problems)
+    if tune.warm_start and not problems:
+        study, found_wrong = _with_earlier(study, source)
+        problems += found_wrong
     return Read(
         None if problems else study,
         once(problems),
@@ -187,6 +194,16 @@ def read(
         tune.trainable if ours else None,
         sweep.parameters,
     )
+
+
+def _with_earlier(study: Study, source: Source) -> tuple[Study, list[Problem]]:
+    """The study with the runs that its warm start names."""
+    sweep, where = study.sweep, source.where((TUNE, "warm_start"))
+    earlier, problems = warm.gather(
+        study.tune.warm_start, study.space, study.rules, sweep.metric, sweep.goal
+    )
+    placed = [replace(item, what=f"{item.where}: {item.what}", where=where) for item in problems]
+    return replace(study, earlier=earlier), placed
 
 
 def _misplaced(source: Source) -> list[Problem]:

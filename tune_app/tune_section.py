@@ -140,6 +140,8 @@ class TuneSection(_Section):
     when: dict[str, str] = Field(default_factory=dict)
     """By parameter, the expression under which it counts; else a trial goes without it."""
     prior: PriorSection = PriorSection()
+    warm_start: tuple[str, ...] = ()
+    """Tables of finished runs and folders of studies that the search begins with."""
     accelerator: Literal["auto", "cpu"] = "auto"
 
     @model_validator(mode="before")
@@ -156,10 +158,11 @@ class TuneSection(_Section):
         if isinstance(value.get("trackers"), list):
             as_plugin = [{"name": t} if isinstance(t, str) else t for t in value["trackers"]]
             value["trackers"] = tuple(as_plugin)
-        if isinstance(value.get("constraints"), str):
-            value["constraints"] = (value["constraints"],)
-        if isinstance(value.get("constraints"), list):
-            value["constraints"] = tuple(value["constraints"])
+        for key in ("constraints", "warm_start"):
+            if isinstance(value.get(key), str):
+                value[key] = (value[key],)
+            if isinstance(value.get(key), list):
+                value[key] = tuple(value[key])
         if value.get("prior") == STEP_LAW:
             value["prior"] = {STEP_LAW: {}}
         return value

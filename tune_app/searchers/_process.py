@@ -7,6 +7,7 @@ their most probable values under log-normal priors.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -118,6 +119,62 @@ class Process:
         mean: Array = self._mean + self._scale * (across @ self._weights)
         deviation: Array = self._scale * np.sqrt(np.maximum(variance, 1e-10))
         return mean, deviation
+
+
+def nothing(points: Array) -> Array:
+    """The mean of a process of which nothing is known: zero."""
+    return np.zeros(len(points))
+
+
+@dataclass(frozen=True, slots=True)
+class Observations:
+    """Values (n,) with their variances (n,) at points (n, axes)."""
+
+    points: Array
+    values: Array
+    variances: Array
+
+
+NEAR_BEST = 5
+"""Points that are told of as the best ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A process around a mean of its own."""
+
+    process: Process
+    base: Callable[[Array], Array]
+    incumbent: float
+    """The best mean at any observed point."""
+    best: Array
+    """The observed points with the best means."""
+
+    @classmethod
+    def of(
+        cls,
+        cube: Cube,
+        kernel: Kernel,
+        told: Observations,
+        pending: Array,
+        base: Callable[[Array], Array],
+    ) -> Model:
+        """Fitted to what was observed, with pending points believed to be as it predicts."""
+        process = Process(cube, kernel, told.points, told.values, told.variances)
+        means = process.predict(told.points)[0] + base(told.points)
+        best = told.points[np.argsort(means, kind="stable")[:NEAR_BEST]]
+        if len(pending):
+            believed, _ = process.predict(pending)
+            points = np.concatenate([told.points, pending])
+            values = np.concatenate([told.values, believed])
+            variances = np.concatenate([told.variances, np.zeros(len(believed))])
+            process = Process(cube, kernel, points, values, variances)
+        return cls(process, base, float(means.min()), best)
+
+    def predict(self, points: Array) -> tuple[Array, Array]:
+        """Means and standard deviations at points (n, axes)."""
+        mean, deviation = self.process.predict(points)
+        return mean + self.base(points), deviation
 
 
 def log_expected_improvement(mean: Array, deviation: Array, best: float) -> Array:

@@ -6,8 +6,9 @@ expected improvement among many candidates. Trials that run without a value yet 
 model were right about them (the kriging believer of Ginsbourger et al., 2010), diverged ones as
 bad, and a second process keeps away from where memory did not suffice.
 
-A prior multiplies the improvement by its density to a power that falls with the trials told of:
-Hvarfner et al., "πBO: Augmenting Acquisition Functions with User Beliefs", ICLR 2022.
+Earlier runs (`warm_start`) are the prior mean of the model. A prior multiplies the improvement by
+its density to a power that falls with the trials told of: Hvarfner et al., "πBO: Augmenting
+Acquisition Functions with User Beliefs", ICLR 2022.
 """
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ from tune_app.searchers import _process
 from tune_app.searchers._candidates import candidates
 from tune_app.searchers._history import Archive, History
 from tune_app.searchers._memory import Seen, fresh, stream
+from tune_app.searchers._opinion import Opinion
 from tune_app.searchers._priors import log_densities
-from tune_app.searchers._process import Kernel, Process
+from tune_app.searchers._process import Kernel, Model, Observations, Process, nothing
 from tune_app.searchers._projection import project
 from tune_app.searchers.quasirandom import QuasiRandom
 from tune_app.space import prior, rules
@@ -37,12 +39,14 @@ LARGEST = 250
 """Trials that the process sees at most: the best ones, and some of the others."""
 ELITE = 0.6
 """The share of those that are the best ones."""
-NEAR_BEST = 5
-"""Trials near which candidates lie."""
 GROWTH = 1.15
 """By this factor the trials grow until the kernel is fitted anew."""
 FOLLOWERS = 64
 """Candidates that follow a prior."""
+
+
+OPINION_ALONE = 3
+"""With fewer trials than this, earlier runs speak alone."""
 
 
 class Gp:
@@ -56,15 +60,18 @@ class Gp:
         self._archive = Archive(space, self._cube)
         self._seen = Seen(space)
         self._first = QuasiRandom(space, seed)
+        self._earlier: Opinion | None = None
         self._fitted: tuple[bytes, Kernel] | None = None
 
     def suggest(self, state: StudyState, number: int) -> dict[str, Any] | None:
         laws = rules.of_document(state.document)
         history = self._archive.read(state, laws)
-        if len(history.points) < self._startup or not self._cube.axes:
+        opinion = self._opinion(state)
+        is_early = len(history.points) < self._startup and not opinion
+        if is_early or not self._cube.axes:
             return self._first.suggest(state, number)
         rng = np.random.default_rng(stream(self._seed, "gp", number))
-        rows, merits = self._judged(history, state, laws, rng)
+        rows, merits = self._judged(history, state, laws, opinion, rng)
         seen = self._seen(state)
         for index in np.argsort(-merits, kind="stable"):
             params = fresh(self._cube.from_unit(rows[index]), self._space, seen, laws)
@@ -73,39 +80,43 @@ class Gp:
         return self._first.suggest(state, number)
 
     def _judged(
-        self, history: History, state: StudyState, laws: Rules, rng: np.random.Generator
+        self,
+        history: History,
+        state: StudyState,
+        laws: Rules,
+        opinion: Opinion,
+        rng: np.random.Generator,
     ) -> tuple[Array, Array]:
         """Candidates and the logarithm of what is to be gained from each."""
-        means, doubts = project(history.values)
-        best = history.points[np.argsort(means, kind="stable")[:NEAR_BEST]]
+        model = self._model(history, opinion, rng)
         beliefs = prior.of_document(state.document)
         followers = self._followers(beliefs, rng)
-        rows = candidates(self._cube, best, rng, laws, followers)
-        process, incumbent = self._process(history, means, doubts, rng)
-        merits = _process.log_expected_improvement(*process.predict(rows), incumbent)
+        rows = candidates(self._cube, model.best, rng, laws, followers)
+        merits = _process.log_expected_improvement(*model.predict(rows), model.incumbent)
         if beliefs:
-            trust = prior.TRUST / len(means)
+            trust = prior.TRUST / max(len(history.points), 1)
             merits = merits + trust * log_densities(self._cube, self._space, rows, beliefs)
         if len(history.infeasible):
             merits = merits + self._log_feasible(history, rows)
         return rows, merits
 
-    def _process(
-        self, history: History, means: Array, doubts: Array, rng: np.random.Generator
-    ) -> tuple[Process, float]:
-        """The model, pending trials believed, and the best mean among the trials."""
-        kernel = self._kernel(history)
+    def _opinion(self, state: StudyState) -> Opinion:
+        """That of the earlier runs; made once, as they never change."""
+        if self._earlier is None:
+            self._earlier = Opinion(self._cube, state.document)
+        return self._earlier
+
+    def _model(self, history: History, opinion: Opinion, rng: np.random.Generator) -> Model:
+        """What all trials together say; pending ones are believed to be as expected."""
+        if len(history.points) < min(self._startup, OPINION_ALONE) and opinion:
+            asked = np.concatenate([history.points, history.pending])
+            return Model.of(self._cube, opinion.kernel, opinion.runs, asked, nothing)
+        means, doubts = project(history.values)
         kept = _subset(means, rng)
         points, means, doubts = history.points[kept], means[kept], doubts[kept]
-        process = Process(self._cube, kernel, points, means, doubts)
-        incumbent = float(process.predict(points)[0].min())
-        if not len(history.pending):
-            return process, incumbent
-        believed, _ = process.predict(history.pending)
-        points = np.concatenate([points, history.pending])
-        means = np.concatenate([means, believed])
-        doubts = np.concatenate([doubts, np.zeros(len(believed))])
-        return Process(self._cube, kernel, points, means, doubts), incumbent
+        base = opinion.scaled_to(points, means) if opinion else nothing
+        told = Observations(points, means - base(points), doubts)
+        return Model.of(self._cube, self._kernel(history), told, history.pending, base)
 
     def _kernel(self, history: History) -> Kernel:
         """Fitted to the first trials, at their lowest rung; anew when they have grown enough.

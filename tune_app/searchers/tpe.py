@@ -8,7 +8,7 @@ latter. All rungs count: `_projection` takes each trial to the full budget.
 
 Trials without a value yet count as bad (the constant liar), and so do diverged ones and those that
 did not fit in memory. A prior weighs on the choice by its density to a power that falls with the
-trials told of.
+trials told of, and so do the scores of earlier runs (`warm_start`).
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from tune_app.errors import Problem, UserError
 from tune_app.searchers._candidates import active
 from tune_app.searchers._history import Archive, History
 from tune_app.searchers._memory import Seen, fresh, stream
+from tune_app.searchers._opinion import Opinion
 from tune_app.searchers._parzen import Parzen
 from tune_app.searchers._priors import log_densities
 from tune_app.searchers._projection import project
@@ -54,11 +55,15 @@ class Tpe:
         self._archive = Archive(space, self._cube)
         self._seen = Seen(space)
         self._first = QuasiRandom(space, seed)
+        self._earlier: Opinion | None = None
 
     def suggest(self, state: StudyState, number: int) -> dict[str, Any] | None:
         laws = rules.of_document(state.document)
         history = self._archive.read(state, laws)
-        if len(history.points) < self._startup or not self._cube.axes:
+        if self._earlier is None:
+            self._earlier = Opinion(self._cube, state.document)
+        is_early = len(history.points) < self._startup and not self._earlier
+        if is_early or not self._cube.axes:
             return self._first.suggest(state, number)
         rng = np.random.default_rng(stream(self._seed, "tpe", number))
         rows, merits = self._judged(history, state, laws, rng)
@@ -73,13 +78,19 @@ class Tpe:
         self, history: History, state: StudyState, laws: Rules, rng: np.random.Generator
     ) -> tuple[Array, Array]:
         """Candidates and the logarithm of good over bad."""
-        good, bad = self._split(history, rng)
-        rows = active(self._cube, good.draw(rng, CANDIDATES), laws)
-        merits = good.log_density(rows) - bad.log_density(rows)
+        if len(history.points) < self._startup:
+            rows = active(self._cube, self._cube.draw(rng, CANDIDATES), laws)
+            merits = np.zeros(len(rows))
+        else:
+            good, bad = self._split(history, rng)
+            rows = active(self._cube, good.draw(rng, CANDIDATES), laws)
+            merits = good.log_density(rows) - bad.log_density(rows)
+        trust = prior.TRUST / max(len(history.points), 1)
         beliefs = prior.of_document(state.document)
         if beliefs:
-            trust = prior.TRUST / len(history.points)
             merits = merits + trust * log_densities(self._cube, self._space, rows, beliefs)
+        if self._earlier:
+            merits = merits - trust * self._earlier.score(rows)
         return rows, merits
 
     def _split(self, history: History, rng: np.random.Generator) -> tuple[Parzen, Parzen]:

@@ -1,0 +1,131 @@
+"""What finished runs say at the start of a study: from tables, and from studies of ours.
+
+Other runs had other data, budgets and models, so that their losses mean nothing here; their order
+does. Each file's runs get normal scores by rank, 0 in the middle and negative where they were good.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+
+from tune_app import journal
+from tune_app.errors import Problem, UserError
+from tune_app.history.read import CONFIG, read
+from tune_app.history.table import load
+from tune_app.searchers._projection import project
+from tune_app.space.domains import Space, contains, searched
+from tune_app.space.rules import Rules
+from tune_app.state import rebuild
+from tune_app.trial import Outcome
+
+MOST = 200
+"""Runs that are kept: the better half of them the best ones, the others spread over the rest."""
+
+Scored = list[tuple[dict[str, Any], float]]
+
+
+def gather(
+    paths: Sequence[str], space: Space, rules: Rules, metric: str, goal: str
+) -> tuple[Scored, list[Problem]]:
+    """Values and scores of all runs that could be trials of the space, and what is wrong."""
+    found: Scored = []
+    problems: list[Problem] = []
+    for path in paths:
+        try:
+            runs = _journal(Path(path)) if Path(path).is_dir() else _table(Path(path), metric, goal)
+        except UserError as error:
+            problems += error.problems
+            continue
+        usable = [(_wanted(params, space), value) for params, value in runs]
+        usable = [(params, value) for params, value in usable if _fits(params, space, rules)]
+        if not usable:
+            problems.append(_useless(path, runs, space))
+        found += _scored(usable)
+    return _thinned(found), problems
+
+
+def _table(path: Path, metric: str, goal: str) -> list[tuple[dict[str, Any], float]]:
+    """Each whole run with its last value, lower is better."""
+    known = read(path, None if metric == "final_eval_loss" else metric.removeprefix("final_"))
+    raw = {(runs.name, run.trial): run.params for runs in known for run in runs.runs}
+    return [
+        (raw[table.name, trial], float(table.sign * values[-1]))
+        for table in load(path, known[0].metric, goal)
+        for trial, values in zip(table.trials, table.values, strict=True)
+    ]
+
+
+def _journal(folder: Path) -> list[tuple[dict[str, Any], float]]:
+    """Each trial of a study with its projected final value, lower is better."""
+    path = folder / journal.FILE_NAME
+    try:
+        events, _ = journal.read(path)
+    except OSError as error:
+        what = "no study is in this folder"
+        raise UserError(Problem(what, str(folder), f"a file {journal.FILE_NAME}")) from error
+    state = rebuild(events)
+    constants = {n: d["value"] for n, d in state.document["parameters"].items() if "value" in d}
+    rungs = range(state.full_rung + 1)
+    told = [
+        trial
+        for trial in state.trials.values()
+        if 0 in trial.rung_values or trial.outcome is Outcome.DIVERGED
+    ]
+    if not told:
+        return []
+    beyond = {trial.id: np.inf if trial.outcome is Outcome.DIVERGED else np.nan for trial in told}
+    values = np.array(
+        [
+            [state.sign * trial.rung_values.get(r, state.sign * beyond[trial.id]) for r in rungs]
+            for trial in told
+        ]
+    )
+    means, _ = project(values)
+    pairs = zip(told, means, strict=True)
+    return [({**constants, **trial.params}, float(mean)) for trial, mean in pairs]
+
+
+def _wanted(params: Mapping[str, Any], space: Space) -> dict[str, Any]:
+    return {name: params[name] for name in searched(space) if name in params}
+
+
+def _fits(params: Mapping[str, Any], space: Space, rules: Rules) -> bool:
+    active = rules.active({**rules.constants, **params})
+    return rules.allows(params) and all(
+        name in params and contains(domain, params[name])
+        for name, domain in searched(space).items()
+        if rules.is_active(name, active)
+    )
+
+
+def _useless(path: str, runs: Sequence[tuple[Mapping[str, Any], float]], space: Space) -> Problem:
+    names = searched(space)
+    missing = [name for name in names if not any(name in params for params, _ in runs)]
+    if not runs:
+        return Problem("no finished run is in it", path)
+    if missing:
+        what = f"no run has a value for {', '.join(missing)}"
+        return Problem(what, path, f"columns {', '.join(CONFIG + name for name in missing)}")
+    return Problem(f"none of its {len(runs)} runs lies inside the space", path)
+
+
+def _scored(runs: Sequence[tuple[dict[str, Any], float]]) -> Scored:
+    order = sorted(range(len(runs)), key=lambda index: runs[index][1])
+    normal = NormalDist()
+    scores = [normal.inv_cdf((rank + 0.5) / len(runs)) for rank in range(len(runs))]
+    return [(runs[index][0], score) for index, score in zip(order, scores, strict=True)]
+
+
+def _thinned(runs: Scored) -> Scored:
+    ordered = sorted(runs, key=lambda run: run[1])
+    if len(ordered) <= MOST:
+        return ordered
+    half = MOST // 2
+    rest = ordered[half:]
+    picked = [rest[int(index * len(rest) / half)] for index in range(half)]
+    return ordered[:half] + picked
