@@ -103,16 +103,20 @@ def test_a_wrong_prior_does_not_keep_random_from_covering_the_range() -> None:
     assert all(octants[part] >= 10 for part in range(8))
 
 
-def test_tpe_starts_from_the_prior_and_then_believes_its_model() -> None:
+def test_tpe_starts_from_the_prior_and_outgrows_a_wrong_one() -> None:
     state = state_of(SPACE)
     state.document["prior"] = BELIEFS
     by_random = random_search.create(SPACE, 3).suggest(state, 4)
     assert tpe.create(SPACE, 3, startup=5).suggest(state, 4) == by_random
-    ended = [({"lr": 1e-4 * (i + 1), "optim": "a"}, float(i), "completed") for i in range(12)]
-    believing, plain = state_of(SPACE, *ended), state_of(SPACE, *ended)
+    ended = [
+        ({"lr": 1e-5 * 1.04**i, "optim": "ab"[i % 2]}, abs(i - 30) + 9 * (i % 2), "completed")
+        for i in range(160)
+    ]
+    believing = state_of(SPACE, *ended)
     believing.document["prior"] = BELIEFS
     searcher = tpe.create(SPACE, 3, startup=5)
-    assert searcher.suggest(believing, 12) == searcher.suggest(plain, 12)
+    asked = [searcher.suggest(believing, 160 + number) for number in range(20)]
+    assert sum(params["optim"] == "a" for params in asked if params) > 15
 
 
 def test_a_prior_leaves_a_grid_as_it_is() -> None:

@@ -222,7 +222,7 @@ def test_random_streams_depend_on_all_of_their_parts() -> None:
 
 def test_what_was_tried_is_known_by_value_and_type_whatever_the_order() -> None:
     space: Space = {"a": Choice((1, 1.0, True)), "n": Fixed("x")}
-    seen = _memory.tried(told(space, ({"a": 1}, None, None)), space)
+    seen = _memory.Seen(space)(told(space, ({"a": 1}, None, None)))
     assert not _memory.is_new({"n": "x", "a": 1}, space, seen)
     assert _memory.is_new({"a": 1.0}, space, seen)
     assert _memory.is_new({"a": True}, space, seen)
