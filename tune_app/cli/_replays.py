@@ -52,13 +52,14 @@ def _head(console: Console, table: Table, row: dict[str, Any], args: argparse.Na
             console.print(Text(f"left out: {number} runs that {why}"))
     best, target = format.loss(row["best"]), format.loss(row["target"])
     how = "" if args.target is not None else f", the median best of {args.full_runs:g} at random"
-    console.print(Text(f"{table.metric}: the best is {best}; the target is {target}{how}"))
+    console.print(Text(f"best {table.metric}: {best}"))
+    console.print(Text(f"target: {target}{how}"))
     console.print()
 
 
 def _search(console: Console, metric: str, row: dict[str, Any]) -> None:
     console.print(Text(row["search"], "bold"))
-    grid = _grid("full runs", metric, "regret", "better runs")
+    grid = _grid("full runs", format.shorten(metric, 24), "regret", "better runs")
     for budget in row["budgets"]:
         value, regret, rank = (budget[key] for key in ("value", "regret", "rank"))
         grid.add_row(
@@ -100,7 +101,7 @@ def _overall(
 
 
 def _grid(*names: str) -> Grid:
-    grid = Grid(box=None, padding=(0, 2), header_style="bold")
+    grid = Grid(box=None, padding=(0, 1), header_style="bold")
     for name in names:
         grid.add_column(name, justify="right" if name == "full runs" else "left", no_wrap=True)
     return grid
