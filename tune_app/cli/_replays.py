@@ -45,11 +45,11 @@ def _head(console: Console, table: Table, row: dict[str, Any], args: argparse.Na
     head = f"{table.name}: {len(table.trials)} runs, {count} report{'s' * (count > 1)} each"
     console.print(Text(head, "bold"))
     for number, why in (
-        (table.left_out, "were ended early"),
+        (table.left_out, "ended before the full length of the longest"),
         (table.repeats, "repeat the values of another one"),
     ):
         if number:
-            console.print(Text(f"left out: {number} runs that {why}"))
+            console.print(Text(f"left out, runs that {why}: {number}"))
     best, target = format.loss(row["best"]), format.loss(row["target"])
     how = "" if args.target is not None else f", the median best of {args.full_runs:g} at random"
     console.print(Text(f"best {table.metric}: {best}"))

@@ -7,6 +7,7 @@ import itertools
 import math
 import multiprocessing
 import os
+import signal
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -28,10 +29,15 @@ from tune_app.history.table import Table, load_sizes
 
 HELP = "replay searches on a table of finished runs"
 AUTO = "auto"
+TABLE = (
+    "a .csv or .parquet file with a row for each report: trial, config.* for the hyper-parameters, "
+    "tokens, step or epoch, and metrics; context.* tell apart sizes of one task"
+)
+INTERRUPTED = 130
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("tables", nargs="+", type=Path, metavar="TABLE", help=".csv or .parquet")
+    parser.add_argument("tables", nargs="+", type=Path, metavar="TABLE", help=TABLE)
     for kind in ("searcher", "scheduler"):
         parser.add_argument(
             f"--{kind}",
@@ -68,7 +74,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace) -> int:
     tables, searches = _checked(args)
-    runs = _replayed(tables, searches, args)
+    try:
+        runs = _replayed(tables, searches, args)
+    except KeyboardInterrupt:
+        return INTERRUPTED
     told = [
         {"search": name, **figures.summary(table, seeds[name], args.full_runs, args.target)}
         for table, seeds in zip(tables, runs, strict=True)
@@ -168,9 +177,9 @@ def _option_problems(args: argparse.Namespace) -> list[Problem]:
             "--trajectory",
             args.trajectory,
             _is_file(args.trajectory, ".parquet"),
-            "a .parquet file in a folder that exists",
+            "a .parquet file that can be written",
         ),
-        ("--plot", args.plot, _is_file(args.plot, ".png"), "a .png file in a folder that exists"),
+        ("--plot", args.plot, _is_file(args.plot, ".png"), "a .png file that can be written"),
     )
     return [
         Problem(f"{str(value)!r} is not possible", option, expected)
@@ -180,7 +189,10 @@ def _option_problems(args: argparse.Namespace) -> list[Problem]:
 
 
 def _is_file(path: Path | None, suffix: str) -> bool:
-    return path is None or (path.suffix == suffix and path.parent.is_dir() and not path.is_dir())
+    if path is None:
+        return True
+    is_writable = os.access(path if path.exists() else path.parent, os.W_OK)
+    return path.suffix == suffix and path.parent.is_dir() and not path.is_dir() and is_writable
 
 
 def _replayed(
@@ -197,11 +209,22 @@ def _replayed(
     # One thread for each process: the matrices are too small to be shared out.
     os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(os.cpu_count() or 1, len(jobs)), mp_context=context) as pool:
+    count = min(os.cpu_count() or 1, len(jobs))
+    with ProcessPoolExecutor(count, context, _leave_ctrl_c_to_the_parent) as pool:
         pending = [pool.submit(replay, *job) for job in jobs]
-        shown = track(pending, "replaying", disable=args.json, transient=True)
-        done = iter([future.result() for future in shown])
+        try:
+            shown = track(pending, "replaying", disable=args.json, transient=True)
+            done = iter([future.result() for future in shown])
+        except KeyboardInterrupt:
+            for process in multiprocessing.active_children():
+                process.terminate()
+            raise
     return [{name: [next(done) for _ in range(args.seeds)] for name in names} for _ in tables]
+
+
+def _leave_ctrl_c_to_the_parent() -> None:
+    """So that no process shows a traceback."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _plot(
