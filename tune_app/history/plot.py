@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter
 
 from tune_app.analysis import plot_style as style
 from tune_app.history.figures import incumbent
@@ -17,7 +18,7 @@ from tune_app.history.table import Table
 POINTS = 200
 COLUMNS = 3
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#5E6B78")
-SHOWN = 0.75
+SHOWN = 0.5
 """Of the runs, as many lie between the best value and the other end of the axis."""
 Runs = Mapping[str, Sequence[Sequence[Step]]]
 """By search: the incumbents of each seed."""
@@ -65,6 +66,9 @@ def _panel(axes: Axes, table: Table, searches: Runs, target: float, full_runs: f
     margin = 0.05 * (max(marks) - min(marks)) or 1.0
     axes.set_ylim(min(marks) - margin, max(marks) + margin)
     axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(LogFormatter())
+    axes.xaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1, 0.4)))
+    axes.tick_params(axis="x", which="minor", labelsize=8, colors=style.INK)
     axes.set_title(style.plain(table.name), fontsize=8, loc="left", color=style.INK)
     axes.set_xlabel("full runs", fontsize=8, color=style.FAINT)
     axes.set_ylabel(style.plain(table.metric), fontsize=8, color=style.FAINT)
