@@ -168,6 +168,7 @@ def told(path: Path, metric: str | None = None) -> list[str]:
             "trial,config.a,step,loss\n0,1,1,1\n0,2,2,1\n",
             ["trial 0 has several values of config.a"],
         ),
+        ("trial,config.a,global_step,loss\n0,1,1,1\n0,1,2,1\n", ["trial 0 has 2 rows"]),
         ("config.a,loss\n1,2\n", ["t: all runs (1) have the same hyper-parameters"]),
         ("config.a,loss\n1,2\n1,3\n", ["t: all runs (2) have the same hyper-parameters"]),
         ("config.a,loss\n1,\n2,inf\n", ["t: no run has a finite loss at its end"]),
@@ -260,6 +261,19 @@ def test_a_run_at_points_of_its_own_stands_where_its_last_report_left_it(tmp_pat
     table = table_of(tmp_path, rows)
     assert table.shares.tolist() == [3 / 8, 4 / 8, 1.0]
     assert table.values.tolist() == [[2, 4, 8], [13, 13, 18]]
+
+
+def test_steps_of_different_size_are_shares_of_each_runs_own_length(tmp_path: Path) -> None:
+    rows = [
+        {"trial": trial, "config.bs": trial, "step": (10 + trial) * report, "loss": 9.0 - report}
+        for trial in range(8)
+        for report in range(1, 5)
+        if trial < 7 or report < 3
+    ]
+    table = table_of(tmp_path, rows)
+    assert table.shares.tolist() == [0.25, 0.5, 0.75, 1.0]
+    assert table.values.tolist() == [[8, 7, 6, 5]] * 7
+    assert table.left_out == 1
 
 
 def test_no_value_is_told_before_its_point(tmp_path: Path) -> None:

@@ -192,5 +192,6 @@ def test_divergence_before_anything_else_is_no_number(
         curves(), eval_loss=lambda row: row["eval_loss"] if row["trial"] == 5 else math.inf
     )
     path = tables.csv(tmp_path / "task.csv", rows)
-    assert run(path, "--scheduler", "fifo") == 0
-    assert "nan" not in capsys.readouterr().out
+    for budget in (0.3, 3):
+        assert run(path, "--scheduler", "fifo", "--full-runs", budget) == 0
+        assert "nan" not in capsys.readouterr().out

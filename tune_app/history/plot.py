@@ -65,6 +65,7 @@ def _panel(axes: Axes, table: Table, searches: Runs, target: float, full_runs: f
         marks.append(target)
     margin = 0.05 * (max(marks) - min(marks)) or 1.0
     axes.set_ylim(min(marks) - margin, max(marks) + margin)
+    axes.set_xlim(at[0] / 1.1, at[-1] * 1.1)
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(LogFormatter())
     axes.xaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1, 0.4)))

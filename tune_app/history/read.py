@@ -25,7 +25,8 @@ import pyarrow.parquet
 from tune_app.errors import Problem, UserError, nearest
 
 TRIAL, SEED, CONFIG, CONTEXT = "trial", "seed", "config.", "context."
-PROGRESS = ("tokens", "step", "epoch")
+STEP = "step"
+PROGRESS = ("tokens", STEP, "epoch")
 METRICS = ("eval_loss", "final_eval_loss", "loss")
 """The objective, where no other is asked for: the first of these that the table has."""
 FEW = 20
@@ -56,6 +57,8 @@ class Runs:
 
     name: str
     metric: str
+    progress: str | None
+    """The column that says how far a run was."""
     runs: list[Run]
 
 
@@ -81,10 +84,13 @@ def read(path: Path, metric: str | None = None) -> list[Runs]:
         groups[tuple(columns[name][row] for name in context)][run].append(row)
     for runs in groups.values():
         _check_steady(runs.values(), columns, str(path))
+        if progress is None:
+            _check_single(runs.values(), columns, str(path))
     return [
         Runs(
             _name(path, context, key),
             objective,
+            progress,
             [_run(rows, columns, objective, progress) for rows in runs.values()],
         )
         for key, runs in sorted(groups.items(), key=_order)
@@ -221,6 +227,18 @@ def _check_steady(runs: Iterable[list[int]], columns: Columns, where: str) -> No
                 expected = "one value for all reports of a run"
                 fix = f"give each run a name of its own in {TRIAL!r}, or put sizes in context.*"
                 raise UserError(Problem(what, where, expected, fix))
+
+
+def _check_single(runs: Iterable[list[int]], columns: Columns, where: str) -> None:
+    """Refuses several rows of one run where nothing tells how far it was at each."""
+    for rows in runs:
+        if len(rows) > 1:
+            what = f"trial {columns[TRIAL][rows[0]]!r} has {len(rows)} rows"
+            expected = f"one row for each run, or a column {', '.join(PROGRESS)}"
+            fix = (
+                f"name the column that says how far a run was so; or tell repeats apart by {SEED!r}"
+            )
+            raise UserError(Problem(what, where, expected, fix))
 
 
 def _order(item: tuple[tuple[Any, ...], Any]) -> list[tuple[float, str]]:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from tune_app.errors import Problem, UserError
-from tune_app.history.read import Run, Runs, read
+from tune_app.history.read import STEP, Run, Runs, read
 from tune_app.history.scales import Column, guess
 from tune_app.space.cube import Array
 from tune_app.space.domains import Space, identity
@@ -91,10 +91,11 @@ def load_sizes(
 
 
 def _table(runs: Runs, sign: int, where: str) -> Table:
-    longest = max((run.reports[-1][0] for run in runs.runs if run.reports), default=0.0)
+    lengths = _lengths(runs)
+    longest = max(lengths)
     if longest <= 0:
         raise UserError(Problem(f"{runs.name}: no run has made any progress", where))
-    curves = [(run, _curve(run, longest)) for run in runs.runs]
+    curves = [(run, _curve(run, full)) for run, full in zip(runs.runs, lengths, strict=True)]
     whole = [(run, curve) for run, curve in curves if _is_whole(curve)]
     names = runs.runs[0].params
     columns = [guess(name, [run.params[name] for run, _ in whole]) for name in names if whole]
@@ -119,6 +120,22 @@ def _table(runs: Runs, sign: int, where: str) -> Table:
     )
 
 
+def _lengths(runs: Runs) -> list[float]:
+    """How far each run would have come in the end: all as far as the longest one.
+
+    Steps are of different size where batches are. So where most runs have the same number of
+    reports at steps of their own, each has the length that it would have with all of them.
+    """
+    last = [run.reports[-1][0] if run.reports else 0.0 for run in runs.runs]
+    counts = [len(run.reports) for run in runs.runs]
+    most = max(counts)
+    ends = [end for end, count in zip(last, counts, strict=True) if count == most]
+    differ = runs.progress == STEP and min(ends) < FULL * max(ends)
+    if most > 1 and differ and len(ends) > len(last) / 2:
+        return [end * most / max(n, 1) for end, n in zip(last, counts, strict=True)]
+    return [max(last)] * len(last)
+
+
 def _check(runs: Runs, curves: list[list[tuple[float, float]]], longest: float, where: str) -> None:
     """Refuses a table in which there is nothing to compare."""
     count = len(runs.runs)
@@ -139,9 +156,9 @@ def _params(run: Run, columns: list[Column]) -> dict[str, Any]:
     return {column.name: column.convert(value) for column, value in values}
 
 
-def _curve(run: Run, longest: float) -> list[tuple[float, float]]:
+def _curve(run: Run, full: float) -> list[tuple[float, float]]:
     """(share, value) without what was not measured; a divergence is infinite to the end."""
-    reports = [(at / longest, value) for at, value in run.reports if at > 0]
+    reports = [(at / full, value) for at, value in run.reports if at > 0]
     known = [(share, value) for share, value in reports if math.isfinite(value)]
     broken = [share for share, value in reports if math.isinf(value)]
     if broken:
