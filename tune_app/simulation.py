@@ -132,6 +132,11 @@ class Simulation:
     def state(self) -> StudyState:
         return self.conductor.state
 
+    @property
+    def next_at(self) -> float:
+        """When the next message comes; infinite where none ever does."""
+        return self._queue[0][0] if self._queue else math.inf
+
     def run(self, interrupt_after: int | None = None, die_after: int | None = None) -> StudyState:
         """Runs to the end, or until so many messages came: then Ctrl-C, or the driver dies."""
         for _ in self.messages_delivered():

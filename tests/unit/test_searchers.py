@@ -106,7 +106,7 @@ def test_tpe_maximises_where_that_is_the_goal() -> None:
     assert sum(late) / len(late) < 0.15
 
 
-SILENT = [Outcome.OUT_OF_MEMORY, Outcome.FAILED, Outcome.LOST, Outcome.CANCELLED]
+SILENT = [Outcome.FAILED, Outcome.LOST, Outcome.CANCELLED]
 
 
 @pytest.mark.parametrize("outcome", SILENT)

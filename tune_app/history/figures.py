@@ -15,6 +15,8 @@ from tune_app.space.cube import Array
 RESAMPLES = 1000
 """Of the bootstrap, for the intervals."""
 LEVEL = 0.95
+Figure = dict[str, float]
+"""A median, and the `low` and `high` ends of its interval."""
 BUDGETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 """Full runs after which the incumbent is told."""
 
@@ -22,7 +24,7 @@ BUDGETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 def random_quality(table: Table, count: int) -> float:
     """The median of the best of `count` runs drawn from the table without repeats."""
     ordered = np.sort(table.best_seen)
-    total = len(ordered)
+    total, count = len(ordered), max(count, 1)
     survive = 1.0
     for index in range(total):
         # The chance that none of the runs up to this one was drawn.
@@ -54,12 +56,11 @@ def rank(table: Table, value: float) -> float:
     return int((table.best_seen < table.sign * value).sum())
 
 
-def interval(values: Sequence[float]) -> dict[str, float]:
-    """The median and the ends of its bootstrap interval."""
+def interval(values: Sequence[float]) -> Figure:
+    """The median and the ends of its bootstrap interval; NaN counts as larger than all."""
     data = np.array(values, dtype=float)
-    medians = _resampled(data)
-    low, high = np.quantile(medians, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], method="nearest")
-    return {"median": _median(data), "low": float(low), "high": float(high)}
+    low, high = _ends(_resampled(data))
+    return {"median": _median(data), "low": low, "high": high}
 
 
 def _median(data: Array) -> float:
@@ -74,23 +75,31 @@ def _resampled(data: Array) -> Array:
     return found
 
 
-def speed_up(spent: Sequence[Sequence[float]], full_runs: float) -> dict[str, float]:
+def _ends(resampled: Array) -> tuple[float, float]:
+    """Without interpolation, which infinity has none of."""
+    cut = round((1 - LEVEL) / 2 * (len(resampled) - 1))
+    ordered = np.sort(resampled)
+    return float(ordered[cut]), float(ordered[-1 - cut])
+
+
+def mean_of_medians(tables: Sequence[Sequence[float]]) -> Figure:
+    """The mean over tables of the medians over seeds."""
+    data = [np.array(seeds, dtype=float) for seeds in tables]
+    low, high = _ends(np.mean([_resampled(seeds) for seeds in data], axis=0))
+    return {"median": float(np.mean([_median(seeds) for seeds in data])), "low": low, "high": high}
+
+
+def speed_up(spent: Sequence[Sequence[float]], full_runs: float) -> Figure:
     """How many times sooner than `full_runs`: the geometric mean over tables of medians.
 
     Args:
         spent: for each table, full runs to its target by seed.
     """
-    data = [np.array(seeds, dtype=float) for seeds in spent]
-    medians = np.array([_median(seeds) for seeds in data])
-    resampled = np.array([_resampled(seeds) for seeds in data])
-    low, high = np.quantile(
-        np.log(resampled).mean(axis=0), [(1 - LEVEL) / 2, (1 + LEVEL) / 2], method="nearest"
-    )
-    middle = np.log(medians).mean()
+    found = mean_of_medians([np.log(seeds).tolist() for seeds in spent])
     # The more was spent, the less sooner it was; where a target was never reached it is 0 times.
     return {
-        key: float(full_runs * np.exp(-log))
-        for key, log in (("median", middle), ("low", high), ("high", low))
+        key: full_runs * math.exp(-found[other])
+        for key, other in (("median", "median"), ("low", "high"), ("high", "low"))
     }
 
 
@@ -104,23 +113,58 @@ def summary(
         for name, completed in (("reported", False), ("completed", True))
     }
     budgets = [budget for budget in BUDGETS if budget < full_runs] + [full_runs]
-    best = float(table.sign * table.best_seen.min())
-    found = [[incumbent(steps, budget) for steps in runs] for budget in budgets]
     return {
         "table": table.name,
         "runs": len(table.trials),
         "left_out": table.left_out,
-        "best": best,
+        "repeats": table.repeats,
+        "best": float(table.sign * table.best_seen.min()),
         "target": quality,
         "spent_to_target": {name: interval(values) for name, values in spent.items()},
         "by_seed": spent,
         "budgets": [
+            _at_budget(table, budget, [incumbent(steps, budget) for steps in runs])
+            for budget in budgets
+        ],
+    }
+
+
+def _at_budget(table: Table, budget: float, values: Sequence[float]) -> dict[str, Any]:
+    """The incumbents of all seeds."""
+    sign, best = table.sign, float(table.best_seen.min())
+    regrets = [sign * value - best for value in values]
+    ranks = [rank(table, value) for value in values]
+    signed = interval([sign * value for value in values])
+    gap = float(np.sort(table.best_seen)[(len(table.trials) - 1) // 2]) - best
+    return {
+        "full_runs": budget,
+        "value": {key: sign * value for key, value in signed.items()},
+        "regret": interval(regrets),
+        "rank": interval(ranks),
+        "by_seed": {
+            "value": list(values),
+            "regret_share": [regret / gap if regret and gap else regret for regret in regrets],
+            "rank_share": [place / len(table.trials) for place in ranks],
+        },
+    }
+
+
+def overall(summaries: Sequence[dict[str, Any]], full_runs: float) -> dict[str, Any]:
+    """One search over all tables, as plain data."""
+    rows = zip(*(summary["budgets"] for summary in summaries), strict=True)
+    return {
+        "speed_up": {
+            kind: speed_up([summary["by_seed"][kind] for summary in summaries], full_runs)
+            for kind in ("reported", "completed")
+        },
+        "budgets": [
             {
-                "full_runs": budget,
-                "value": interval(values),
-                "regret": interval([table.sign * (value - best) for value in values]),
-                "rank": interval([rank(table, value) for value in values]),
+                "full_runs": row[0]["full_runs"],
+                **{
+                    share: mean_of_medians([budget["by_seed"][share] for budget in row])
+                    for share in ("regret_share", "rank_share")
+                },
             }
-            for budget, values in zip(budgets, found, strict=True)
+            for row in rows
         ],
     }

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter
 
 from tune_app.analysis import plot_style as style
 from tune_app.history.figures import incumbent
@@ -17,6 +18,8 @@ from tune_app.history.table import Table
 POINTS = 200
 COLUMNS = 3
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#5E6B78")
+SHOWN = 0.5
+"""Of the runs, as many lie between the best value and the other end of the axis."""
 Runs = Mapping[str, Sequence[Sequence[Step]]]
 """By search: the incumbents of each seed."""
 
@@ -46,18 +49,27 @@ def figure(
 def _panel(axes: Axes, table: Table, searches: Runs, target: float, full_runs: float) -> None:
     style.tidy(axes)
     at = np.geomspace(max(float(table.shares[0]), full_runs / 1000), full_runs, POINTS)
-    shown = []
     for (name, seeds), colour in zip(searches.items(), COLOURS * len(searches), strict=False):
         values = np.array([[incumbent(steps, spent) for spent in at] for steps in seeds])
-        known = ~np.isnan(values).any(axis=0)
+        known = np.isfinite(values).all(axis=0)
         low, middle, high = np.quantile(values[:, known], [0.25, 0.5, 0.75], axis=0)
         axes.plot(at[known], middle, color=colour, linewidth=1.6, label=name)
         axes.fill_between(at[known], low, high, color=colour, alpha=0.15, linewidth=0)
-        shown.append(middle[np.isfinite(middle)])
-    best = float(table.sign * table.best_seen.min())
-    axes.axhline(target, color=style.INK, linewidth=0.8, linestyle="--")
+    # Losses of runs that went astray can be huge: what is worse than most runs is cut off.
+    reached = table.best_seen[np.isfinite(table.best_seen)]
+    best, bad = table.sign * reached.min(), table.sign * np.quantile(reached, SHOWN)
     axes.axhline(best, color=style.INK, linewidth=0.8, linestyle=":")
+    marks = [best, bad]
+    if math.isfinite(target):
+        axes.axhline(target, color=style.INK, linewidth=0.8, linestyle="--")
+        marks.append(target)
+    margin = 0.05 * (max(marks) - min(marks)) or 1.0
+    axes.set_ylim(min(marks) - margin, max(marks) + margin)
+    axes.set_xlim(at[0] / 1.1, at[-1] * 1.1)
     axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(LogFormatter())
+    axes.xaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1, 0.4)))
+    axes.tick_params(axis="x", which="minor", labelsize=8, colors=style.INK)
     axes.set_title(style.plain(table.name), fontsize=8, loc="left", color=style.INK)
     axes.set_xlabel("full runs", fontsize=8, color=style.FAINT)
     axes.set_ylabel(style.plain(table.metric), fontsize=8, color=style.FAINT)

@@ -2,8 +2,10 @@
 
 Long form, one row per report: `trial` names the run, `config.*` are its hyper-parameters, `tokens`,
 `step` or `epoch` says how far it was, and the other columns are metrics. Without such a column each
-row is a finished run. Columns called `context.*`, and others with one of a few values throughout
-each run, tell apart sizes of one task; each size is a table of its own.
+row is a finished run. Where there is a column `seed`, a trial is a run for each of its seeds.
+
+Columns called `context.*` tell apart sizes of one task, and so do others with a few whole numbers
+or texts that stay the same throughout each run, such as N and D; each size is a table of its own.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +24,21 @@ import pyarrow.parquet
 
 from tune_app.errors import Problem, UserError, nearest
 
-TRIAL, CONFIG, CONTEXT = "trial", "config.", "context."
-PROGRESS = ("tokens", "step", "epoch")
+TRIAL, SEED, CONFIG, CONTEXT = "trial", "seed", "config.", "context."
+STEP = "step"
+PROGRESS = ("tokens", STEP, "epoch")
 METRICS = ("eval_loss", "final_eval_loss", "loss")
 """The objective, where no other is asked for: the first of these that the table has."""
 FEW = 20
 """A column with no more different values can be one of context."""
+ENDINGS = ("status", "state", "outcome")
+"""Say how a run ended, not what it was."""
+NOTHING = ("None", "none")
+"""Where a .csv has numbers, these are missing ones too."""
+SEPARATORS = (";", "\t")
+"""Of .csv files that are none."""
+
+Columns = Mapping[str, list[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +57,8 @@ class Runs:
 
     name: str
     metric: str
+    progress: str | None
+    """The column that says how far a run was."""
     runs: list[Run]
 
 
@@ -55,111 +69,219 @@ def read(path: Path, metric: str | None = None) -> list[Runs]:
         UserError: the file cannot be read, or is no such table.
     """
     table = _load(path)
-    names = table.column_names
     problems = _problems(table, metric, str(path))
     if problems:
         raise UserError(problems)
+    names = table.column_names
     objective = metric or _default_metric(names)
-    columns = {name: table[name].to_pylist() for name in names}
-    columns.setdefault(TRIAL, list(range(table.num_rows)))
+    columns = _columns(table, objective)
     progress = next((name for name in PROGRESS if name in names), None)
+    if progress is not None and _is_size(columns, progress):
+        progress = None
     context = _context(columns, objective, progress)
     groups: dict[tuple[Any, ...], dict[Any, list[int]]] = defaultdict(lambda: defaultdict(list))
-    for row in range(table.num_rows):
-        key = tuple(columns[name][row] for name in context)
-        groups[key][columns[TRIAL][row]].append(row)
+    for row, run in enumerate(_runs(columns)):
+        groups[tuple(columns[name][row] for name in context)][run].append(row)
+    for runs in groups.values():
+        _check_steady(runs.values(), columns, str(path))
+        if progress is None:
+            _check_single(runs.values(), columns, str(path))
     return [
         Runs(
             _name(path, context, key),
             objective,
-            [_run(trial, rows, columns, objective, progress) for trial, rows in runs.items()],
+            progress,
+            [_run(rows, columns, objective, progress) for rows in runs.values()],
         )
-        for key, runs in sorted(groups.items(), key=lambda item: str(item[0]))
+        for key, runs in sorted(groups.items(), key=_order)
     ]
 
 
 def _load(path: Path) -> pyarrow.Table:
     try:
-        if path.suffix == ".csv":
-            return pyarrow.csv.read_csv(path)
-        if path.suffix == ".parquet":
-            return pyarrow.parquet.read_table(path)
+        if path.suffix.lower() == ".csv":
+            options = pyarrow.csv.ConvertOptions()
+            options.null_values = [*options.null_values, *NOTHING]
+            return pyarrow.csv.read_csv(path, convert_options=options)
+        if path.suffix.lower() == ".parquet":
+            return pyarrow.parquet.ParquetFile(path).read()
     except FileNotFoundError as error:
         raise UserError(Problem("no such table", str(path))) from error
     except (OSError, pyarrow.ArrowException) as error:
-        raise UserError(Problem(f"cannot read the table: {error}", str(path))) from error
+        what = "this is a folder" if path.is_dir() else f"cannot read the table: {error}"
+        raise UserError(Problem(what, str(path), "a .csv or .parquet file")) from error
     what = f"a table cannot end with {path.suffix!r}" if path.suffix else "no kind of table"
     raise UserError(Problem(what, str(path), "a .csv or .parquet file"))
 
 
 def _problems(table: pyarrow.Table, metric: str | None, where: str) -> list[Problem]:
     names = table.column_names
-    found = []
+    if len(names) == 1 and any(mark in names[0] for mark in SEPARATORS):
+        return [Problem(f"one column, {names[0]!r}", where, "commas between the columns")]
+    found = [
+        Problem(f"{names.count(name)} columns are called {name!r}", where)
+        for name in dict.fromkeys(names)
+        if names.count(name) > 1
+    ]
     if not any(name.startswith(CONFIG) for name in names):
-        fix = "put config. before the names of the hyper-parameters"
+        fix = f"put config. before the names of the hyper-parameters; there are {', '.join(names)}"
         found.append(Problem("no hyper-parameters", where, "columns called config.*", fix))
     if TRIAL not in names and any(name in names for name in PROGRESS):
         found.append(Problem("no column 'trial'", where, "one that names the run of each report"))
-    others = [name for name in names if not name.startswith((CONFIG, CONTEXT)) and name != TRIAL]
+    taken = (TRIAL, *PROGRESS)
+    others = [n for n in names if not n.startswith((CONFIG, CONTEXT)) and n not in taken]
     if metric is not None and metric not in others:
         found.append(Problem(f"no metric {metric!r}", where, fix=nearest(metric, others)))
     if metric is None and _default_metric(names) is None:
         expected = f"one of the columns {', '.join(METRICS)}"
-        found.append(Problem("no objective", where, expected, "or name one with --metric"))
+        fix = f"name one with --metric: {', '.join(others)}" if others else ""
+        found.append(Problem("no objective", where, expected, fix))
     if not table.num_rows:
         found.append(Problem("the table has no rows", where))
-    return found + _not_numbers(table, metric or _default_metric(names), where)
+    return found or _not_numbers(table, metric or _default_metric(names), where)
 
 
-def _not_numbers(table: pyarrow.Table, metric: str | None, where: str) -> list[Problem]:
-    wanted = [name for name in (metric, *PROGRESS) if name in table.column_names]
-    types = pyarrow.types
-    return [
-        Problem(f"the column {name!r} holds {table[name].type}", where, "numbers")
-        for name in wanted
-        if not (types.is_floating(table[name].type) or types.is_integer(table[name].type))
-    ]
+def _not_numbers(table: pyarrow.Table, metric: str, where: str) -> list[Problem]:
+    found = []
+    for name in (metric, *PROGRESS):
+        if name in table.column_names:
+            try:
+                _numbers(table[name])
+            except pyarrow.ArrowException:
+                first = next((v for v in table[name].to_pylist() if not _is_number(v)), None)
+                what = f"the column {name!r} holds {first!r}"
+                found.append(Problem(what, where, "numbers, and nothing where there is none"))
+    return found
+
+
+def _numbers(column: pyarrow.ChunkedArray) -> list[float | None]:
+    found: list[float | None] = column.cast(pyarrow.float64(), safe=False).to_pylist()
+    return found
+
+
+def _is_number(value: Any) -> bool:
+    try:
+        float(value or 0)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def _default_metric(names: Iterable[str]) -> Any:
     return next((name for name in METRICS if name in names), None)
 
 
-def _context(columns: Mapping[str, list[Any]], metric: str, progress: str | None) -> list[str]:
+def _columns(table: pyarrow.Table, metric: str) -> dict[str, list[Any]]:
+    columns: dict[str, list[Any]] = {TRIAL: list(range(table.num_rows))}
+    for name in table.column_names:
+        if name in (metric, *PROGRESS):
+            columns[name] = _numbers(table[name])
+        else:
+            columns[name] = [_plain(value) for value in table[name].to_pylist()]
+    return columns
+
+
+def _runs(columns: Columns) -> list[Any]:
+    """What tells apart the runs, row by row."""
+    trials = [str(trial) for trial in columns[TRIAL]]
+    return list(zip(trials, map(str, columns[SEED]), strict=True)) if SEED in columns else trials
+
+
+def _is_size(columns: Columns, progress: str) -> bool:
+    """Whether runs without curves were trained to a few different lengths."""
+    runs = len(columns[TRIAL])
+    lengths = len(set(columns[progress]))
+    return len(set(_runs(columns))) == runs and 1 < lengths <= min(FEW, runs // 2)
+
+
+def _context(columns: Columns, metric: str, progress: str | None) -> list[str]:
     """Columns that are the same throughout each run and have few values in all."""
+    runs = _runs(columns)
+    taken = {TRIAL, SEED, metric, progress, *ENDINGS, *METRICS}
     found = []
     for name, values in columns.items():
-        if name.startswith(CONTEXT):
+        if name.startswith(CONFIG) or name in taken or (name in PROGRESS and progress is not None):
+            continue
+        different = set(map(str, values))
+        steady = len(set(zip(runs, map(str, values), strict=True))) == len(set(runs))
+        few = len(different) <= min(FEW, len(set(runs)) // 2)
+        is_size = steady and few and all(map(_can_be_size, values))
+        if len(different) > 1 and (name.startswith(CONTEXT) or is_size):
             found.append(name)
-        elif not name.startswith(CONFIG) and name not in (TRIAL, metric, progress):
-            pairs = set(zip(columns[TRIAL], values, strict=True))
-            steady = len(pairs) == len(set(columns[TRIAL]))
-            if steady and len(set(values)) <= min(FEW, len(pairs) // 2) and name not in PROGRESS:
-                found.append(name)
     return found
 
 
+def _can_be_size(value: Any) -> bool:
+    return isinstance(value, str) or (
+        isinstance(value, (int, float)) and not isinstance(value, bool) and value == int(value)
+    )
+
+
+def _check_steady(runs: Iterable[list[int]], columns: Columns, where: str) -> None:
+    """Refuses a hyper-parameter with several values within one run."""
+    for rows in runs:
+        for name, values in columns.items():
+            known = [values[row] for row in rows if values[row] is not None]
+            if name.startswith(CONFIG) and any(value != known[0] for value in known):
+                what = f"trial {columns[TRIAL][rows[0]]!r} has several values of {name}"
+                expected = "one value for all reports of a run"
+                fix = f"give each run a name of its own in {TRIAL!r}, or put sizes in context.*"
+                raise UserError(Problem(what, where, expected, fix))
+
+
+def _check_single(runs: Iterable[list[int]], columns: Columns, where: str) -> None:
+    """Refuses several rows of one run where nothing tells how far it was at each."""
+    for rows in runs:
+        if len(rows) > 1:
+            what = f"trial {columns[TRIAL][rows[0]]!r} has {len(rows)} rows"
+            expected = f"one row for each run, or a column {', '.join(PROGRESS)}"
+            fix = (
+                f"name the column that says how far a run was so; or tell repeats apart by {SEED!r}"
+            )
+            raise UserError(Problem(what, where, expected, fix))
+
+
+def _order(item: tuple[tuple[Any, ...], Any]) -> list[tuple[float, str]]:
+    """Sizes by number, then by text."""
+    return [(v, "") if isinstance(v, (int, float)) else (math.inf, str(v)) for v in item[0]]
+
+
 def _name(path: Path, context: list[str], key: tuple[Any, ...]) -> str:
-    told = [f"{n.removeprefix(CONTEXT)}={v}" for n, v in zip(context, key, strict=True)]
+    told = [
+        f"{name.removeprefix(CONTEXT)}={f'{value:g}' if isinstance(value, float) else value}"
+        for name, value in zip(context, key, strict=True)
+    ]
     return path.stem + (f" [{', '.join(told)}]" if told else "")
 
 
-def _run(
-    trial: Any, rows: list[int], columns: Mapping[str, list[Any]], metric: str, progress: str | None
-) -> Run:
+def _run(rows: list[int], columns: Columns, metric: str, progress: str | None) -> Run:
     params = {
-        name.removeprefix(CONFIG): _plain(values[rows[0]])
+        name.removeprefix(CONFIG): next((values[r] for r in rows if values[r] is not None), None)
         for name, values in columns.items()
         if name.startswith(CONFIG)
     }
-    reports = []
+    reports: dict[float, float] = {}
     for row in rows:
         at, value = columns[progress][row] if progress else 1.0, columns[metric][row]
-        if at is not None:
-            reports.append((float(at), math.nan if value is None else float(value)))
-    return Run(trial, params, sorted(reports, key=lambda report: report[0]))
+        if at is not None and math.isfinite(at):
+            # Of several reports at one point the last one counts that measured something.
+            known = reports.get(at, math.nan)
+            reports[at] = known if value is None or math.isnan(value) else value
+    return Run(columns[TRIAL][rows[0]], params, sorted(reports.items()))
 
 
 def _plain(value: Any) -> Any:
-    """Missing values of a number's column arrive as NaN from some writers."""
-    return None if isinstance(value, float) and math.isnan(value) else value
+    """As JSON can say it; missing values of a number's column arrive as NaN from some writers."""
+    match value:
+        case float() if not math.isfinite(value):
+            return None if math.isnan(value) else str(value)
+        case Decimal():
+            return _plain(float(value))
+        case list():
+            return [_plain(item) for item in value]
+        case dict():
+            return {str(key): _plain(item) for key, item in value.items()}
+        case None | bool() | int() | float() | str():
+            return value
+        case _:
+            return str(value)

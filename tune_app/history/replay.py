@@ -2,7 +2,8 @@
 
 A suggestion takes the nearest run of the table that was not taken yet, and the searcher is told of
 that run's values. Training costs nothing but simulated time; what a search would have spent is
-counted in full runs, from the begin of each stretch between two reports.
+counted in full runs. A stretch between two reports is paid for as it begins, and none begins that
+the rest of the budget is too small for.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,12 +20,13 @@ from numpy.typing import NDArray
 from tune_app import assembly
 from tune_app.budget import Horizon
 from tune_app.conductor import Segment
+from tune_app.errors import Problem, UserError
 from tune_app.history.table import Table
 from tune_app.journal import Event
 from tune_app.ports import Searcher
 from tune_app.simulation import TOKENS_PER_STEP, Simulation
 from tune_app.space.cube import Cube
-from tune_app.space.domains import fixed, identity, to_document
+from tune_app.space.domains import identity, searched, to_document
 from tune_app.state import StudyState
 
 SAME = 1e-9
@@ -61,11 +63,31 @@ class Step:
     """The best report of trials that had reached the full budget; NaN before there is one."""
 
 
+def problems(table: Table, setting: Setting) -> list[Problem]:
+    """Why this search cannot be replayed on this table."""
+    found = []
+    if setting.full_runs < table.shares[0] - SAME:
+        what = f"{setting.full_runs:g} full runs do not come to one report"
+        expected = f"at least {table.shares[0]:g}, what the first report of a run costs"
+        found.append(Problem(what, f"--full-runs on {table.name}", expected))
+    document = _document(table, setting, 0)
+    if hasattr(assembly.scheduler(document), "exploit"):
+        what = f"{setting.scheduler['name']} changes the values of runs under way"
+        fix = "use a scheduler that leaves them as they are"
+        found.append(Problem(what, "--scheduler", "no table can say what then happens", fix))
+    try:
+        assembly.searcher(document)
+    except UserError as error:
+        where, fix = f"--searcher on {table.name}", "use another searcher"
+        found += [replace(problem, where=where, fix=fix) for problem in error.problems]
+    return found
+
+
 def replay(table: Table, setting: Setting, seed: int) -> list[Step]:
     """The incumbents of one search, in order."""
     run = _Replay(table, setting, seed)
     for _ in run.simulation.messages_delivered():
-        if run.spent >= setting.full_runs - SAME:
+        if math.isinf(run.simulation.next_at):
             break
     return run.steps
 
@@ -75,12 +97,11 @@ class _Replay:
         self.spent = 0.0
         self.steps: list[Step] = []
         self._table = table
+        self._budget = setting.full_runs
         self._stragglers = setting.stragglers
         self._rng = random.Random(seed)
         self._speeds: dict[tuple[str, str | None], float] = {}
-        self._rows: dict[str, int] = {}
-        for row, params in enumerate(table.params):
-            self._rows.setdefault(_key(params), row)
+        self._rows = _rows(table)
         self._best: dict[str, float] = {}
         self._incumbent = self._completed = math.inf
         self._holder: Any = None
@@ -106,10 +127,13 @@ class _Replay:
         return float(self._table.values[self._rows[_key(params)], step - 1])
 
     def _pace(self, segment: Segment, step: int) -> float:
-        """Pays for the stretch to the next report."""
-        if step == len(self._table.shares):
+        """Pays for the stretch to the next report; where it cannot, the worker waits for ever."""
+        is_over = step > 0 and math.isinf(self._value(segment.params, step))
+        if step == len(self._table.shares) or is_over:
             return 0.0
         cost = self._share(step + 1) - self._share(step)
+        if self.spent + cost > self._budget + SAME:
+            return math.inf
         self.spent += cost
         stay = segment.trial, segment.checkpoint
         if stay not in self._speeds:
@@ -155,13 +179,8 @@ class _OnTable:
         self._inner = inner
         self._cube = Cube(table.space)
         self._points = np.array([self._cube.to_unit(params) for params in table.params])
-        self._constants = fixed(table.space)
+        self._rows = _rows(table)
         self._taken: dict[str, int] = {}
-        self._first: dict[str, int] = {}
-        for row, params in enumerate(table.params):
-            self._first.setdefault(_key(params), row)
-        # Of runs with the same values the first stands for all.
-        self._distinct = np.isin(np.arange(len(table.params)), list(self._first.values()))
 
     def suggest(self, state: StudyState, number: int) -> dict[str, Any] | None:
         proposed = self._inner.suggest(state, number)
@@ -172,16 +191,26 @@ class _OnTable:
             return None
         gaps = self._cube.gaps(self._cube.to_unit(proposed)[None, :], self._points[free])
         nearest = free[int(np.argmin(sum(gaps, np.zeros((1, free.size)))))]
-        return {k: v for k, v in self._table.params[nearest].items() if k not in self._constants}
+        return _varying(self._table, nearest)
 
     def _free(self, state: StudyState) -> NDArray[np.int_]:
         """The runs without a trial."""
         for trial in state.trials.values():
             if trial.id not in self._taken:
-                self._taken[trial.id] = self._first[_key({**self._constants, **trial.params})]
+                self._taken[trial.id] = self._rows[_key(trial.params)]
         free = np.ones(len(self._points), dtype=bool)
         free[list(self._taken.values())] = False
-        return np.flatnonzero(free & self._distinct)
+        return np.flatnonzero(free)
+
+
+def _rows(table: Table) -> dict[str, int]:
+    """The runs by what is searched of their values."""
+    return {_key(_varying(table, row)): row for row in range(len(table.params))}
+
+
+def _varying(table: Table, row: int) -> dict[str, Any]:
+    varying = searched(table.space)
+    return {name: value for name, value in table.params[row].items() if name in varying}
 
 
 def _key(params: Mapping[str, Any]) -> str:

@@ -2,14 +2,14 @@
 
 Few different values, or anything but numbers, are choices. The scale of a range is the one on which
 its values lie most evenly: linear, logarithmic, or logarithmic in the distance to 1, as it suits
-Adam's betas. The last is searched under the name `1-NAME`.
+Adam's betas. The last is searched under the name `1-NAME`. In a range, a run without a value counts
+as if it had the middle one.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -37,10 +37,15 @@ def guess(name: str, values: Sequence[Any]) -> Column:
     if len(listed) == 1:
         return Column(name, Fixed(listed[0]), _same)
     numbers = [v for v in listed if isinstance(v, (int, float)) and not isinstance(v, bool)]
-    if len(numbers) < len(listed) or len(numbers) <= MOST_CHOICES:
-        order = sorted(numbers) if len(numbers) == len(listed) else sorted(listed, key=identity)
+    others = [v for v in listed if not isinstance(v, (int, float)) or isinstance(v, bool)]
+    if others not in ([], [None]) or len(numbers) <= MOST_CHOICES:
+        order = sorted(listed, key=identity) if others else sorted(numbers)
         return Column(name, Choice(tuple(order)), _same)
-    return _range(name, values)
+    known = sorted(value for value in values if value is not None)
+    column, middle = _range(name, known), known[len(known) // 2]
+    if not others:
+        return column
+    return replace(column, convert=lambda v: column.convert(middle if v is None else v))
 
 
 def _range(name: str, values: Sequence[Any]) -> Column:
@@ -71,4 +76,4 @@ def _same(value: Any) -> Any:
 
 
 def _rest(value: Any) -> float:
-    return 1 - float(value) if value is not None else math.nan
+    return 1 - float(value)

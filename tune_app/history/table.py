@@ -2,7 +2,8 @@
 
 All runs are laid on one grid of shares of the budget. Where runs report at points of their own, the
 grid is even and a run stands where its last report left it. Runs that ended before the full budget
-without diverging are left out: nobody knows how they would have gone on.
+without diverging are left out: nobody knows how they would have gone on. Of runs with the same
+values the first stands for all.
 """
 
 from __future__ import annotations
@@ -15,13 +16,13 @@ from typing import Any
 import numpy as np
 
 from tune_app.errors import Problem, UserError
-from tune_app.history.read import Run, Runs, read
+from tune_app.history.read import STEP, Run, Runs, read
 from tune_app.history.scales import Column, guess
 from tune_app.space.cube import Array
-from tune_app.space.domains import Space
+from tune_app.space.domains import Space, identity
 
 GRID = 60
-"""Points of the even grid."""
+"""Points of the even grid; as many points of the runs' own are taken as they are."""
 SAME = 1e-6
 """Shares that lie closer are one."""
 FULL = 0.98
@@ -48,6 +49,8 @@ class Table:
     """(runs, points); infinite, in the bad direction, from where a run diverged."""
     left_out: int
     """Runs that were ended early."""
+    repeats: int
+    """Runs with the values of an earlier one, left out too."""
 
     @property
     def best_seen(self) -> Array:
@@ -57,36 +60,95 @@ class Table:
 
 
 def load(path: Path, metric: str | None = None, goal: str = "minimize") -> list[Table]:
-    """The tables of a file, one for each size of the task.
+    """The tables of a file, one for each size of the task that has one.
 
     Raises:
-        UserError: the file is no table, or none of its runs is whole.
+        UserError: the file is no table, or not even two of its runs can be compared.
     """
-    return [_table(runs, 1 if goal == "minimize" else -1, str(path)) for runs in read(path, metric)]
+    tables, problems = load_sizes(path, metric, goal)
+    if not tables:
+        raise UserError(problems)
+    return tables
+
+
+def load_sizes(
+    path: Path, metric: str | None = None, goal: str = "minimize"
+) -> tuple[list[Table], list[Problem]]:
+    """The tables of a file, and why some of its sizes are none.
+
+    Raises:
+        UserError: the file is no table.
+    """
+    sign = 1 if goal == "minimize" else -1
+    tables: list[Table] = []
+    problems: list[Problem] = []
+    for runs in read(path, metric):
+        try:
+            tables.append(_table(runs, sign, str(path)))
+        except UserError as error:
+            problems += error.problems
+    return tables, problems
 
 
 def _table(runs: Runs, sign: int, where: str) -> Table:
-    longest = max((run.reports[-1][0] for run in runs.runs if run.reports), default=0.0)
+    lengths = _lengths(runs)
+    longest = max(lengths)
     if longest <= 0:
         raise UserError(Problem(f"{runs.name}: no run has made any progress", where))
-    curves = [(run, _curve(run, longest)) for run in runs.runs]
+    curves = [(run, _curve(run, full)) for run, full in zip(runs.runs, lengths, strict=True)]
     whole = [(run, curve) for run, curve in curves if _is_whole(curve)]
-    if not any(math.isfinite(curve[-1][1]) for _, curve in whole):
-        raise UserError(Problem(f"{runs.name}: no run has a value at its end", where))
-    shares = _shares([curve for _, curve in whole])
-    values = np.array([_on_grid(curve, shares) for _, curve in whole])
-    columns = [guess(name, [run.params[name] for run, _ in whole]) for name in runs.runs[0].params]
+    names = runs.runs[0].params
+    columns = [guess(name, [run.params[name] for run, _ in whole]) for name in names if whole]
+    distinct: dict[str, tuple[Run, list[tuple[float, float]]]] = {}
+    for run, curve in whole:
+        distinct.setdefault(identity(_params(run, columns)), (run, curve))
+    kept = list(distinct.values())
+    _check(runs, [curve for _, curve in kept], longest, where)
+    shares = _shares([curve for _, curve in kept])
+    values = np.array([_on_grid(curve, shares) for _, curve in kept])
     return Table(
         name=runs.name,
         metric=runs.metric,
         sign=sign,
         space={column.name: column.domain for column in columns},
-        trials=[run.trial for run, _ in whole],
-        params=[_params(run, columns) for run, _ in whole],
+        trials=[run.trial for run, _ in kept],
+        params=[_params(run, columns) for run, _ in kept],
         shares=shares,
         values=np.where(np.isfinite(values), values, sign * np.inf),
         left_out=len(runs.runs) - len(whole),
+        repeats=len(whole) - len(kept),
     )
+
+
+def _lengths(runs: Runs) -> list[float]:
+    """How far each run would have come in the end: all as far as the longest one.
+
+    Steps are of different size where batches are. So where most runs have the same number of
+    reports at steps of their own, each has the length that it would have with all of them.
+    """
+    last = [run.reports[-1][0] if run.reports else 0.0 for run in runs.runs]
+    counts = [len(run.reports) for run in runs.runs]
+    most = max(counts)
+    ends = [end for end, count in zip(last, counts, strict=True) if count == most]
+    differ = runs.progress == STEP and min(ends) < FULL * max(ends)
+    if most > 1 and differ and len(ends) > len(last) / 2:
+        return [end * most / max(n, 1) for end, n in zip(last, counts, strict=True)]
+    return [max(last)] * len(last)
+
+
+def _check(runs: Runs, curves: list[list[tuple[float, float]]], longest: float, where: str) -> None:
+    """Refuses a table in which there is nothing to compare."""
+    count = len(runs.runs)
+    if len(curves) < 2:
+        what = f"{runs.name}: {len(curves)} of {count} runs came to the end, at {longest:g}"
+        fix = "keep the rows up to a length that more runs came to"
+        if all(run.params == runs.runs[0].params for run in runs.runs):
+            what = f"{runs.name}: all runs ({count}) have the same hyper-parameters"
+            fix = ""
+        raise UserError(Problem(what, where, "two whole runs with different values, or more", fix))
+    if not any(math.isfinite(curve[-1][1]) for curve in curves):
+        what = f"{runs.name}: no run has a finite {runs.metric} at its end"
+        raise UserError(Problem(what, where, "a run that did not diverge"))
 
 
 def _params(run: Run, columns: list[Column]) -> dict[str, Any]:
@@ -94,9 +156,9 @@ def _params(run: Run, columns: list[Column]) -> dict[str, Any]:
     return {column.name: column.convert(value) for column, value in values}
 
 
-def _curve(run: Run, longest: float) -> list[tuple[float, float]]:
+def _curve(run: Run, full: float) -> list[tuple[float, float]]:
     """(share, value) without what was not measured; a divergence is infinite to the end."""
-    reports = [(at / longest, value) for at, value in run.reports if at > 0]
+    reports = [(at / full, value) for at, value in run.reports if at > 0]
     known = [(share, value) for share, value in reports if math.isfinite(value)]
     broken = [share for share, value in reports if math.isinf(value)]
     if broken:
@@ -122,11 +184,10 @@ def _shares(curves: list[list[tuple[float, float]]]) -> Array:
     points = np.unique(np.concatenate([[share for share, _ in curve] for curve in curves]))
     points = points[np.concatenate([[True], np.diff(points) > SAME])]
     sound = [curve for curve in curves if math.isfinite(curve[-1][1])]
-    if all(len(curve) == len(points) for curve in sound):
-        return np.append(points[:-1], 1.0)
+    if len(points) > GRID and any(len(curve) < len(points) for curve in sound):
+        points = np.arange(1, GRID + 1) / GRID
     first = max(curve[0][0] for curve in sound)
-    even = np.arange(1, GRID + 1) / GRID
-    return np.append(even[(even >= first) & (even < 1)], 1.0)
+    return np.append(points[(points >= first - SAME) & (points < points[-1])], 1.0)
 
 
 def _on_grid(curve: list[tuple[float, float]], shares: Array) -> Array:
@@ -135,4 +196,4 @@ def _on_grid(curve: list[tuple[float, float]], shares: Array) -> Array:
     values = np.array([value for _, value in curve])
     found = np.searchsorted(at, shares + SAME, side="right") - 1
     result: Array = values[np.maximum(found, 0)]
-    return np.where(shares >= FULL, values[-1], result)
+    return result

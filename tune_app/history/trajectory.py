@@ -17,11 +17,27 @@ def write(
     path: Path, tables: Sequence[Table], runs: Sequence[Mapping[str, Sequence[Sequence[Step]]]]
 ) -> None:
     """Columns: table, search, seed, and the fields of `Step`."""
+    trials = [trial for table in tables for trial in table.trials]
+    whole = all(type(trial) is int for trial in trials)
     rows = [
-        {"table": table.name, "search": name, "seed": seed, **asdict(step)}
+        {
+            **{"table": table.name, "search": name, "seed": seed, **asdict(step)},
+            "trial": step.trial if whole else str(step.trial),
+        }
         for table, searches in zip(tables, runs, strict=True)
         for name, seeds in searches.items()
         for seed, steps in enumerate(seeds)
         for step in steps
     ]
-    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), path)
+    number, text = pyarrow.float64(), pyarrow.string()
+    schema = {
+        "table": text,
+        "search": text,
+        "seed": pyarrow.int64(),
+        "spent": number,
+        "time": number,
+        "value": number,
+        "trial": pyarrow.int64() if whole else text,
+        "completed_value": number,
+    }
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows, pyarrow.schema(schema)), path)

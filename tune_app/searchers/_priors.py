@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -12,12 +13,21 @@ from tune_app.space.domains import Space
 from tune_app.space.prior import Belief
 
 
-def log_densities(cube: Cube, space: Space, rows: Array, beliefs: Mapping[str, Belief]) -> Array:
-    """How likely a prior makes each row (rows,), as a logarithm, up to a constant."""
+def log_densities(
+    cube: Cube,
+    space: Space,
+    rows: Array,
+    beliefs: Mapping[str, Belief],
+    least: float = -math.inf,
+) -> Array:
+    """How likely a prior makes each row (rows,), as a logarithm, up to a constant.
+
+    No single belief counts for less than `least`.
+    """
     return np.array(
         [
             sum(
-                prior.log_density(space[name], beliefs[name], value)
+                max(prior.log_density(space[name], beliefs[name], value), least)
                 for name, value in cube.from_unit(row).items()
                 if name in beliefs
             )

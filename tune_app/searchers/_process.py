@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import cho_solve, cholesky, solve_triangular
 from scipy.optimize import minimize
-from scipy.special import ndtr
+from scipy.special import erfcx, ndtr
 
 from tune_app.space.cube import Array, Cube
 
@@ -25,6 +25,8 @@ BOUNDS = {"length": (-3.0, 3.0), "amplitude": (-3.0, 3.0), "noise": (np.log(1e-4
 ITERATIONS = 20
 JITTER = 1e-8
 ROOT5 = np.sqrt(5.0)
+FAR = 1e3
+"""Standard deviations from which on the improvement is told by its limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +189,9 @@ def log_expected_improvement(mean: Array, deviation: Array, best: float) -> Arra
     z = (best - mean) / deviation
     density = np.exp(-0.5 * z**2) / np.sqrt(2 * np.pi)
     near = np.log(np.maximum(density + z * ndtr(z), 1e-300))
-    far = -0.5 * z**2 - 0.5 * np.log(2 * np.pi) - 2 * np.log(np.maximum(-z, 1.0))
-    found: Array = np.where(z > -5, near, far) + np.log(deviation)
+    tail = np.clip(z, -FAR, -1.0)
+    share = np.log1p(tail * np.sqrt(np.pi / 2) * erfcx(-tail / np.sqrt(2)))
+    share = np.where(z > -FAR, share, -2 * np.log(np.maximum(-z, 1.0)))
+    far = -0.5 * z**2 - 0.5 * np.log(2 * np.pi) + share
+    found: Array = np.where(z > -1, near, far) + np.log(deviation)
     return found

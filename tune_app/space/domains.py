@@ -148,8 +148,9 @@ def grid(domain: Domain) -> list[Any] | None:
                 return None
             return [snap(low + index * step, low, high, step) for index in range(count)]
         case Int(low, high, _, step):
-            whole = range(low, high + 1, step or 1)
-            return None if len(whole) > LISTABLE else list(whole)
+            if _last_index(low, high, step or 1) >= LISTABLE:
+                return None
+            return list(range(low, high + 1, step or 1))
         case Drawn():
             return drawn.listed(domain, LISTABLE)
         case Choice(values):

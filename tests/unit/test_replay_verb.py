@@ -1,0 +1,197 @@
+"""`python -m tune_app replay`: what it prints, writes and refuses."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet
+import pytest
+
+from tests.unit import tables
+from tests.unit.tables import curves, with_values
+from tune_app.__main__ import main
+from tune_app.cli import replay as verb
+
+Run = Callable[..., int]
+
+
+class SameProcess:
+    """Takes the place of a pool of processes."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        """Starts nothing."""
+
+    def __enter__(self) -> SameProcess:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Ends nothing."""
+
+    def submit(self, function: Callable[..., Any], *args: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        future.set_result(function(*args))
+        return future
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs the verb in an empty folder, two seeds of random search unless told otherwise."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(verb, "ProcessPoolExecutor", SameProcess)
+
+    def started(*words: Any) -> int:
+        given = ["--full-runs", "3", "--seeds", "2", "--searcher", "random", *map(str, words)]
+        return main(["replay", *given])
+
+    return started
+
+
+def test_figures_of_one_table_are_shown(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tables.csv(tmp_path / "task.csv", curves())
+    assert run(path, "--scheduler", "fifo", "--scheduler", "asha") == 0
+    shown = capsys.readouterr().out
+    assert "task: 12 runs, 4 reports each" in shown
+    assert "the median best of 3 at random" in shown
+    for word in ("random + fifo", "random + asha", "regret", "better runs", "full runs to the"):
+        assert word in shown
+    assert max(len(line.rstrip()) for line in shown.splitlines()) <= 80
+    assert (tmp_path / "replay.png").stat().st_size > 10_000
+
+
+def test_all_tables_together_are_shown_too(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        tables.parquet(tmp_path / folder / "task.parquet", curves())
+    assert run("a/task.parquet", "b/task.parquet", "--target", "-5") == 0
+    shown = capsys.readouterr().out
+    assert "task (2): 12 runs" in shown
+    assert "All 2 tables" in shown
+    assert "full runs to the target: never" in shown
+    assert max(len(line.rstrip()) for line in shown.splitlines()) <= 80
+
+
+def test_json_has_all_figures_and_null_for_what_was_never_reached(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tables.csv(tmp_path / "task.csv", curves())
+    assert run(path, "--target", "-5", "--workers", "8", "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    (row,) = told["replays"]
+    assert row["spent_to_target"]["reported"] == {"median": None, "low": None, "high": None}
+    assert [budget["full_runs"] for budget in row["budgets"]] == [1, 2, 3]
+    assert told["overall"][0]["search"] == "random + auto"
+
+
+def test_a_trajectory_is_the_same_for_the_same_seed(run: Run, tmp_path: Path) -> None:
+    path = tables.csv(tmp_path / "task.csv", curves())
+    files = [tmp_path / name for name in ("one.parquet", "other.parquet")]
+    for file in files:
+        assert run(path, "--workers", 3, "--stragglers", 0.5, "--trajectory", file) == 0
+    assert files[0].read_bytes() == files[1].read_bytes()
+    rows = pyarrow.parquet.read_table(files[0]).to_pylist()
+    assert list(rows[0]) == [
+        "table",
+        "search",
+        "seed",
+        "spent",
+        "time",
+        "value",
+        "trial",
+        "completed_value",
+    ]
+    assert {row["seed"] for row in rows} == {0, 1}
+    values = {(row["trial"], row["eval_loss"]) for row in curves()}
+    assert all((row["trial"], row["value"]) in values for row in rows)
+
+
+def test_names_of_runs_can_be_of_any_type(run: Run, tmp_path: Path) -> None:
+    numbers = tables.csv(tmp_path / "numbers.csv", curves())
+    named = with_values(curves(), trial=lambda row: f"run-{row['trial']}")
+    texts = tables.csv(tmp_path / "texts.csv", named)
+    assert run(numbers, texts, "--trajectory", "out.parquet") == 0
+    rows = pyarrow.parquet.read_table("out.parquet").to_pylist()
+    assert {row["trial"].startswith("run-") for row in rows} == {False, True}
+
+
+def test_processes_come_to_the_same_as_one(tmp_path: Path, run: Run) -> None:
+    path = tables.csv(tmp_path / "task.csv", curves())
+    assert run(path, "--trajectory", "one.parquet") == 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.undo()
+        patch.setattr(verb, "ProcessPoolExecutor", ORIGINAL)
+        assert run(path, "--trajectory", "many.parquet") == 0
+    assert Path("one.parquet").read_bytes() == Path("many.parquet").read_bytes()
+
+
+ORIGINAL = verb.ProcessPoolExecutor
+
+
+def test_all_mistakes_are_told_at_once_and_nothing_is_written(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tables.csv(tmp_path / "good.csv", curves())
+    (tmp_path / "empty.csv").touch()
+    wrong = [
+        *("missing.csv", "empty.csv", "good.csv", "--metric", "eval_los"),
+        *("--searcher", "tpa", "--scheduler", "nope", "--workers", 0, "--seeds", 0),
+        *("--full-runs", "nan", "--target", "inf", "--stragglers", -1, "--failures", 1),
+        *("--trajectory", "out.csv", "--plot", "nowhere/plot.png"),
+    ]
+    before = sorted(tmp_path.iterdir())
+    assert run(*wrong) == 2
+    told = capsys.readouterr().err
+    for mistake in (
+        *("missing.csv: no such table", "empty.csv: cannot read", "did you mean 'eval_loss'?"),
+        *("did you mean 'tpe'?", "unknown scheduler 'nope'", "--workers", "--seeds"),
+        *("--full-runs", "--target", "--stragglers", "--failures", "--trajectory", "--plot"),
+    ):
+        assert mistake in told
+    assert told.count("error: ") == 13
+    assert "Traceback" not in told
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--searcher", "grid"], "--searcher on task: a grid needs finitely many values of lr"),
+        (["--full-runs", "0.2"], "0.2 full runs do not come to one report"),
+    ],
+)
+def test_what_does_not_suit_the_table_is_told_before_the_first_replay(
+    words: list[str], expected: str, run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tables.csv(tmp_path / "task.csv", curves(20))
+    assert run(path, *words) == 2
+    assert f"{expected}\n" in capsys.readouterr().err
+
+
+def test_less_than_one_full_run_is_enough_for_what_it_pays(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tables.csv(tmp_path / "task.csv", curves(20))
+    assert run(path, "--full-runs", 0.6, "--json") == 0
+    (row,) = json.loads(capsys.readouterr().out)["replays"]
+    assert [budget["full_runs"] for budget in row["budgets"]] == [0.6]
+    assert row["spent_to_target"]["completed"]["median"] is None
+
+
+def test_divergence_before_anything_else_is_no_number(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = with_values(
+        curves(), eval_loss=lambda row: row["eval_loss"] if row["trial"] == 5 else math.inf
+    )
+    path = tables.csv(tmp_path / "task.csv", rows)
+    for budget in (0.3, 3):
+        assert run(path, "--scheduler", "fifo", "--full-runs", budget) == 0
+        assert "nan" not in capsys.readouterr().out

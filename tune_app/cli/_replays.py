@@ -1,0 +1,127 @@
+"""Shows what replays came to, in 80 columns."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table as Grid
+from rich.text import Text
+
+from tune_app.analysis import format
+from tune_app.history.figures import LEVEL, Figure
+from tune_app.history.table import Table
+
+NEVER = "never"
+
+
+def show(
+    console: Console,
+    tables: Sequence[Table],
+    told: Sequence[dict[str, Any]],
+    overall: Sequence[dict[str, Any]],
+    args: argparse.Namespace,
+) -> None:
+    """Each table, all tables together, and where the plot is."""
+    for table in tables:
+        rows = [row for row in told if row["table"] == table.name]
+        _head(console, table, rows[0], args)
+        for row in rows:
+            _search(console, table.metric, row)
+    if len(tables) > 1:
+        _overall(console, len(tables), overall, args)
+    seeds = f"the median of {args.seeds} seeds and its {100 * LEVEL:.0f} % interval"
+    console.print(Text(f"Each figure is {seeds}." if args.seeds > 1 else "One seed: no intervals."))
+    if args.trajectory is not None:
+        console.print(Text(f"incumbents: {args.trajectory}"))
+    console.print(Text(f"plot: {args.plot}"))
+
+
+def _head(console: Console, table: Table, row: dict[str, Any], args: argparse.Namespace) -> None:
+    count = len(table.shares)
+    head = f"{table.name}: {len(table.trials)} runs, {count} report{'s' * (count > 1)} each"
+    console.print(Text(head, "bold"))
+    for number, why in (
+        (table.left_out, "ended before the full length of the longest"),
+        (table.repeats, "repeat the values of another one"),
+    ):
+        if number:
+            console.print(Text(f"left out, runs that {why}: {number}"))
+    best, target = format.loss(row["best"]), format.loss(row["target"])
+    how = "" if args.target is not None else f", the median best of {args.full_runs:g} at random"
+    console.print(Text(f"best {table.metric}: {best}"))
+    console.print(Text(f"target: {target}{how}"))
+    console.print()
+
+
+def _search(console: Console, metric: str, row: dict[str, Any]) -> None:
+    console.print(Text(row["search"], "bold"))
+    grid = _grid("full runs", format.shorten(metric, 24), "regret", "better runs")
+    for budget in row["budgets"]:
+        value, regret, rank = (budget[key] for key in ("value", "regret", "rank"))
+        grid.add_row(
+            f"{budget['full_runs']:g}",
+            _span(value, format.loss),
+            _span(regret, _short),
+            _span(rank, lambda number: f"{number:.0f}"),
+        )
+    console.print(grid)
+    reported, completed = (
+        _span(row["spent_to_target"][kind], lambda number: f"{number:.2f}", NEVER)
+        for kind in ("reported", "completed")
+    )
+    console.print(Text(f"  full runs to the target: {reported}"))
+    console.print(Text(f"  by completed trials alone: {completed}"))
+    console.print()
+
+
+def _overall(
+    console: Console, count: int, overall: Sequence[dict[str, Any]], args: argparse.Namespace
+) -> None:
+    console.print(Text(f"All {count} tables", "bold"))
+    console.print(Text("regret: 0 is the best run of a table, 1 its median run; means over tables"))
+    console.print()
+    for row in overall:
+        console.print(Text(row["search"], "bold"))
+        grid = _grid("full runs", "regret", "better runs")
+        for budget in row["budgets"]:
+            grid.add_row(
+                f"{budget['full_runs']:g}",
+                _span(budget["regret_share"], _short),
+                _span(budget["rank_share"], _percent),
+            )
+        console.print(grid)
+        for kind, how in (("reported", "the target"), ("completed", "by completed trials alone")):
+            sooner = _span(row["speed_up"][kind], lambda number: f"{number:.1f}")
+            console.print(Text(f"  {how}: {sooner} times sooner than {args.full_runs:g} full runs"))
+        console.print()
+
+
+def _grid(*names: str) -> Grid:
+    grid = Grid(box=None, padding=(0, 1), header_style="bold")
+    for name in names:
+        grid.add_column(name, justify="right" if name == "full runs" else "left", no_wrap=True)
+    return grid
+
+
+def _span(figure: Figure, form: Any, infinite: str = "inf") -> str:
+    """As in `1.2 (1.0 to 1.5)`."""
+    told = [_told(figure[key], form, infinite) for key in ("median", "low", "high")]
+    return told[0] if told[1] == told[2] else f"{told[0]} ({told[1]} to {told[2]})"
+
+
+def _told(number: float, form: Any, infinite: str) -> str:
+    if math.isnan(number):
+        return format.NOTHING
+    return infinite if math.isinf(number) else str(form(number))
+
+
+def _short(number: float) -> str:
+    return f"{number:.2g}"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2g} %"
