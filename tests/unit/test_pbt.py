@@ -5,14 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
 
 from tests.unit.simulation import MemoryJournal, Simulation, crossing, document, searched
+from tune_app.console import screens
 from tune_app.engine.checkpoints import Retention
 from tune_app.errors import UserError
 from tune_app.schedulers import pbt
 from tune_app.simulation import Curve
 from tune_app.state import StudyState
+from tune_app.trackers import _wandb_run
+from tune_app.trackers import optuna as optuna_tracker
 from tune_app.trial import Decision, Kind, Status
 
 SPACE = {
@@ -148,6 +154,34 @@ def test_the_baseline_takes_no_part() -> None:
     named = {e[key] for e in exploits(simulation.events) for key in ("trial", "source")}
     assert named
     assert not {t.id for t in state.trials.values() if t.kind is Kind.BASELINE} & named
+
+
+def test_mirrors_have_the_last_values_and_those_before(tmp_path: Path) -> None:
+    tracker = optuna_tracker.create(tmp_path)
+    resolved = population() | {"trainable": "t", "method": "random"}
+    simulation = Simulation(resolved, curve=by_width, trackers=[tracker])
+    state = simulation.run()
+    trial = state.trials[exploits(simulation.events)[0]["trial"]]
+    config = _wandb_run._config(state, trial)
+    assert config["width"] == trial.params["width"]
+    assert config["tune"]["takeovers"][0]["params"] == trial.takeovers[0].params
+    study = optuna.load_study(
+        study_name=None,
+        storage=JournalStorage(JournalFileBackend(str(tmp_path / optuna_tracker.FILE_NAME))),
+    )
+    (mirrored,) = [t for t in study.trials if t.user_attrs["trial"] == trial.id]
+    assert mirrored.user_attrs["last_params"] == trial.params
+    assert mirrored.params == trial.takeovers[0].params
+
+
+def test_a_takeover_is_told_in_one_line() -> None:
+    simulation = Simulation(population(), curve=by_width)
+    state = simulation.run()
+    event = exploits(simulation.events)[0]
+    line = screens.told(event, state)
+    assert line is not None
+    assert line.startswith(f"trial {event['trial']} takes over from trial {event['source']}: ")
+    assert "learning_rate" in line
 
 
 @pytest.mark.parametrize(

@@ -83,9 +83,11 @@ class Pbt:
         rung = trial.top_rung or 0
         reached = state.standings.reached(rung)
         size = _quantile_size(reached, self.quantile)
+        if reached.rank(trial) < len(reached) - size:
+            return None
         waiting = {other.number for other in state.standings.waiting(rung)}
         best = [other for other in reached[:size] if other.number in waiting and other.checkpoint]
-        if reached.rank(trial) < len(reached) - size or not best:
+        if not best:
             return None
         rng = _stream(state.document["seed"], trial.number, rung)
         source = rng.choice(best)
