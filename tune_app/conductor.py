@@ -13,7 +13,7 @@ from typing import Any
 
 from tune_app.errors import nearest
 from tune_app.journal import Journal
-from tune_app.ports import Bracketed, Scheduler, Searcher, Tracker
+from tune_app.ports import Bracketed, Exploiting, Scheduler, Searcher, Tracker
 from tune_app.state import StudyState
 from tune_app.trial import Decision, Kind, Outcome, Status, TrialState
 
@@ -85,9 +85,9 @@ class Conductor:
             if not running:
                 self._end(TARGET)
             return None
-        trial = self._due() or self._scheduler.promote(self.state, draining=False) or self._new()
+        trial = self._due() or self._promoted(draining=False) or self._new()
         if trial is None and not running:
-            trial = self._scheduler.promote(self.state, draining=True)
+            trial = self._promoted(draining=True)
             if trial is None:
                 self._end(self._why_none_is_left())
         return self._start(trial) if trial is not None else None
@@ -158,6 +158,23 @@ class Conductor:
 
     def _due(self) -> TrialState | None:
         return next(iter(self.state.standings.due()), None)
+
+    def _promoted(self, draining: bool) -> TrialState | None:
+        """The paused trial that runs on, with what it takes over from another one."""
+        trial = self._scheduler.promote(self.state, draining)
+        if trial is None or not isinstance(self._scheduler, Exploiting):
+            return trial
+        exploit = self._scheduler.exploit(self.state, trial)
+        if exploit is not None:
+            self.record(
+                "trial_exploited",
+                trial=trial.id,
+                source=exploit.source.id,
+                rung=trial.top_rung,
+                checkpoint=exploit.source.checkpoint,
+                params=exploit.params,
+            )
+        return trial
 
     def _new(self) -> TrialState | None:
         number = len(self.state.trials)

@@ -9,6 +9,7 @@ contract.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -55,6 +56,23 @@ class Bracketed(Protocol):
 
     def bracket(self, number: int) -> int:
         """The bracket of trial `number`, asked once, when it is created."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Exploit:
+    """A trial is to go on from another one's checkpoint, with these values."""
+
+    source: TrialState
+    params: dict[str, Any]
+
+
+@runtime_checkable
+class Exploiting(Protocol):
+    """A scheduler whose paused trials may take over from others when they run on."""
+
+    def exploit(self, state: StudyState, trial: TrialState) -> Exploit | None:
+        """What a trial that `promote` has just named takes over, if anything."""
         ...
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from tune_app.journal import Event
 from tune_app.standings import Standings
-from tune_app.trial import Decision, Kind, Outcome, Report, Status, TrialState
+from tune_app.trial import Decision, Kind, Outcome, Report, Status, Takeover, TrialState
 
 
 @dataclass(slots=True)
@@ -161,6 +161,14 @@ class StudyState:
         trial.segments += 1
         _forget_after_checkpoint(trial)
 
+    def _on_trial_exploited(self, event: Event) -> None:
+        trial, source = self.trials[event["trial"]], self.trials[event["source"]]
+        trial.takeovers.append(Takeover(source.id, event["rung"], trial.params))
+        trial.params, trial.effective = event["params"], source.effective
+        trial.checkpoint = event["checkpoint"]
+        trial.kept_reports = len(trial.reports)
+        trial.due = True
+
     def _on_trial_effective(self, event: Event) -> None:
         self.trials[event["trial"]].effective = event["effective"]
 
@@ -233,4 +241,5 @@ def _report(event: Event) -> Report:
 def _forget_after_checkpoint(trial: TrialState) -> None:
     """Drops reports of work that a lost worker took with it: the trial runs them again."""
     step = 0 if trial.checkpoint is None else int(trial.checkpoint.rsplit("-", 1)[-1])
-    trial.reports = [report for report in trial.reports if report.step <= step]
+    kept, since = trial.reports[: trial.kept_reports], trial.reports[trial.kept_reports :]
+    trial.reports = kept + [report for report in since if report.step <= step]

@@ -71,6 +71,16 @@ class Report:
     checkpoint: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Takeover:
+    """A trial went on from the checkpoint of another one, with other values."""
+
+    source: str
+    rung: int
+    params: Params
+    """The trial's own values until then."""
+
+
 @dataclass(slots=True)
 class TrialState:
     """All that the journal says of one trial."""
@@ -99,6 +109,10 @@ class TrialState:
     """What it answered."""
     samples: dict[str, str] = field(default_factory=dict)
     checkpoint: str | None = None
+    takeovers: list[Takeover] = field(default_factory=list)
+    """Each change of values on the way, oldest first; `params` are the present ones."""
+    kept_reports: int = 0
+    """So many of its reports are from before the last takeover: no loss takes them back."""
     due: bool = False
     """Wants a worker before anything else: it was interrupted, lost or just created."""
 

@@ -20,7 +20,7 @@ from tests.unit.simulation import (
 )
 from tune_app import assembly, plugins
 from tune_app.journal import Event
-from tune_app.ports import Bracketed, Scheduler
+from tune_app.ports import Bracketed, Exploit, Exploiting, Scheduler
 from tune_app.simulation import MAX_STEPS, plan_of
 from tune_app.state import StudyState, rebuild
 from tune_app.trial import Decision, Kind, Outcome, Status, TrialState
@@ -54,6 +54,10 @@ class Watched:
             assert trial.rung_values
         return trial
 
+    def exploit(self, state: StudyState, trial: TrialState) -> Exploit | None:
+        found: Exploit | None = self._ask(state, lambda made: _exploit(made, state, trial))
+        return found
+
     def hopeless(self, state: StudyState) -> list[TrialState]:
         found: list[TrialState] = self._ask(state, lambda made: made.hopeless(state))
         assert len({trial.id for trial in found}) == len(found)
@@ -72,6 +76,14 @@ class Watched:
 
 def _bracket(scheduler: Scheduler, number: int) -> int:
     return scheduler.bracket(number) if isinstance(scheduler, Bracketed) else 0
+
+
+def _exploit(scheduler: Scheduler, state: StudyState, trial: TrialState) -> Exploit | None:
+    return scheduler.exploit(state, trial) if isinstance(scheduler, Exploiting) else None
+
+
+def _told(exploit: Exploit | None) -> tuple[str, dict[str, Any]] | None:
+    return None if exploit is None else (exploit.source.id, exploit.params)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -149,6 +161,10 @@ class Recorded:
     def promote(self, state: StudyState, draining: bool) -> TrialState | None:
         found = self._ask(state, lambda made, now: _id(made.promote(now, draining)))
         return None if found is None else state.trials[found]
+
+    def exploit(self, state: StudyState, trial: TrialState) -> Exploit | None:
+        found = self._ask(state, lambda made, now: _told(_exploit(made, now, now.trials[trial.id])))
+        return None if found is None else Exploit(state.trials[found[0]], found[1])
 
     def hopeless(self, state: StudyState) -> list[TrialState]:
         found = self._ask(state, lambda made, now: [t.id for t in made.hopeless(now)])

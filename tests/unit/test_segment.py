@@ -318,3 +318,52 @@ def test_names_with_dots_reach_the_arguments_as_mappings() -> None:
     assert not loaded.name_problems(params)
     assert loaded.name_problems(["lr_scheduler_kwarg.num_cycles"])
     assert loaded.defaults([*params, "optim"]) == {"size": "nano", "optim": "adamw_torch"}
+
+
+def rates(recorder: Recorder) -> dict[int, float]:
+    """The learning rate of the last step before each report that has it."""
+    found = [(report["step"], report["metrics"]) for report in recorder.reports()]
+    return {step: m["learning_rate"] for step, m in found if "learning_rate" in m}
+
+
+def taken_over(task: Task, folder: Path, **changes: Any) -> tuple[Recorder, Recorder]:
+    """A trial that is paused at its second rung, and one that goes on from there with changes."""
+    first = run(task, Recorder(folder / "source", pause_at=(1,)))
+    checkpoint = last_checkpoint(first, folder / "source")
+    changed = replace(
+        task,
+        params={**task.params, **changes},
+        checkpoint=checkpoint,
+        has_new_values=True,
+        max_steps=27,
+    )
+    return first, run(changed, Recorder(folder / "other"))
+
+
+def test_a_changed_learning_rate_counts_from_the_step_of_the_checkpoint_on(
+    task: Task, tmp_path: Path
+) -> None:
+    whole = run(task, Recorder(tmp_path / "whole"))
+    _, other = taken_over(task, tmp_path, learning_rate=4e-3)
+    assert other.of("trial_ended")["outcome"] == "completed", other.of("trial_ended")
+    after = rates(other)
+    assert min(after) > 9
+    assert after == pytest.approx({step: 2 * rates(whole)[step] for step in after})
+    effective = other.of("trial_effective")["effective"]["learning_rate"]
+    assert max(effective) == pytest.approx(4e-3, rel=0.01)
+    final = [recorder.reports()[-1]["metrics"]["eval_loss"] for recorder in (whole, other)]
+    assert final[0] != final[1]
+
+
+def test_a_takeover_without_a_change_goes_on_bit_exactly(task: Task, tmp_path: Path) -> None:
+    whole = run(task, Recorder(tmp_path / "whole"))
+    first, other = taken_over(task, tmp_path)
+    assert losses([first, other]) == losses([whole])
+
+
+def test_a_changed_weight_decay_counts(task: Task, tmp_path: Path) -> None:
+    whole = run(task, Recorder(tmp_path / "whole"))
+    _, other = taken_over(task, tmp_path, weight_decay=0.5)
+    assert rates(other)[27] == rates(whole)[27]
+    final = [recorder.reports()[-1]["metrics"]["eval_loss"] for recorder in (whole, other)]
+    assert final[0] != final[1]

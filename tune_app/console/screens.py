@@ -182,6 +182,9 @@ def told(event: Event, state: StudyState) -> str | None:
         case "segment_started":
             share = format.share(state.trials[event["trial"]].fraction)
             return f"trial {event['trial']} goes on from {share}"
+        case "trial_exploited":
+            values = format.params(event["params"])
+            return f"trial {event['trial']} takes over from trial {event['source']}: {values}"
         case "segment_lost":
             return f"trial {event['trial']} lost its worker ({event['reason']}): begun again"
         case "trial_interrupted":

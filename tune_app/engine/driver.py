@@ -317,6 +317,7 @@ class Driver:
                 "checkpoint": segment.checkpoint,
                 "seconds_before": trial.seconds,
                 "max_steps": trial.effective.get("max_steps"),
+                "has_new_values": bool(trial.takeovers),
                 "wants_untrained_sample": segment.wants_untrained_sample,
                 "cache": str(cache_folder()),
             },

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from tune_app.space import rules
@@ -78,6 +78,8 @@ def _config(state: StudyState, trial: TrialState) -> dict[str, Any]:
         "segments": trial.segments,
         "losses": trial.losses,
     }
+    if trial.takeovers:
+        tune["takeovers"] = [asdict(takeover) for takeover in trial.takeovers]
     effective = {"effective": trial.effective} if trial.effective else {}
     params = rules.of_document(document).active({**fixed(space), **trial.params})
     return {**nested(params), "tune": tune, **effective}

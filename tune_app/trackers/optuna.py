@@ -179,6 +179,9 @@ def _attributes(trial: TrialState, skipped: list[int]) -> dict[str, Any]:
     attributes: dict[str, Any] = {}
     if trial.effective:
         attributes["effective"] = trial.effective
+    if trial.takeovers:
+        # Optuna's own parameters are those that the trial began with.
+        attributes["last_params"] = dict(trial.params)
     if skipped:
         attributes["not_finite_at_tokens"] = skipped
     if trial.outcome is not None:

@@ -28,6 +28,7 @@ from tune_app.training.arguments import training_arguments
 from tune_app.training.data import Data
 from tune_app.training.disk import is_full
 from tune_app.training.effective import differences, observe
+from tune_app.training.new_values import keep_own_settings
 from tune_app.training.optimizers import own_class
 from tune_app.training.reporter import Diverged, Reporter
 from tune_app.trial import Outcome
@@ -58,6 +59,8 @@ class Task:
     """Known when the trial has run before; a budget in seconds is measured only once."""
     wants_untrained_sample: bool
     cache: Path
+    has_new_values: bool = False
+    """The checkpoint may be from before values changed."""
 
 
 def run(task: Task, context: TrialContext) -> None:
@@ -168,6 +171,8 @@ def _train(task: Task, context: TrialContext) -> bool:
     max_steps = task.max_steps or _max_steps(task, loaded, data, epoch, work)
     plan = _plan(task, max_steps, epoch)
     trainer = _trainer(task, loaded, data, max_steps, work)
+    if task.has_new_values:
+        keep_own_settings(trainer)
     if task.wants_untrained_sample:
         _sample("untrained", loaded, trainer, data, task, context)
 

@@ -1,0 +1,163 @@
+"""Population based training: the worst take over from the best while all train on.
+
+Jaderberg et al., "Population Based Training of Neural Networks", 2017
+(https://arxiv.org/abs/1711.09846), with truncation selection and perturbation. The population is
+all trials of the study but the baseline. At each interval a trial in the worst quantile goes on
+from the checkpoint of one in the best, with all of its values, some of them changed: numbers by a
+factor of 0.8 or 1.2, choices drawn anew.
+
+Other than in the paper, a trial waits at each interval until all have come there. So trials are
+compared at the same share of the budget, a checkpoint is taken over from exactly there, and who
+takes over from whom depends neither on the number of workers nor on their speed.
+
+Only values that can change on a checkpoint may be named in `mutate`: not those of the architecture,
+and not the optimiser or the batch size. What the journal calls a trial's values is then a schedule:
+the report shows the last ones.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import random
+from collections.abc import Mapping
+from typing import Any
+
+from tune_app.errors import Problem, UserError
+from tune_app.ports import Exploit
+from tune_app.space import rules
+from tune_app.space.domains import Domain, Float, Int, from_document, sample, snap
+from tune_app.standings import Ranking
+from tune_app.state import StudyState
+from tune_app.trial import Decision, TrialState
+
+MUTABLE = (
+    "learning_rate",
+    "weight_decay",
+    "max_grad_norm",
+    "adam_beta1",
+    "adam_beta2",
+    "adam_epsilon",
+)
+"""What changes by default, where the space has it."""
+FIXED = ("per_device_train_batch_size", "gradient_accumulation_steps", "optim", "seed")
+"""What no checkpoint can be gone on from with another value, whatever the trainable."""
+FACTORS = (0.8, 1.2)
+ATTEMPTS = 20
+"""Changes that are tried until the constraints allow one."""
+MAX_INTERVALS = 100
+
+
+class Pbt:
+    """A population that is compared at evenly spaced rungs."""
+
+    def __init__(self, interval: float, quantile: float, mutate: tuple[str, ...]) -> None:
+        count = math.ceil(1 / interval - 1e-9)
+        self.rungs = (*(interval * (index + 1) for index in range(count - 1)), 1.0)
+        self.quantile = quantile
+        self.mutate = mutate
+
+    def decide(self, state: StudyState, trial: TrialState, rung: int) -> Decision:
+        """It waits for the others."""
+        return Decision.PAUSE
+
+    def promote(self, state: StudyState, draining: bool) -> TrialState | None:
+        """One at the lowest rung where some wait, once all have come there; the worst first.
+
+        The best must not run on before the others have what they take from them.
+        """
+        if not draining and len(state.trials) < state.document["budget"]["trials"]:
+            return None
+        standings = state.standings
+        for rung in range(state.full_rung):
+            if waiting := standings.waiting(rung):
+                here = len(standings.reached(rung)) - len(standings.ended(rung))
+                return waiting[-1] if here == len(standings.open()) else None
+        return None
+
+    def hopeless(self, state: StudyState) -> list[TrialState]:
+        return []
+
+    def exploit(self, state: StudyState, trial: TrialState) -> Exploit | None:
+        """What a trial takes over that is in the worst quantile of its rung."""
+        rung = trial.top_rung or 0
+        reached = state.standings.reached(rung)
+        size = _quantile_size(reached, self.quantile)
+        if reached.rank(trial) < len(reached) - size:
+            return None
+        waiting = {other.number for other in state.standings.waiting(rung)}
+        best = [other for other in reached[:size] if other.number in waiting and other.checkpoint]
+        if not best:
+            return None
+        rng = _stream(state.document["seed"], trial.number, rung)
+        source = rng.choice(best)
+        return Exploit(source, self._changed(state.document, source.params, rng))
+
+    def _changed(
+        self, document: Mapping[str, Any], params: Mapping[str, Any], rng: random.Random
+    ) -> dict[str, Any]:
+        """The values with some of them changed; the same where constraints allow no change."""
+        space = {name: from_document(item) for name, item in document["parameters"].items()}
+        names = [name for name in self.mutate if name in params and name in space]
+        laws = rules.of_document(document)
+        for _ in range(ATTEMPTS):
+            new = {name: _perturbed(space[name], params[name], rng) for name in names}
+            if laws.allows({**params, **new}):
+                return {**params, **new}
+        return dict(params)
+
+
+def _quantile_size(reached: Ranking, quantile: float) -> int:
+    """How many are the best, and the worst: at least one of two."""
+    return min(math.ceil(len(reached) * quantile), len(reached) // 2)
+
+
+def _stream(seed: int, number: int, rung: int) -> random.Random:
+    text = f"{seed}:pbt:{number}:{rung}"
+    return random.Random(hashlib.blake2b(text.encode(), digest_size=8).digest())
+
+
+def _perturbed(domain: Domain, value: Any, rng: random.Random) -> Any:
+    match domain:
+        case Float(low, high, _, step):
+            moved = min(max(value * rng.choice(FACTORS), low), high)
+            return moved if step is None else snap(moved, low, high, step)
+        case Int(low, high, _, step):
+            return int(snap(value * rng.choice(FACTORS), low, high, step or 1))
+        case _:
+            return sample(domain, rng)
+
+
+def create(
+    *, interval: float = 0.1, quantile: float = 0.25, mutate: list[str] | None = None
+) -> Pbt:
+    """The scheduler.
+
+    Args:
+        interval: share of the budget between comparisons.
+        quantile: so many of the trials are the best, and as many the worst.
+        mutate: parameters that are changed when a trial takes over; by default learning_rate,
+            weight_decay, max_grad_norm and Adam's constants, where they are searched.
+
+    Raises:
+        UserError: a value that does not fit.
+    """
+    problems = []
+    if not isinstance(interval, (int, float)) or not 1 / MAX_INTERVALS <= interval <= 1:
+        what, expected = f"{interval!r} is no interval", f"a share from {1 / MAX_INTERVALS} to 1"
+        problems.append(Problem(what, "tune.scheduler.interval", expected))
+    if not isinstance(quantile, (int, float)) or not 0 < quantile <= 0.5:
+        what, expected = f"{quantile!r} is no quantile", "a number above 0, at most 0.5"
+        problems.append(Problem(what, "tune.scheduler.quantile", expected))
+    names = MUTABLE if mutate is None else mutate
+    if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) for name in names):
+        problems.append(Problem(f"{mutate!r} is no list of names", "tune.scheduler.mutate"))
+    else:
+        problems += [
+            Problem(f"{name} cannot change on a checkpoint", "tune.scheduler.mutate")
+            for name in names
+            if name in FIXED
+        ]
+    if problems:
+        raise UserError(problems)
+    return Pbt(interval, quantile, tuple(names))
