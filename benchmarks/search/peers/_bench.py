@@ -1,13 +1,14 @@
 """What all adapters share: learning-curve tables, the space offered, the clock, the trajectory.
 
-Needs numpy, pandas and pyarrow alone, so that it runs in the environment of every peer. There is one
-worker, and time is training: a trial that goes from one fidelity to the next costs their difference
-as a part of a full run. README.md beside this file says what is counted and how.
+Needs numpy, pandas and pyarrow alone, so that it runs in the environment of every peer. There is
+one worker, and time is training: a trial that goes from one fidelity to the next costs their
+difference as a part of a full run. README.md beside this file says what is counted and how.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import math
 import random
 import sys
@@ -199,10 +200,9 @@ class Session:
 
     def train(self, run: Run, level: int) -> float:
         """Trains on to a level and gives the loss there, or NaN where it failed on the way."""
-        loss = float(self.table.curves[run.row, run.level])
         while run.level < level and not run.failed:
-            loss = self.advance(run)
-        return math.nan if run.failed else loss
+            self.advance(run)
+        return math.nan if run.failed else float(self.table.curves[run.row, level])
 
     def _observe(self, run: Run) -> None:
         curve = self.table.curves[run.row, : run.level + 1]
@@ -253,22 +253,22 @@ def main(package: str, engines: dict[str, Engine]) -> None:
     parser.add_argument("--seeds", type=int, default=16)
     parser.add_argument("--budget", type=float, default=25.0, help="in full runs")
     parser.add_argument("--minutes", type=float, default=math.inf, help="start no search later")
+    parser.add_argument("--only", choices=engines, help="one engine of this file alone")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     tables = [load(path) for path in args.tables]
     ends = time.monotonic() + 60 * args.minutes
     for seed in range(args.seeds):
-        for peer, engine in engines.items():
-            for table in tables:
-                path = args.out / f"{peer}.parquet"
-                found = [pd.read_parquet(path)] if path.exists() else []
-                if found and ((found[0].table == table.name) & (found[0].seed == seed)).any():
-                    continue
-                if time.monotonic() > ends:
-                    return
-                begun = time.monotonic()
-                new = search(table, engine, args.budget, seed)
-                new = new.assign(peer=peer, version=version(package))
-                pd.concat([*found, new]).to_parquet(path, index=False)
-                took = time.monotonic() - begun
-                print(f"{peer} {table.name} {seed}: {took:.1f} s", file=sys.stderr, flush=True)
+        for peer, table in itertools.product([args.only] if args.only else engines, tables):
+            path = args.out / f"{peer}.parquet"
+            found = [pd.read_parquet(path)] if path.exists() else []
+            if found and ((found[0].table == table.name) & (found[0].seed == seed)).any():
+                continue
+            if time.monotonic() > ends:
+                return
+            begun = time.monotonic()
+            new = search(table, engines[peer], args.budget, seed)
+            new = new.assign(peer=peer, version=version(package))
+            pd.concat([*found, new]).to_parquet(path, index=False)
+            took = time.monotonic() - begun
+            print(f"{peer} {table.name} {seed}: {took:.1f} s", file=sys.stderr, flush=True)

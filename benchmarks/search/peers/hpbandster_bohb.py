@@ -1,12 +1,12 @@
 """HpBandSter's BOHB with its defaults: its own master, iterations and generator in one process.
 
-Only the dispatcher, which would hand jobs to workers over the network, is replaced: it trains on the
-table at once. Budgets are 50/27, 50/9, 50/3 and 50 levels of 50, rounded. The worker of its examples
-trains anew for each budget (`scratch`); one that keeps checkpoints by config id pays the difference
-(`resumed`). A loss that is no number is a job without a result, which counts as the worst. A job's
-configuration is the proposal: a worker has no way to say otherwise.
+Only the dispatcher, which would hand jobs to workers over the network, is replaced: it trains on
+the table at once. Budgets are 50/27, 50/9, 50/3 and 50 levels of 50, rounded. The worker of its
+examples trains anew for each budget (`scratch`); one that keeps checkpoints by config id pays the
+difference (`resumed`). A loss that is no number is a job without a result, which counts as the
+worst. A job's configuration is the proposal: a worker has no way to say otherwise.
 
-The package is unmaintained; it runs with ConfigSpace 0.7.1.
+The package is unmaintained; it runs with ConfigSpace 0.7.1 and numpy 1.
 """
 
 from __future__ import annotations

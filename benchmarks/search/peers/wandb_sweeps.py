@@ -24,12 +24,17 @@ def parameter(param: Param) -> dict[str, Any]:
 
 
 def record(point: Point, losses: list[float], state: str, name: str) -> sweeps.SweepRun:
-    config = {key: {"value": value} for key, value in point.items()}
+    """A run as the service knew it; under these names, for pydantic 2 drops those of the fields."""
     history = [{METRIC: loss} for loss in losses]
-    summary = history[-1] if history else {}
-    return sweeps.SweepRun(
-        name=name, state=state, config=config, history=history, summary_metrics=summary
+    run = sweeps.SweepRun(
+        name=name,
+        state=state,
+        config={key: {"value": value} for key, value in point.items()},
+        sampledHistory=history,
+        summaryMetrics=history[-1] if history else {},
     )
+    assert run.history == history
+    return run
 
 
 def bayes(session: Session, stopping: bool) -> None:
