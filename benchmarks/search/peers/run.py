@@ -20,6 +20,9 @@ from pathlib import Path
 import summary
 
 HERE = Path(__file__).resolve().parent
+ONE_CORE = {"OMP_NUM_THREADS": "1", "LOKY_MAX_CPU_COUNT": "1", "PYTHONHASHSEED": "0"}
+"""And the same order of sets in every run: with it a seed gives the same search again."""
+
 CACHE = Path("~/.cache/tune_app/peers").expanduser()
 
 
@@ -52,11 +55,12 @@ def main() -> int:
             command = [str(environment(name)), "-W", "ignore", str(HERE / f"{name}.py")]
             command += ["--tables", *map(str, args.tables)]
             command += ["--seeds", str(args.seeds), "--out", str(args.out)]
-            subprocess.run(command, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+            subprocess.run(command, check=True, env={**os.environ, **ONE_CORE})
         except subprocess.CalledProcessError as error:
             failed.append(f"{name}: exit code {error.returncode}")
     print(summary.text(summary.read(args.out), args.tables))
-    print(*failed, sep="\n", file=sys.stderr)
+    for line in failed:
+        print(line, file=sys.stderr)
     return 1 if failed else 0
 
 

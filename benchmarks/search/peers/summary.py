@@ -1,6 +1,7 @@
 """Compares peers by their trajectories, without any of their environments.
 
     python benchmarks/search/peers/summary.py --tables TABLE… [--trajectories FILE_OR_FOLDER]
+                                              [--save FILE]
 
 For each peer and table, over the seeds: how many times sooner than a budget of 25 full runs its
 median search reached the target, by any loss reported and by trials that ran to the end; and the
@@ -89,8 +90,14 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--tables", nargs="+", type=Path, required=True)
     parser.add_argument("--trajectories", type=Path, default=here / "trajectories.parquet")
+    parser.add_argument("--save", type=Path, help="write the trajectories as one file")
     args = parser.parse_args()
-    print(text(read(args.trajectories), args.tables))
+    trajectories = read(args.trajectories)
+    if args.save:
+        names = ["table", "peer", "version"]
+        small = trajectories.astype(dict.fromkeys(names, "category"))
+        small.to_parquet(args.save, index=False, compression="zstd")
+    print(text(trajectories, args.tables))
 
 
 if __name__ == "__main__":
