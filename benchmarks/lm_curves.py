@@ -175,7 +175,7 @@ def train(trial: int, tokens: int, params: dict[str, Any], seed: int) -> Run:
         except Diverged:
             outcome = "diverged"
     rows = [row for row in context.rows if "eval_loss" in row]
-    if outcome == "diverged":
+    if outcome == "diverged" and "eval_loss" not in context.rows[-1]:
         rows.append({**context.rows[-1], "eval_loss": float("nan")})
     return Run(trial, tokens, params, outcome, round(time.monotonic() - begin, 3), rows)
 
