@@ -2,6 +2,7 @@
 
     python benchmarks/lm_curves.py --out benchmarks/history/lm_pretraining_ru.parquet
     python benchmarks/lm_curves.py --out … --minutes 20        # a smaller table, or goes on later
+    python benchmarks/lm_curves.py --out … --part 0/2          # half of it, beside a second process
 
 Each configuration of a scrambled Sobol design is trained three times, for budgets of B, B/3 and B/9
 tokens whose schedules each end where the budget does, and evaluated at the same token counts. The
@@ -83,6 +84,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, help="finished runs, if not beside the table")
     parser.add_argument("--configurations", type=int, default=384)
     parser.add_argument("--minutes", type=float, default=float("inf"), help="begin none later")
+    parser.add_argument("--part", type=fraction, default=(0, 1), help="K/N: every Nth, from K on")
     parser.add_argument("--seed", type=int, default=0, help="of weights and data, not the design")
     parser.add_argument("--longest-only", action="store_true", help="one run a configuration")
     args = parser.parse_args()
@@ -90,7 +92,8 @@ def main() -> None:
     path = args.work or args.out.with_suffix(".runs.jsonl")
     horizons = HORIZONS[:1] if args.longest_only else HORIZONS
     end = time.monotonic() + 60 * args.minutes
-    for run in missing_runs(path, args.configurations, horizons, args.seed):
+    wanted = range(args.part[0], args.configurations, args.part[1])
+    for run in missing_runs(path, wanted, horizons, args.seed):
         print(f"{run.trial:4} {run.horizon:7,} {run.outcome} {run.seconds:.1f} s", flush=True)
         if time.monotonic() > end:
             break
@@ -98,6 +101,12 @@ def main() -> None:
     args.out.parent.mkdir(parents=True, exist_ok=True)
     frame.to_parquet(args.out, index=False)
     print(f"{args.out}: {frame.trial.nunique()} configurations, {len(frame):,} rows")
+
+
+def fraction(text: str) -> tuple[int, int]:
+    """K/N as two numbers."""
+    part, of = map(int, text.split("/"))
+    return part, of
 
 
 def with_worker_environment() -> None:
@@ -109,9 +118,7 @@ def with_worker_environment() -> None:
         os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **wanted})
 
 
-def missing_runs(
-    path: Path, configurations: int, horizons: tuple[int, ...], seed: int
-) -> Iterator[Run]:
+def missing_runs(path: Path, wanted: range, horizons: tuple[int, ...], seed: int) -> Iterator[Run]:
     """Makes and writes down the runs that the file lacks, one configuration after the other."""
     import torch
 
@@ -119,10 +126,11 @@ def missing_runs(
     done = {(run.trial, run.horizon) for run in read_runs(path)}
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a", encoding="utf-8") as file:
-        for trial, params in enumerate(design(configurations)):
+        configurations = design(wanted.stop)
+        for trial in wanted:
             for horizon in horizons:
                 if (trial, horizon) not in done:
-                    run = train(trial, horizon, params, seed)
+                    run = train(trial, horizon, configurations[trial], seed)
                     file.write(json.dumps(asdict(run)) + "\n")
                     file.flush()
                     yield run
