@@ -30,7 +30,7 @@ from tune_app.space.rules import Rules
 from tune_app.tune_section import TUNE, PlugInSection, TuneSection
 from tune_app.yaml_source import KeyPath, Source
 
-SEARCHER_OF_METHOD = {"bayes": "tpe", "custom": "tpe", "random": "random", "grid": "grid"}
+SEARCHER_OF_METHOD = {"bayes": "auto", "custom": "auto", "random": "random", "grid": "grid"}
 NAME = re.compile(r"[A-Za-z0-9А-Яа-яЁё][\w.\-]{0,99}")
 DEFAULT_TRIALS = 20
 

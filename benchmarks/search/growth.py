@@ -94,9 +94,7 @@ def study(name: str, trials: int) -> StudyState:
     return state
 
 
-def trial(
-    number: int, params: dict[str, Any], rng: random.Random, reached: int
-) -> Iterator[Event]:
+def trial(number: int, params: dict[str, Any], rng: random.Random, reached: int) -> Iterator[Event]:
     """The events of one trial up to a rung; -1 for none."""
     name = f"{number:04d}"
     created = {"trial": name, "number": number, "kind": "search", "params": params}
@@ -118,7 +116,13 @@ def trial(
             "checkpoint": None,
         }
     if reached >= 0:
-        yield {"event": "decision", "time": 0.0, "trial": name, "rung": reached, "decision": "pause"}
+        yield {
+            "event": "decision",
+            "time": 0.0,
+            "trial": name,
+            "rung": reached,
+            "decision": "pause",
+        }
 
 
 if __name__ == "__main__":

@@ -51,7 +51,7 @@ def problems(tmp_path: Path, text: str = TEXT, *overrides: str) -> list[str]:
 
 @pytest.mark.parametrize("path", SPACES, ids=lambda path: path.name)
 def test_the_search_spaces_that_come_with_it_load(path: Path) -> None:
-    assert study.load(path).searcher.name == "tpe"
+    assert study.load(path).searcher.name == "auto"
 
 
 @pytest.mark.parametrize("path", SPACES, ids=lambda path: path.name)

@@ -12,7 +12,7 @@ from tune_app.searchers import gp, tpe
 from tune_app.space.domains import Space
 from tune_app.state import StudyState
 
-HANDOVER = 200
+HANDOVER = 60
 """Trials from which on `tpe` proposes."""
 
 
