@@ -19,7 +19,8 @@ PRIOR_WEIGHT = 0.75
 """The weight of a slope of 1, in variances of the lowest rung."""
 PRIOR_DOUBT = 0.3
 """Standard deviation of a step between rungs before any was seen, in that of the lowest rung."""
-SLOPES = (0.5, 2.5)
+SLOPES = (0.0, 2.5)
+"""A lower rung may say nothing of the next one, but never the opposite."""
 
 
 def project(values: Array) -> tuple[Array, Array]:
