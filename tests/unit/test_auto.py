@@ -18,14 +18,13 @@ def budget(trials: int, unit: str = "tokens", amount: float = 1e9) -> dict[str, 
     ("trials", "rungs"),
     [
         (1, (1,)),
-        (3, (1,)),
-        (4, (1 / 4, 1)),
-        (7, (1 / 4, 1)),
-        (15, (1 / 4, 1)),
-        (16, (1 / 16, 1 / 4, 1)),
-        (63, (1 / 16, 1 / 4, 1)),
-        (64, (1 / 64, 1 / 16, 1 / 4, 1)),
-        (10_000, (1 / 64, 1 / 16, 1 / 4, 1)),
+        (2, (1,)),
+        (3, (1 / 3, 1)),
+        (8, (1 / 3, 1)),
+        (9, (1 / 9, 1 / 3, 1)),
+        (26, (1 / 9, 1 / 3, 1)),
+        (27, (1 / 27, 1 / 9, 1 / 3, 1)),
+        (10_000, (1 / 27, 1 / 9, 1 / 3, 1)),
     ],
 )
 def test_fewer_trials_have_fewer_rungs(trials: int, rungs: tuple[float, ...]) -> None:
@@ -33,7 +32,7 @@ def test_fewer_trials_have_fewer_rungs(trials: int, rungs: tuple[float, ...]) ->
 
 
 @pytest.mark.parametrize(
-    ("steps", "rungs"), [(1, 1), (3, 1), (4, 2), (15, 2), (16, 3), (63, 3), (64, 4)]
+    ("steps", "rungs"), [(1, 1), (2, 1), (3, 2), (8, 2), (9, 3), (26, 3), (27, 4)]
 )
 def test_no_rung_lies_before_the_first_step(steps: int, rungs: int) -> None:
     found = auto.create(budget(100, "steps", steps)).rungs
@@ -44,7 +43,7 @@ def test_no_rung_lies_before_the_first_step(steps: int, rungs: int) -> None:
 @pytest.mark.parametrize("trials", [1, 2, 5, 20, 80])
 def test_a_study_is_that_of_asha_on_these_rungs(trials: int) -> None:
     automatic = document(scheduler={"name": "auto"}, trials=trials)
-    by_hand = {"name": "asha", "eta": 4, "rungs": automatic["rungs"]}
+    by_hand = {"name": "asha", "eta": 3, "rungs": automatic["rungs"]}
     one = Simulation(automatic, workers=2)
     other = Simulation(document(scheduler=by_hand, trials=trials), workers=2)
     one.run()

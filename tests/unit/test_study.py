@@ -104,8 +104,8 @@ def test_a_grid_runs_to_its_end_when_nothing_limits_it(tmp_path: Path) -> None:
 def test_a_plain_sweep_needs_no_tune_section(tmp_path: Path) -> None:
     loaded = load(tmp_path, "parameters: {lr: {min: 0.1, max: 0.2}}")
     assert (loaded.unit, loaded.amount, loaded.trials) == (Unit.EPOCHS, 1.0, study.DEFAULT_TRIALS)
-    assert loaded.searcher.name == "tpe"
-    assert loaded.tune.scheduler.name == "asha"
+    assert loaded.searcher.name == "auto"
+    assert loaded.tune.scheduler.name == "auto"
 
 
 def test_the_number_of_trials_is_the_budgets_then_the_run_cap(tmp_path: Path) -> None:
