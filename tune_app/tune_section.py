@@ -21,7 +21,9 @@ from tune_app.yaml_source import KeyPath, Source
 
 TUNE = "tune"
 """The key of the section in a study file."""
-DEFAULT_SCHEDULER = "asha"
+DEFAULT_SCHEDULER = "auto"
+SCHEDULER_OF_OPTIONS = "asha"
+"""The scheduler where only options such as eta are given."""
 
 
 def _whole(value: Any) -> Any:
@@ -150,7 +152,7 @@ class TuneSection(_Section):
             if isinstance(value.get(key), str):
                 value[key] = {"name": value[key]}
         if isinstance(value.get("scheduler"), dict):
-            value["scheduler"] = {"name": DEFAULT_SCHEDULER, **value["scheduler"]}
+            value["scheduler"] = {"name": SCHEDULER_OF_OPTIONS, **value["scheduler"]}
         if isinstance(value.get("trackers"), list):
             as_plugin = [{"name": t} if isinstance(t, str) else t for t in value["trackers"]]
             value["trackers"] = tuple(as_plugin)

@@ -105,7 +105,10 @@ def test_a_plain_sweep_needs_no_tune_section(tmp_path: Path) -> None:
     loaded = load(tmp_path, "parameters: {lr: {min: 0.1, max: 0.2}}")
     assert (loaded.unit, loaded.amount, loaded.trials) == (Unit.EPOCHS, 1.0, study.DEFAULT_TRIALS)
     assert loaded.searcher.name == "tpe"
-    assert loaded.tune.scheduler.name == "asha"
+    assert loaded.tune.scheduler.name == "auto"
+    assert loaded.to_document()["rungs"] == [1 / 16, 1 / 4, 1.0]
+    few = load(tmp_path, "run_cap: 4\nparameters: {lr: {min: 0.1, max: 0.2}}")
+    assert few.to_document()["rungs"] == [1 / 4, 1.0]
 
 
 def test_the_number_of_trials_is_the_budgets_then_the_run_cap(tmp_path: Path) -> None:
