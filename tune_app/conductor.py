@@ -52,6 +52,8 @@ class Conductor:
         self._journal = journal
         self._searcher = searcher
         self._scheduler = scheduler
+        self._brackets = scheduler if isinstance(scheduler, Bracketed) else None
+        self._exploits = scheduler if isinstance(scheduler, Exploiting) else None
         self._trackers = list(trackers)
         self._baseline = baseline
         self._exhausted = False
@@ -162,9 +164,9 @@ class Conductor:
     def _promoted(self, draining: bool) -> TrialState | None:
         """The paused trial that runs on, with what it takes over from another one."""
         trial = self._scheduler.promote(self.state, draining)
-        if trial is None or not isinstance(self._scheduler, Exploiting):
+        if trial is None or self._exploits is None:
             return trial
-        exploit = self._scheduler.exploit(self.state, trial)
+        exploit = self._exploits.exploit(self.state, trial)
         if exploit is not None:
             self.record(
                 "trial_exploited",
@@ -188,8 +190,8 @@ class Conductor:
             self._exhausted = True
             return None
         fields: dict[str, Any] = {"number": number, "kind": kind.value, "params": params}
-        if isinstance(self._scheduler, Bracketed) and kind is Kind.SEARCH:
-            fields["bracket"] = self._scheduler.bracket(number)
+        if self._brackets is not None and kind is Kind.SEARCH:
+            fields["bracket"] = self._brackets.bracket(number)
         trial_id = f"{number:04d}"
         self.record("trial_created", trial=trial_id, **fields)
         return self.state.trials[trial_id]

@@ -7,7 +7,7 @@ search ten thousand of them for each message of a worker.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from typing import overload
 
 from tune_app.trial import Kind, Outcome, Status, TrialState
@@ -36,6 +36,9 @@ class Ranking(Sequence[TrialState]):
     def rank(self, trial: TrialState) -> int:
         """How many stand before a trial that is here."""
         return bisect_left(self._entries, (self._values[trial.number], trial.number))
+
+    def __iter__(self) -> Iterator[TrialState]:
+        return (entry[2] for entry in self._entries)
 
     def __len__(self) -> int:
         return len(self._entries)

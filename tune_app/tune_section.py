@@ -23,7 +23,9 @@ from tune_app.yaml_source import KeyPath, Source
 
 TUNE = "tune"
 """The key of the section in a study file."""
-DEFAULT_SCHEDULER, WITH_OPTIONS = "auto", "asha"
+DEFAULT_SCHEDULER = "auto"
+SCHEDULER_OF_OPTIONS = "asha"
+"""The scheduler where only options such as eta are given."""
 
 
 def _whole(value: Any) -> Any:
@@ -154,8 +156,7 @@ class TuneSection(_Section):
             if isinstance(value.get(key), str):
                 value[key] = {"name": value[key]}
         if isinstance(value.get("scheduler"), dict):
-            # Options without a name can only be those of the one that has them.
-            value["scheduler"] = {"name": WITH_OPTIONS, **value["scheduler"]}
+            value["scheduler"] = {"name": SCHEDULER_OF_OPTIONS, **value["scheduler"]}
         if isinstance(value.get("trackers"), list):
             as_plugin = [{"name": t} if isinstance(t, str) else t for t in value["trackers"]]
             value["trackers"] = tuple(as_plugin)

@@ -106,6 +106,9 @@ def test_a_plain_sweep_needs_no_tune_section(tmp_path: Path) -> None:
     assert (loaded.unit, loaded.amount, loaded.trials) == (Unit.EPOCHS, 1.0, study.DEFAULT_TRIALS)
     assert loaded.searcher.name == "auto"
     assert loaded.tune.scheduler.name == "auto"
+    assert loaded.to_document()["rungs"] == [1 / 9, 1 / 3, 1.0]
+    few = load(tmp_path, "run_cap: 4\nparameters: {lr: {min: 0.1, max: 0.2}}")
+    assert few.to_document()["rungs"] == [1 / 3, 1.0]
 
 
 def test_the_number_of_trials_is_the_budgets_then_the_run_cap(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ from tune_app.space import rules
 from tune_app.space.domains import Domain, Float, Int, from_document, sample, snap
 from tune_app.standings import Ranking
 from tune_app.state import StudyState
-from tune_app.trial import Decision, TrialState
+from tune_app.trial import Decision, Status, TrialState
 
 MUTABLE = (
     "learning_rate",
@@ -85,8 +85,7 @@ class Pbt:
         size = _quantile_size(reached, self.quantile)
         if reached.rank(trial) < len(reached) - size:
             return None
-        waiting = {other.number for other in state.standings.waiting(rung)}
-        best = [other for other in reached[:size] if other.number in waiting and other.checkpoint]
+        best = [other for other in reached[:size] if other.checkpoint and _waits(other, rung)]
         if not best:
             return None
         rng = _stream(state.document["seed"], trial.number, rung)
@@ -105,6 +104,11 @@ class Pbt:
             if laws.allows({**params, **new}):
                 return {**params, **new}
         return dict(params)
+
+
+def _waits(trial: TrialState, rung: int) -> bool:
+    """Whether its checkpoint is the one of this rung."""
+    return trial.status is Status.PAUSED and not trial.due and trial.top_rung == rung
 
 
 def _quantile_size(reached: Ranking, quantile: float) -> int:
