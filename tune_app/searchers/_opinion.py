@@ -2,8 +2,8 @@
 
 The earlier runs' scores are fitted by a process of their own. Its mean is the prior mean of the
 study's model, stretched and shifted to the study's losses: Golovin et al., "Google Vizier", KDD
-2017, section 3.3. Where the study finds that the earlier order does not hold here, the stretch goes
-to zero.
+2017, section 3.3. Where the study's trials find that the earlier order does not hold here, the
+stretch goes to zero.
 """
 
 from __future__ import annotations

@@ -6,9 +6,9 @@ expected improvement among many candidates. Trials that run without a value yet 
 model were right about them (the kriging believer of Ginsbourger et al., 2010), diverged ones as
 bad, and a second process keeps away from where memory did not suffice.
 
-Earlier runs (`warm_start`) are the prior mean of the model. A prior multiplies the improvement by
-its density to a power that falls with the trials told of: Hvarfner et al., "πBO: Augmenting
-Acquisition Functions with User Beliefs", ICLR 2022.
+Earlier runs (`warm_start`) are the prior mean of the model, in fewer suggestions the more trials
+there are. A prior multiplies the improvement by its density to a power that falls with the trials
+told of: Hvarfner et al., "πBO: Augmenting Acquisition Functions with User Beliefs", ICLR 2022.
 """
 
 from __future__ import annotations
@@ -61,16 +61,19 @@ class Gp:
         self._seen = Seen(space)
         self._first = QuasiRandom(space, seed)
         self._earlier: Opinion | None = None
+        self._without = Opinion(self._cube, {})
         self._fitted: tuple[bytes, Kernel] | None = None
 
     def suggest(self, state: StudyState, number: int) -> dict[str, Any] | None:
         laws = rules.of_document(state.document)
         history = self._archive.read(state, laws)
-        opinion = self._opinion(state)
+        rng = np.random.default_rng(stream(self._seed, "gp", number))
+        # Less and less often, so that a wrong opinion cannot keep all trials where it likes them.
+        is_asked = rng.random() < prior.share(len(history.points))
+        opinion = self._opinion(state) if is_asked else self._without
         is_early = len(history.points) < self._startup and not opinion
         if is_early or not self._cube.axes:
             return self._first.suggest(state, number)
-        rng = np.random.default_rng(stream(self._seed, "gp", number))
         rows, merits = self._judged(history, state, laws, opinion, rng)
         seen = self._seen(state)
         for index in np.argsort(-merits, kind="stable"):

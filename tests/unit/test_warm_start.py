@@ -1,0 +1,122 @@
+"""A study that begins with earlier runs: what is read of them, and what searchers make of it."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from tests.unit.simulation import Simulation, document, on_disk
+from tune_app import study
+from tune_app.errors import UserError
+from tune_app.history import warm
+from tune_app.space.domains import Choice, Float, Space, to_document
+from tune_app.space.rules import Rules
+
+SPACE: Space = {"lr": Float(1e-5, 1e-1, log=True), "optim": Choice(("a", "b"))}
+SWEEP = """
+method: bayes
+metric: {name: final_eval_loss, goal: minimize}
+parameters:
+  learning_rate: {distribution: log_uniform_values, min: 1.0e-5, max: 1.0e-1}
+tune: {warm_start: runs.csv}
+"""
+
+
+def loss(params: Any, best: float = 1e-3) -> float:
+    """A valley around a learning rate; optimiser b is a little worse."""
+    return float(abs(math.log10(params["lr"] / best)) + 0.2 * (params["optim"] == "b"))
+
+
+def table(path: Path, best: float = 1e-3, runs: int = 40) -> Path:
+    rates = [10 ** (-5 + 4 * n / (runs - 1)) for n in range(runs)]
+    rows = [{"lr": rate, "optim": "ab"[n % 2]} for n, rate in enumerate(rates)]
+    frame = pd.DataFrame(rows).add_prefix("config.")
+    frame["trial"] = range(runs)
+    frame["eval_loss"] = [loss(row, best) for row in rows]
+    frame.to_csv(path, index=False)
+    return path
+
+
+def earlier(path: Path) -> warm.Scored:
+    found, problems = warm.gather([str(path)], SPACE, Rules(), "final_eval_loss", "minimize")
+    assert problems == []
+    return found
+
+
+def test_runs_of_a_table_are_scored_by_their_order_alone(tmp_path: Path) -> None:
+    scored = earlier(table(tmp_path / "runs.csv"))
+    assert len(scored) == 40
+    best, worst = scored[0], scored[-1]
+    assert best[0]["optim"] == "a"
+    assert best[0]["lr"] == pytest.approx(1e-3, rel=0.3)
+    assert best[1] == pytest.approx(-worst[1])
+    assert sum(score for _, score in scored) == pytest.approx(0, abs=1e-9)
+
+
+def test_trials_of_a_study_are_scored_too(tmp_path: Path) -> None:
+    parameters = {key: to_document(domain) for key, domain in SPACE.items()}
+    before = document(parameters=parameters, trials=20, baseline=False)
+    (tmp_path / "first").mkdir()
+    on_disk(tmp_path / "first", before, curve=lambda params, step: loss(params)).run()
+    scored = earlier(tmp_path / "first")
+    assert len(scored) == 20
+    assert loss(scored[0][0]) == min(loss(params) for params, _ in scored)
+
+
+def test_files_that_say_nothing_are_told_of_all_at_once(tmp_path: Path) -> None:
+    other = tmp_path / "other.csv"
+    table(other)
+    other.write_text(other.read_text().replace("config.lr", "config.rate"))
+    outside = table(tmp_path / "outside.csv")
+    space: Space = {"lr": Float(1.0, 2.0), "optim": Choice(("a", "b"))}
+    paths = [str(other), str(outside), str(tmp_path / "none.csv"), str(tmp_path)]
+    _, problems = warm.gather(paths, space, Rules(), "final_eval_loss", "minimize")
+    told = [problem.what for problem in problems]
+    assert told[0] == "no run has a value for lr"
+    assert told[1] == "none of its 40 runs lies inside the space"
+    assert "no such table" in told[2]
+    assert told[3] == "no study is in this folder"
+
+
+def test_a_study_names_the_key_of_what_cannot_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "sweep.yaml"
+    file.write_text(SWEEP)
+    with pytest.raises(UserError) as error:
+        study.load(file)
+    assert [p.where.endswith("tune.warm_start") for p in error.value.problems] == [True]
+
+
+@pytest.mark.parametrize("searcher", ["gp", "tpe", "auto"])
+def test_the_first_trials_go_where_earlier_runs_were_good(searcher: str, tmp_path: Path) -> None:
+    found = [loss(params) for params in searched(searcher, earlier(table(tmp_path / "r.csv")), 5)]
+    blind = [loss(params) for params in searched(searcher, [], 5)]
+    assert sorted(found)[2] < 0.5 < sorted(blind)[2]
+
+
+@pytest.mark.parametrize("searcher", ["gp", "tpe", "auto"])
+def test_a_wrong_opinion_is_outgrown(searcher: str, tmp_path: Path) -> None:
+    misled = earlier(table(tmp_path / "r.csv", best=1e-5))
+    later = searched(searcher, misled, 40)[25:]
+    assert min(loss(params) for params in later) < 0.15
+
+
+def searched(searcher: str, scored: warm.Scored, trials: int) -> list[dict[str, Any]]:
+    """What is tried on the valley around 1e-3."""
+    parameters = {key: to_document(domain) for key, domain in SPACE.items()}
+    started = document(
+        searcher=searcher,
+        scheduler={"name": "fifo"},
+        parameters=parameters,
+        trials=trials,
+        baseline=False,
+        warm_start=scored,
+    )
+    state = Simulation(started, curve=lambda params, step: loss(params)).run()
+    return [trial.params for trial in state.trials.values()]
