@@ -45,6 +45,8 @@ class Setting:
     """Standard deviation of the logarithm of a worker's speed, drawn for each of its stays."""
     failures: float = 0.0
     """The chance that a worker dies before its next report."""
+    prior: Mapping[str, Any] | None = None
+    """Beliefs, as the `tune` section has them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +235,7 @@ def _document(table: Table, setting: Setting, seed: int) -> dict[str, Any]:
         "scheduler": setting.scheduler,
         "seed": seed,
         "baseline": False,
+        "prior": dict(setting.prior or {}),
     }
     document["rungs"] = rungs(table, assembly.scheduler(document).rungs)
     return document

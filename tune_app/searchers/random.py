@@ -1,7 +1,7 @@
 """Independent draws from the space; the yardstick of all searchers.
 
 Where the study has a prior, some of the draws follow it: all at first, fewer with each trial that
-has ended.
+has ended or come to a rung.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from tune_app.space import prior, rules
 from tune_app.space.domains import Space, sample, searched
 from tune_app.space.prior import Belief
 from tune_app.state import StudyState
-from tune_app.trial import Status
 
 ATTEMPTS = 100
 """Draws before what is left of a finite space is looked up."""
@@ -32,7 +31,7 @@ class Random:
         rng = random.Random(stream(self._seed, "random", number))
         seen, laws = self._seen(state), rules.of_document(state.document)
         beliefs = prior.of_document(state.document)
-        trust = prior.share(len(state.with_status(Status.ENDED)))
+        trust = prior.share(sum(trial.has_spoken for trial in state.trials.values()))
         for _ in range(ATTEMPTS):
             follows = beliefs if beliefs and rng.random() < trust else {}
             params = fresh(self.draw(rng, follows), self._space, seen, laws)

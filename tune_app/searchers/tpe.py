@@ -42,9 +42,6 @@ WIDTH = 0.2
 CHANGE = 0.2
 """The chance that a draw changes an unordered value of the good trial it starts from."""
 CANDIDATES = 64
-LEAST = -8.0
-"""Of the logarithm of a belief, as at four standard deviations: a ratio of densities spans a few
-units only, and could never outgrow a prior that is surer than that and wrong."""
 
 
 class Tpe:
@@ -91,7 +88,7 @@ class Tpe:
         trust = prior.TRUST / max(len(history.points), 1)
         beliefs = prior.of_document(state.document)
         if beliefs:
-            likely = log_densities(self._cube, self._space, rows, beliefs, LEAST)
+            likely = log_densities(self._cube, self._space, rows, beliefs)
             merits = merits + trust * likely
         if self._earlier:
             merits = merits - trust * self._earlier.score(rows)
