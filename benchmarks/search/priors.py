@@ -4,7 +4,7 @@
 
 A right prior lies at the values of the table's best run, a wrong one for each parameter at the end
 of the range that is farther from it; their width is a tenth of the range. Prints full runs to the
-median quality of 25 full runs at random: medians over seeds, and against the search without a prior.
+median quality of 25 full runs at random, medians over seeds, and against the search without it.
 """
 
 from __future__ import annotations
