@@ -7,8 +7,9 @@ model were right about them (the kriging believer of Ginsbourger et al., 2010), 
 bad, and a second process keeps away from where memory did not suffice.
 
 Earlier runs (`warm_start`) are the prior mean of the model, in fewer suggestions the more trials
-there are. A prior multiplies the improvement by its density to a power that falls with the trials
-told of: Hvarfner et al., "πBO: Augmenting Acquisition Functions with User Beliefs", ICLR 2022.
+there are. Like them, a prior fades: it multiplies the improvement by its density to a power that
+falls with the trials told of: Hvarfner et al., "πBO: Augmenting Acquisition Functions with User
+Beliefs", ICLR 2022.
 """
 
 from __future__ import annotations
@@ -45,6 +46,8 @@ FOLLOWERS = 64
 """Candidates that follow a prior."""
 
 
+OPINION_TRUST = 10
+"""With as many trials every second suggestion asks the earlier runs."""
 OPINION_ALONE = 3
 """With fewer trials than this, earlier runs speak alone."""
 
@@ -69,7 +72,7 @@ class Gp:
         history = self._archive.read(state, laws)
         rng = np.random.default_rng(stream(self._seed, "gp", number))
         # Less and less often, so that a wrong opinion cannot keep all trials where it likes them.
-        is_asked = rng.random() < prior.share(len(history.points))
+        is_asked = rng.random() < OPINION_TRUST / (OPINION_TRUST + len(history.points))
         opinion = self._opinion(state) if is_asked else self._without
         is_early = len(history.points) < self._startup and not opinion
         if is_early or not self._cube.axes:
@@ -92,7 +95,8 @@ class Gp:
     ) -> tuple[Array, Array]:
         """Candidates and the logarithm of what is to be gained from each."""
         model = self._model(history, opinion, rng)
-        beliefs = prior.of_document(state.document)
+        follows = rng.random() < prior.share(len(history.points))
+        beliefs = prior.of_document(state.document) if follows else {}
         followers = self._followers(beliefs, rng)
         rows = candidates(self._cube, model.best, rng, laws, followers)
         merits = _process.log_expected_improvement(*model.predict(rows), model.incumbent)

@@ -87,7 +87,7 @@ class Tpe:
             merits = good.log_density(rows) - bad.log_density(rows)
         trust = prior.TRUST / max(len(history.points), 1)
         beliefs = prior.of_document(state.document)
-        if beliefs:
+        if beliefs and rng.random() < prior.share(len(history.points)):
             likely = log_densities(self._cube, self._space, rows, beliefs)
             merits = merits + trust * likely
         if self._earlier:

@@ -31,7 +31,7 @@ from tune_app.space.rules import Where
 
 PRIOR = "prior"
 STEP_LAW = "step_law"
-TRUST = 10
+TRUST = 4
 """As many finished trials weigh as much as the prior does."""
 
 
