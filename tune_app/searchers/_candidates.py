@@ -56,3 +56,8 @@ def active(cube: Cube, rows: Array, rules: Rules) -> Array:
         counts = rules.active(cube.from_unit(row))
         row[[name not in counts for name in names]] = np.nan
     return kept
+
+
+def in_order(rows: Array, merits: Array) -> Array:
+    """Rows (n, axes), those with the largest merits (n,) first."""
+    return rows[np.argsort(-merits, kind="stable")]

@@ -59,6 +59,14 @@ def fresh(
     return active if is_new(active, space, seen) else None
 
 
+def first_fresh(
+    proposed: Iterable[dict[str, Any]], space: Space, seen: set[str], rules: Rules
+) -> dict[str, Any] | None:
+    """The first that a trial can run with, None where there is none."""
+    found = (fresh(params, space, seen, rules) for params in proposed)
+    return next((params for params in found if params is not None), None)
+
+
 def first_untried(space: Space, seen: set[str], rules: Rules = NO_RULES) -> dict[str, Any] | None:
     """The first new allowed combination in the order of the file, the last parameter fastest.
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from tune_app.searchers._candidates import active
+from tune_app.searchers._candidates import active, in_order
 from tune_app.searchers._history import Archive, History
-from tune_app.searchers._memory import Seen, fresh, stream
+from tune_app.searchers._memory import Seen, first_fresh, stream
 from tune_app.searchers._parzen import Parzen
 from tune_app.searchers.random import Random
 from tune_app.space import rules
@@ -52,12 +52,9 @@ class Bohb:
         good, bad = densities
         rows = active(self._cube, good.draw(rng, CANDIDATES, WIDENING), laws)
         merits = good.log_density(rows) - bad.log_density(rows)
-        seen = self._seen(state)
-        for index in np.argsort(-merits, kind="stable"):
-            params = fresh(self._cube.from_unit(rows[index]), self._space, seen, laws)
-            if params is not None:
-                return params
-        return self._random.suggest(state, number)
+        proposed = (self._cube.from_unit(row) for row in in_order(rows, merits))
+        params = first_fresh(proposed, self._space, self._seen(state), laws)
+        return self._random.suggest(state, number) if params is None else params
 
     def _densities(self, history: History) -> tuple[Parzen, Parzen] | None:
         """Of good and bad trials; None where no rung has enough of both."""

@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 
 from tune_app.errors import Problem, UserError
 from tune_app.searchers import _process
-from tune_app.searchers._candidates import candidates
+from tune_app.searchers._candidates import candidates, in_order
 from tune_app.searchers._history import Archive, History
-from tune_app.searchers._memory import Seen, fresh, stream
+from tune_app.searchers._memory import Seen, first_fresh, stream
 from tune_app.searchers._opinion import Opinion
 from tune_app.searchers._priors import log_densities
 from tune_app.searchers._process import Kernel, Model, Observations, Process, nothing
@@ -78,12 +78,9 @@ class Gp:
         if is_early or not self._cube.axes:
             return self._first.suggest(state, number)
         rows, merits = self._judged(history, state, laws, opinion, rng)
-        seen = self._seen(state)
-        for index in np.argsort(-merits, kind="stable"):
-            params = fresh(self._cube.from_unit(rows[index]), self._space, seen, laws)
-            if params is not None:
-                return params
-        return self._first.suggest(state, number)
+        proposed = (self._cube.from_unit(row) for row in in_order(rows, merits))
+        params = first_fresh(proposed, self._space, self._seen(state), laws)
+        return self._first.suggest(state, number) if params is None else params
 
     def _judged(
         self,

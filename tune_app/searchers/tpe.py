@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 
 from tune_app.errors import Problem, UserError
-from tune_app.searchers._candidates import active
+from tune_app.searchers._candidates import active, in_order
 from tune_app.searchers._history import Archive, History
-from tune_app.searchers._memory import Seen, fresh, stream
+from tune_app.searchers._memory import Seen, first_fresh, stream
 from tune_app.searchers._opinion import Opinion
 from tune_app.searchers._parzen import Parzen
 from tune_app.searchers._priors import log_densities
@@ -67,12 +67,9 @@ class Tpe:
             return self._first.suggest(state, number)
         rng = np.random.default_rng(stream(self._seed, "tpe", number))
         rows, merits = self._judged(history, state, laws, rng)
-        seen = self._seen(state)
-        for index in np.argsort(-merits, kind="stable"):
-            params = fresh(self._cube.from_unit(rows[index]), self._space, seen, laws)
-            if params is not None:
-                return params
-        return self._first.suggest(state, number)
+        proposed = (self._cube.from_unit(row) for row in in_order(rows, merits))
+        params = first_fresh(proposed, self._space, self._seen(state), laws)
+        return self._first.suggest(state, number) if params is None else params
 
     def _judged(
         self, history: History, state: StudyState, laws: Rules, rng: np.random.Generator
