@@ -60,7 +60,8 @@ def main() -> None:
     print("\n| search | speed-up, geometric mean over tables |\n|---|--:|")
     for search, tables in spent.items():
         found = figures.speed_up(tables, FULL_RUNS)
-        print(f"| {search} | {found['median']:.1f} ({found['low']:.1f} to {found['high']:.1f}) |")
+        middle, low, high = (times(found[key]) for key in ("median", "low", "high"))
+        print(f"| {search} | {middle} ({low} to {high}) |")
 
 
 def searches(table: Table, name: str, seeds: int) -> Iterator[tuple[str, list[list[Step]]]]:
@@ -92,8 +93,13 @@ def to_target(runs: Sequence[Sequence[Step]], target: float, completed: bool) ->
 def told(spent: Sequence[float]) -> str:
     """The speed-up with its interval."""
     found = figures.interval(spent)
-    middle, low, high = (FULL_RUNS / found[key] for key in ("median", "high", "low"))
-    return f"{middle:.1f} ({low:.1f} to {high:.1f})"
+    middle, low, high = (times(FULL_RUNS / found[key]) for key in ("median", "high", "low"))
+    return f"{middle} ({low} to {high})"
+
+
+def times(speed_up: float) -> str:
+    """Below 1 the target was not reached within the budget."""
+    return f"{speed_up:.1f}" if speed_up >= 1 else "<1"
 
 
 def rank(table: Table, runs: Sequence[Sequence[Step]]) -> float:

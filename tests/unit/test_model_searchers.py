@@ -161,12 +161,12 @@ def distances(name: str, prior: dict[str, Any], seed: int = 0, trials: int = 50)
 
 
 @pytest.mark.parametrize("name", LIKE_GP)
-def test_a_prior_is_followed_at_first(name: str) -> None:
-    seeds = range(12)
-    right = [found for seed in seeds for found in distances(name, RIGHT, seed, trials=4)]
-    wrong = [found for seed in seeds for found in distances(name, WRONG, seed, trials=4)]
-    assert np.median(right) < 0.2
-    assert np.median(wrong) > 0.5
+def test_a_prior_is_followed_at_first_and_on_if_it_is_right(name: str) -> None:
+    first = [distances(name, RIGHT, seed, trials=1)[0] for seed in range(12)]
+    assert np.median(first) < 0.2
+    right = [found for seed in range(8) for found in distances(name, RIGHT, seed, trials=12)]
+    wrong = [found for seed in range(8) for found in distances(name, WRONG, seed, trials=12)]
+    assert np.mean(right) < 0.75 * np.mean(wrong)
 
 
 @pytest.mark.parametrize("name", LIKE_GP)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections import Counter
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from statistics import mean, stdev
@@ -20,6 +21,7 @@ from tune_app.budget import Epoch
 from tune_app.errors import UserError
 from tune_app.searchers import random as random_search
 from tune_app.searchers import tpe
+from tune_app.searchers._priors import FADING, SHARE, share
 from tune_app.space import prior
 from tune_app.space.domains import Choice, Domain, Fixed, Float, Int, Space, contains, to_document
 from tune_app.space.prior import Belief
@@ -82,15 +84,43 @@ def test_draws_stay_inside_the_domain_wherever_the_belief_is(domain: Domain, val
         assert type(item) is (float if isinstance(domain, Float) else int)
 
 
-def test_the_first_trials_follow_the_prior_and_trust_fades() -> None:
-    document = {"prior": BELIEFS}
+def test_the_first_trial_follows_the_prior_and_some_of_the_next_ones() -> None:
     state = state_of(SPACE)
-    state.document.update(document)
-    asked = [random_search.create(SPACE, 0).suggest(state, number) for number in range(60)]
-    assert sum(params["optim"] == "b" for params in asked if params) > 40
-    rates = [math.log2(params["lr"] / 5e-4) for params in asked if params]
+    state.document["prior"] = BELIEFS
+    first = [random_search.create(SPACE, seed).suggest(state, 0) for seed in range(60)]
+    rates = [math.log2(params["lr"] / 5e-4) for params in first if params]
     assert stdev(rates) < 1.3
-    assert [prior.share(finished) for finished in (0, 4, 36)] == [1, 0.5, 0.1]
+    assert sum(params["optim"] == "b" for params in first if params) > 40
+    begun = state_of(SPACE, ({"lr": 1e-4, "optim": "a"}, None, None))
+    begun.document["prior"] = BELIEFS
+    searcher = random_search.create(SPACE, 0)
+    followed = sum(bool(searcher.followed(begun, number)) for number in range(1, 401))
+    assert followed == pytest.approx(400 * SHARE, rel=0.3)
+
+
+def test_a_prior_is_followed_as_far_as_the_trials_bear_it_out() -> None:
+    line: Space = {"lr": RATE}
+    belief = {"lr": Belief(5e-4, octaves=1)}
+    distances = [0.2 * number for number in range(12)]
+
+    def found(loss: Callable[[float], float]) -> float:
+        ended = [({"lr": 5e-4 * 2**far}, loss(far), "completed") for far in distances]
+        return share(state_of(line, *ended), line, belief)
+
+    unsure = found(lambda far: 1.0)
+    assert unsure == pytest.approx(SHARE * FADING / (FADING + 12))
+    assert found(lambda far: far) > 2 * unsure
+    assert found(lambda far: -far) == 0
+
+
+def test_a_prior_fades_with_the_trials_told_of() -> None:
+    line: Space = {"lr": RATE}
+    belief = {"lr": Belief(5e-4, octaves=1)}
+    shares = []
+    for count in (32, 96):
+        alike = [({"lr": 1e-5 * 1.03**number}, 1.0, "completed") for number in range(count)]
+        shares.append(share(state_of(line, *alike), line, belief))
+    assert shares == pytest.approx([SHARE / 2, SHARE / 4])
 
 
 def test_a_wrong_prior_does_not_keep_random_from_covering_the_range() -> None:

@@ -1,17 +1,74 @@
-"""A study's prior on rows of the unit cube."""
+"""How far a study's prior is followed, and its density on rows of the unit cube."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
+from scipy.stats import kendalltau
 
 from tune_app.space import prior
 from tune_app.space.cube import Array, Cube
 from tune_app.space.domains import Space
 from tune_app.space.prior import Belief
+from tune_app.state import StudyState
+from tune_app.trial import Outcome, TrialState
 
 LEAST = -4.0
+TRUST = 4
+"""As many trials with a value weigh as much as the prior's density does."""
+SHARE, MOST = 0.15, 0.75
+"""Of the suggestions that follow the prior before anything is known of it, and at most."""
+FADING = 32
+"""With so many trials told of, half as many suggestions follow it."""
+WITNESSES = 50
+"""So many first trials say whether the prior is right."""
+FEWEST = 4
+"""With fewer of them nothing is said."""
+
+
+def share(state: StudyState, space: Space, beliefs: Mapping[str, Belief]) -> float:
+    """The probability that the next draw follows the prior; the first trial always does.
+
+    The others are as without a prior, so that a wrong one costs no more than its own trials. Their
+    share falls with the trials told of, and grows or vanishes as what the prior likes turns out
+    better or worse than what it does not.
+    """
+    if not state.trials:
+        return 1.0
+    told = [trial for trial in state.trials.values() if _rank(trial, state) is not None]
+    credit = 1 + 2 * _agreement(told[:WITNESSES], state, space, beliefs)
+    return float(np.clip(SHARE * credit, 0, MOST)) * FADING / (FADING + len(told))
+
+
+def _agreement(
+    told: list[TrialState], state: StudyState, space: Space, beliefs: Mapping[str, Belief]
+) -> float:
+    """1 if the trials rank as the prior would have them, -1 if the other way round (Kendall)."""
+    if len(told) < FEWEST:
+        return 0.0
+    likely = [_log_density(space, beliefs, trial.params) for trial in told]
+    ranks = [_rank(trial, state) for trial in told]
+    agreement = -kendalltau(np.array(likely), np.array(ranks)).statistic
+    return 0.0 if math.isnan(agreement) else float(agreement)
+
+
+def _rank(trial: TrialState, state: StudyState) -> float | None:
+    """The value at the first rung, lower is better, infinite if diverged, None if not known."""
+    if trial.rung_values:
+        return state.sign * trial.rung_values[min(trial.rung_values)]
+    return math.inf if trial.outcome is Outcome.DIVERGED else None
+
+
+def _log_density(
+    space: Space, beliefs: Mapping[str, Belief], params: Mapping[str, object]
+) -> float:
+    return sum(
+        max(prior.log_density(space[name], beliefs[name], value), LEAST)
+        for name, value in params.items()
+        if name in beliefs
+    )
 
 
 def log_densities(
@@ -25,13 +82,4 @@ def log_densities(
     No single belief counts for less than `LEAST`: far from a narrow one all values are alike, and a
     wrong one is outgrown.
     """
-    return np.array(
-        [
-            sum(
-                max(prior.log_density(space[name], beliefs[name], value), LEAST)
-                for name, value in cube.from_unit(row).items()
-                if name in beliefs
-            )
-            for row in rows
-        ]
-    )
+    return np.array([_log_density(space, beliefs, cube.from_unit(row)) for row in rows])

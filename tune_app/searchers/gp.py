@@ -25,7 +25,7 @@ from tune_app.searchers._candidates import candidates, in_order
 from tune_app.searchers._history import Archive, History
 from tune_app.searchers._memory import Seen, first_fresh, stream
 from tune_app.searchers._opinion import Opinion
-from tune_app.searchers._priors import log_densities
+from tune_app.searchers._priors import TRUST, log_densities, share
 from tune_app.searchers._process import Kernel, Model, Observations, Process, nothing
 from tune_app.searchers._projection import project
 from tune_app.searchers.quasirandom import QuasiRandom
@@ -92,13 +92,14 @@ class Gp:
     ) -> tuple[Array, Array]:
         """Candidates and the logarithm of what is to be gained from each."""
         model = self._model(history, opinion, rng)
-        follows = rng.random() < prior.share(len(history.points))
-        beliefs = prior.of_document(state.document) if follows else {}
+        beliefs = prior.of_document(state.document)
+        if beliefs and rng.random() >= share(state, self._space, beliefs):
+            beliefs = {}
         followers = self._followers(beliefs, rng)
         rows = candidates(self._cube, model.best, rng, laws, followers)
         merits = _process.log_expected_improvement(*model.predict(rows), model.incumbent)
         if beliefs:
-            trust = prior.TRUST / max(len(history.points), 1)
+            trust = TRUST / max(len(history.points), 1)
             merits = merits + trust * log_densities(self._cube, self._space, rows, beliefs)
         if len(history.infeasible):
             merits = merits + self._log_feasible(history, rows)

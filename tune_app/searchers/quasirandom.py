@@ -1,7 +1,7 @@
 """Points of a scrambled Sobol sequence: random, but without the clumps and gaps of chance.
 
 Sobol, 1967, scrambled after Owen, 1998, by SciPy. Point n of the sequence is for trial n; where it
-is taken or not allowed, and where the study has a prior, draws are as `random` makes them.
+is taken or not allowed, and where a trial follows a prior, draws are as `random` makes them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from scipy.stats import qmc
 
 from tune_app.searchers._memory import Seen, fresh, stream
 from tune_app.searchers.random import Random
-from tune_app.space import prior, rules
+from tune_app.space import rules
 from tune_app.space.cube import Cube
 from tune_app.space.domains import Space
 from tune_app.space.prior import Belief
@@ -34,7 +34,7 @@ class QuasiRandom:
         self._random = Random(space, seed)
 
     def suggest(self, state: StudyState, number: int) -> dict[str, Any] | None:
-        if self._cube.axes and not prior.of_document(state.document):
+        if self._cube.axes and not self._random.followed(state, number):
             laws = rules.of_document(state.document)
             params = fresh(self._point(number), self._space, self._seen(state), laws)
             if params is not None:

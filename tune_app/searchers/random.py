@@ -10,6 +10,7 @@ import random
 from typing import Any
 
 from tune_app.searchers._memory import Seen, any_untried, first_untried, fresh, stream
+from tune_app.searchers._priors import share
 from tune_app.space import prior, rules
 from tune_app.space.domains import Space, sample, searched
 from tune_app.space.prior import Belief
@@ -30,16 +31,20 @@ class Random:
     def suggest(self, state: StudyState, number: int) -> dict[str, Any] | None:
         rng = random.Random(stream(self._seed, "random", number))
         seen, laws = self._seen(state), rules.of_document(state.document)
-        beliefs = prior.of_document(state.document)
-        trust = prior.share(sum(trial.has_spoken for trial in state.trials.values()))
+        follows = self.followed(state, number)
         for _ in range(ATTEMPTS):
-            follows = beliefs if beliefs and rng.random() < trust else {}
             params = fresh(self.draw(rng, follows), self._space, seen, laws)
             if params is not None:
                 return params
         if laws:
             return any_untried(self._space, seen, laws, rng)
         return first_untried(self._space, seen)
+
+    def followed(self, state: StudyState, number: int) -> dict[str, Belief]:
+        """The beliefs that trial `number` is drawn from; most trials follow none."""
+        beliefs = prior.of_document(state.document)
+        rng = random.Random(stream(self._seed, "prior", number))
+        return beliefs if beliefs and rng.random() < share(state, self._space, beliefs) else {}
 
     def draw(self, rng: random.Random, beliefs: dict[str, Belief]) -> dict[str, Any]:
         """One draw that follows beliefs, whatever was tried."""

@@ -24,7 +24,7 @@ from tune_app.searchers._history import Archive, History
 from tune_app.searchers._memory import Seen, first_fresh, stream
 from tune_app.searchers._opinion import Opinion
 from tune_app.searchers._parzen import Parzen
-from tune_app.searchers._priors import log_densities
+from tune_app.searchers._priors import TRUST, log_densities, share
 from tune_app.searchers._projection import project
 from tune_app.searchers.quasirandom import QuasiRandom
 from tune_app.space import prior, rules
@@ -82,9 +82,9 @@ class Tpe:
             good, bad = self._split(history, rng)
             rows = active(self._cube, good.draw(rng, CANDIDATES), laws)
             merits = good.log_density(rows) - bad.log_density(rows)
-        trust = prior.TRUST / max(len(history.points), 1)
+        trust = TRUST / max(len(history.points), 1)
         beliefs = prior.of_document(state.document)
-        if beliefs and rng.random() < prior.share(len(history.points)):
+        if beliefs and rng.random() < share(state, self._space, beliefs):
             likely = log_densities(self._cube, self._space, rows, beliefs)
             merits = merits + trust * likely
         if self._earlier:

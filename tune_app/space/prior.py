@@ -31,8 +31,6 @@ from tune_app.space.rules import Where
 
 PRIOR = "prior"
 STEP_LAW = "step_law"
-TRUST = 4
-"""As many finished trials weigh as much as the prior does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +51,6 @@ def of_document(document: Mapping[str, Any]) -> dict[str, Belief]:
         for name, fields in given.items()
         if name != STEP_LAW and document["parameters"][name]["type"] != "fixed"
     }
-
-
-def share(finished: int) -> float:
-    """The probability that the next draw follows the prior: a wrong one is outgrown."""
-    return TRUST / (TRUST + finished)
 
 
 def draw(domain: Domain, belief: Belief, rng: random.Random) -> Any:
