@@ -23,7 +23,7 @@ from tune_app.conductor import Segment
 from tune_app.errors import Problem, UserError
 from tune_app.history.table import Table
 from tune_app.journal import Event
-from tune_app.ports import Searcher
+from tune_app.ports import Exploiting, Searcher
 from tune_app.simulation import TOKENS_PER_STEP, Simulation
 from tune_app.space.cube import Cube
 from tune_app.space.domains import identity, searched, to_document
@@ -73,7 +73,7 @@ def problems(table: Table, setting: Setting) -> list[Problem]:
         expected = f"at least {table.shares[0]:g}, what the first report of a run costs"
         found.append(Problem(what, f"--full-runs on {table.name}", expected))
     document = _document(table, setting, 0)
-    if hasattr(assembly.scheduler(document), "exploit"):
+    if isinstance(assembly.scheduler(document), Exploiting):
         what = f"{setting.scheduler['name']} changes the values of runs under way"
         fix = "use a scheduler that leaves them as they are"
         found.append(Problem(what, "--scheduler", "no table can say what then happens", fix))

@@ -3,9 +3,9 @@
 Li et al., "Hyperband", JMLR 2018 (https://arxiv.org/abs/1603.06560), Algorithm 1, gives bracket s
 ceil((s_max + 1) / (s + 1) * eta^s) trials; with TPE as the searcher this is BOHB (Falkner et al.,
 ICML 2018, https://arxiv.org/abs/1807.01774). As in Li et al., "A System for Massively Parallel
-Hyperparameter Tuning", MLSys 2020, section 3.3, each bracket runs promotion ASHA. Trials are not
-dealt out a bracket at a time but in Hyperband's proportion all along, so that a study that is cut
-short has some of each. A trial's bracket follows from its number alone.
+Hyperparameter Tuning", MLSys 2020, section 3.3, each bracket runs promotion ASHA. Rounds of trials
+are dealt out as in Algorithm 1, the bracket that begins earliest first; in a study of less than a
+round each bracket gets its part of it. A trial's bracket follows from its number alone.
 
 A trial passes the rungs below its bracket's first one without being compared; its values there are
 still told to the searcher. Worth its price where values at the lowest rung say little about those
@@ -16,29 +16,29 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Mapping
 from itertools import accumulate
+from typing import Any
 
 from tune_app.schedulers._ladder import ladder
 from tune_app.schedulers.asha import Asha
 from tune_app.state import StudyState
 from tune_app.trial import Decision, TrialState
 
-GOLDEN = (math.sqrt(5) - 1) / 2
-"""Multiples of it modulo 1 fill every part of [0, 1) evenly, however many there are."""
-
 
 class Hyperband:
     """Brackets over shared rungs; bracket `b` is ASHA that begins to compare at rung `b`."""
 
-    def __init__(self, eta: float, rungs: tuple[float, ...]) -> None:
+    def __init__(self, eta: float, rungs: tuple[float, ...], trials: float = math.inf) -> None:
         self.rungs = rungs
         self._brackets = [Asha(eta, rungs, bracket) for bracket in range(len(rungs))]
         sizes = bracket_sizes(rungs)
+        self._round = min(sum(sizes), trials)
         self._shares = [size / sum(sizes) for size in accumulate(sizes)]
 
     def bracket(self, number: int) -> int:
-        place = number * GOLDEN % 1
-        return sum(share <= place for share in self._shares[:-1])
+        place = number % self._round / self._round
+        return sum(share <= place + 1e-9 for share in self._shares[:-1])
 
     def decide(self, state: StudyState, trial: TrialState, rung: int) -> Decision:
         """Below its bracket's first rung a trial goes on."""
@@ -69,10 +69,13 @@ def bracket_sizes(rungs: tuple[float, ...]) -> list[int]:
     return [math.ceil(count / (count - first) / share - 1e-9) for first, share in enumerate(rungs)]
 
 
-def create(*, eta: float = 3, rungs: int | list[float] = 4) -> Hyperband:
+def create(
+    budget: Mapping[str, Any] | None = None, *, eta: float = 3, rungs: int | list[float] = 4
+) -> Hyperband:
     """The scheduler.
 
     Args:
+        budget: of the study, for its number of trials.
         eta: reduction factor; one in `eta` trials is promoted.
         rungs: their number, for rungs at eta^-(rungs-1), …, 1/eta, 1; or the shares of the budget
             themselves, ascending, the last one 1. There are as many brackets.
@@ -80,4 +83,4 @@ def create(*, eta: float = 3, rungs: int | list[float] = 4) -> Hyperband:
     Raises:
         UserError: a value that makes no ladder.
     """
-    return Hyperband(eta, ladder(eta, rungs))
+    return Hyperband(eta, ladder(eta, rungs), budget["trials"] if budget else math.inf)
