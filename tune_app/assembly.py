@@ -16,17 +16,16 @@ from tune_app.space.domains import from_document
 def scheduler(document: Mapping[str, Any]) -> Scheduler:
     """The scheduler of a study."""
     name, options = _named(document["scheduler"])
-    return scheduler_of(plugins.load("scheduler", name), options, document.get("budget"))
+    return scheduler_of(plugins.load("scheduler", name), options, document)
 
 
 def scheduler_of(
-    module: ModuleType, options: Mapping[str, Any], budget: Mapping[str, Any] | None
+    module: ModuleType, options: Mapping[str, Any], document: Mapping[str, Any]
 ) -> Scheduler:
-    """What a plug-in makes of its options, and of the study's budget where it takes one."""
+    """What a plug-in makes of its options, and of the document's parts that it takes."""
     takes = inspect.signature(module.create).parameters
-    made: Scheduler = (
-        module.create(budget, **options) if "budget" in takes else module.create(**options)
-    )
+    parts = {part: document[part] for part in ("budget", "parameters") if part in takes}
+    made: Scheduler = module.create(**parts, **options)
     return made
 
 

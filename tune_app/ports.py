@@ -2,9 +2,9 @@
 
 A module under `tune_app/searchers`, `tune_app/schedulers` or `tune_app/trackers` offers a function
 `create` that returns an object of these shapes; its keyword-only arguments are the plug-in's
-options. A scheduler's may also take the study's `budget`. `trainables/*` offer `Config`, `prepare`,
-`build` (see `tune_app.training.trainable`). tests/contracts holds every plug-in found to its
-contract.
+options. A scheduler's may also take the study's `budget`, and the names of its `parameters`.
+`trainables/*` offer `Config`, `prepare`, `build` (see `tune_app.training.trainable`).
+tests/contracts holds every plug-in found to its contract.
 """
 
 from __future__ import annotations

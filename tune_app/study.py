@@ -93,6 +93,11 @@ class Study:
             "evaluations": self.tune.budget.evaluations,
         }
 
+    @property
+    def known_to_schedulers(self) -> dict[str, Any]:
+        """The parts of the document that a scheduler may be made from."""
+        return {"budget": self.budget, "parameters": self.space}
+
     def to_document(self) -> dict[str, Any]:
         """The study as plain JSON; everything after this works from it."""
         tune = self.tune.model_dump(mode="json", exclude={"budget", "searcher"})
@@ -112,7 +117,7 @@ class Study:
             "parameters": {key: domains.to_document(item) for key, item in self.space.items()},
             "budget": self.budget,
             "searcher": self.searcher.model_dump(),
-            "rungs": list(assembly.scheduler({**tune, "budget": self.budget}).rungs),
+            "rungs": list(assembly.scheduler({**tune, **self.known_to_schedulers}).rungs),
             **tune,
             "warm_start": self.earlier,
         }
@@ -334,7 +339,7 @@ def _refused(
         if kind == "searcher":
             module.create(study.space, study.tune.seed, **options)
         if kind == "scheduler":
-            assembly.scheduler_of(module, options, study.budget)
+            assembly.scheduler_of(module, options, study.known_to_schedulers)
     except UserError as error:
         return [
             replace(problem, where=source.where(tuple(problem.where.split("."))))

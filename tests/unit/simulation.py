@@ -29,6 +29,7 @@ def document(**changes: Any) -> dict[str, Any]:
     trials, searcher = changes.pop("trials", 9), changes.pop("searcher", "random")
     scheduler = changes.pop("scheduler", {"name": "asha", "eta": eta, "rungs": rungs})
     budget = {"unit": "steps", "amount": MAX_STEPS, "trials": trials, "evaluations": 6}
+    parts = {"scheduler": scheduler, "budget": budget, "parameters": changes.get("parameters", X)}
     return {
         "name": "simulated",
         "metric": {"name": "final_eval_loss", "goal": "minimize"},
@@ -36,7 +37,7 @@ def document(**changes: Any) -> dict[str, Any]:
         "budget": budget,
         "searcher": {"name": searcher},
         "scheduler": scheduler,
-        "rungs": list(assembly.scheduler({"scheduler": scheduler, "budget": budget}).rungs),
+        "rungs": list(assembly.scheduler(parts).rungs),
         "seed": 0,
         "baseline": True,
         "baseline_params": {"x": 0.9},

@@ -11,6 +11,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from tests.unit.simulation import MemoryJournal, Simulation, crossing, document, searched
+from tune_app.analysis import report_sections
 from tune_app.console import screens
 from tune_app.engine.checkpoints import Retention
 from tune_app.errors import UserError
@@ -174,6 +175,22 @@ def test_mirrors_have_the_last_values_and_those_before(tmp_path: Path) -> None:
     assert mirrored.params == trial.takeovers[0].params
 
 
+def test_the_report_has_the_values_that_the_best_trial_had_on_its_way() -> None:
+    simulation = Simulation(population(trials=12))
+    state = simulation.run()
+    changed = next(trial for trial in state.completed() if trial.takeovers)
+    told = report_sections.schedule(
+        state, {"best": {"trial": changed.id, "params": changed.params}}
+    )
+    lines = told.splitlines()[4:]
+    assert len(lines) == len(changed.takeovers) + 1
+    assert [line.split("|")[2].strip() for line in lines[1:]] == [
+        takeover.source for takeover in changed.takeovers
+    ]
+    plain = next(trial for trial in state.completed() if not trial.takeovers)
+    assert report_sections.schedule(state, {"best": {"trial": plain.id, "params": {}}}) == ""
+
+
 def test_a_takeover_is_told_in_one_line() -> None:
     simulation = Simulation(population(), curve=by_width)
     state = simulation.run()
@@ -191,11 +208,12 @@ def test_a_takeover_is_told_in_one_line() -> None:
         ({"interval": "often"}, 1),
         ({"mutate": "learning_rate"}, 1),
         ({"mutate": ["learning_rate", "optim", "seed"]}, 2),
+        ({"mutate": ["learning_rate", "learnin_rate", "weight_decay"]}, 2),
     ],
 )
 def test_options_that_do_not_fit_are_all_told(options: dict[str, Any], told: int) -> None:
     with pytest.raises(UserError) as caught:
-        pbt.create(**options)
+        pbt.create(["learning_rate", "optim"], **options)
     assert len(caught.value.problems) == told
 
 

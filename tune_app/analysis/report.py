@@ -47,6 +47,7 @@ def _text(state: StudyState, plots: list[Path], folder: Path, study_folder: Path
         ("", md.text(state.document.get("description") or "")),
         ("", sections.answer(facts)),
         ("The best values", best),
+        ("How the best one came there", sections.schedule(state, facts)),
         ("What really ran", sections.effective(state, facts)),
         ("All trials", sections.trials(state, facts)),
         ("Plots", "\n\n".join(f"![{_ALT[plot.name]}]({plot.name})" for plot in plots)),

@@ -79,6 +79,25 @@ def best_values(state: StudyState, facts: Facts) -> str:
     return f"{md.table(header, [*rows, last])}\n\nExactly:\n\n```json\n{exact}\n```"
 
 
+def schedule(state: StudyState, facts: Facts) -> str:
+    """The values that the best trial had on its way, where it took over from others."""
+    best = facts["best"]
+    takeovers = state.trials[best["trial"]].takeovers if best is not None else []
+    if not takeovers:
+        return ""
+    stages = [*(takeover.params for takeover in takeovers), best["params"]]
+    ends = [format.share(state.document["rungs"][takeover.rung]) for takeover in takeovers]
+    sources = ["", *(takeover.source for takeover in takeovers)]
+    names = [name for name in stages[-1] if len({json.dumps(s.get(name)) for s in stages}) > 1]
+    header = ["until", "goes on from", *(md.code(format.shorten(name, 40)) for name in names)]
+    rows = [
+        [end, source, *(_cell(stage, name) for name in names)]
+        for end, source, stage in zip([*ends, "100 %"], sources, stages, strict=True)
+    ]
+    told = "Its values changed on the way: a run with the last ones alone is another one."
+    return f"{told}\n\n{md.table(header, rows)}"
+
+
 def effective(state: StudyState, facts: Facts) -> str:
     """What the best trial's worker recorded of itself, next to the untuned defaults."""
     best, baseline = facts["best"], state.baseline()

@@ -20,10 +20,10 @@ from __future__ import annotations
 import hashlib
 import math
 import random
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
-from tune_app.errors import Problem, UserError
+from tune_app.errors import Problem, UserError, nearest
 from tune_app.ports import Exploit
 from tune_app.space import rules
 from tune_app.space.domains import Domain, Float, Int, from_document, sample, snap
@@ -133,11 +133,16 @@ def _perturbed(domain: Domain, value: Any, rng: random.Random) -> Any:
 
 
 def create(
-    *, interval: float = 0.1, quantile: float = 0.25, mutate: list[str] | None = None
+    parameters: Collection[str],
+    *,
+    interval: float = 0.1,
+    quantile: float = 0.25,
+    mutate: list[str] | None = None,
 ) -> Pbt:
     """The scheduler.
 
     Args:
+        parameters: the names of the study's.
         interval: share of the budget between comparisons.
         quantile: so many of the trials are the best, and as many the worst.
         mutate: parameters that are changed when a trial takes over; by default learning_rate,
@@ -161,6 +166,15 @@ def create(
             Problem(f"{name} cannot change on a checkpoint", "tune.scheduler.mutate")
             for name in names
             if name in FIXED
+        ]
+        problems += [
+            Problem(
+                f"no parameter is called {name!r}",
+                "tune.scheduler.mutate",
+                fix=nearest(name, parameters),
+            )
+            for name in mutate or ()
+            if name not in parameters and name not in FIXED
         ]
     if problems:
         raise UserError(problems)
