@@ -277,7 +277,7 @@ def test_a_gp_learns_from_trials_that_were_stopped_early() -> None:
 
 def test_bohb_widens_choices_by_the_spread_of_their_indexes() -> None:
     space: Space = {"x": Float(0, 1), "optim": Choice(("a", "b", "c"))}
-    runs = [({"x": 0.1 * n, "optim": "abc"[n % 3]}, float(n), "completed") for n in range(20)]
+    runs = [({"x": 0.05 * n, "optim": "abc"[n % 3]}, float(n), "completed") for n in range(20)]
     state = told(space, *runs)
     searcher = bohb.create(space, 0)
     densities = searcher._densities(
