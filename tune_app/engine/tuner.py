@@ -17,7 +17,7 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from tune_app.conductor import Conductor, Segment
-from tune_app.engine.worker import DISK_FULL, run_segment
+from tune_app.engine.worker import DISK_FULL, STORAGE_FAILED, run_segment
 from tune_app.trial import Decision, Status
 
 
@@ -46,7 +46,9 @@ class _Desk:
         if self.error is not None:
             return otherwise
         try:
-            return call()
+            answer = call()
+            self.conductor.commit()
+            return answer
         except Exception as error:
             self.error = error
             return otherwise
@@ -108,6 +110,9 @@ class _Decisions(FIFOScheduler):  # type: ignore[misc]
     def _answer(self, trial_id: str, event: str, fields: dict[str, Any]) -> Decision:
         if event == DISK_FULL:
             raise OSError(errno.ENOSPC, f"trial {trial_id}: {fields['reason']}")
+        if event == STORAGE_FAILED:
+            self._desk.conductor.on_worker_gone(trial_id, fields["reason"])
+            return Decision.STOP
         return self._desk.conductor.on_message(trial_id, event, fields)
 
 
