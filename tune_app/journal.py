@@ -98,7 +98,7 @@ def _parse(line: bytes) -> Event | None:
         return None
     try:
         value = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) and "event" in value else None
 

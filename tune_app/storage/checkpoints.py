@@ -182,7 +182,7 @@ class BucketShelf:
         try:
             told: Any = json.loads(manifest)
             files = {str(file): str(facts["sha256"]) for file, facts in told["files"].items()}
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise StorageFailed(f"{self._store.url}/{name}: not a manifest") from error
         if any(_leaves(file) for file in files):
             raise StorageFailed(f"{self._store.url}/{name}: not names of files")
@@ -226,7 +226,7 @@ def _is_index(file: Path) -> bool:
     try:
         names = json.loads(file.read_text(encoding="utf-8"))["weight_map"].values()
         return not any(_leaves(name) for name in names)
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return False
 
 

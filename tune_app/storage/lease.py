@@ -88,7 +88,7 @@ def _read(store: Store, key: str, age_s: float) -> Holder | None:
         )
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         # Half of one, or somebody else's: as good as any for its time.
         return Holder("", "an unknown machine", 0, time.time() - age_s, age_s)
 

@@ -87,6 +87,14 @@ class ObjectStore:
         inner._root = f"{self._root}/{prefix}"
         return inner
 
+    def has_bucket(self) -> bool:
+        """Whether the bucket is there; its prefix need not be."""
+        from pyarrow import fs
+
+        bucket = self._root.split("/")[0]
+        found = self._tried(lambda: self._files.get_file_info(bucket).type)
+        return bool(found != fs.FileType.NotFound)
+
     def folders(self, prefix: str = "") -> list[str]:
         """The names right below a folder that are folders themselves."""
         from pyarrow import fs

@@ -87,6 +87,8 @@ class Bucket:
 
     def names(self) -> list[str]:
         with answering(self.url):
+            if not self._store.has_bucket():
+                raise UserError(Problem("there is no such bucket", f"--storage {self.url}"))
             return [name for name in self._store.folders() if self.has(name)]
 
     def has(self, name: str) -> bool:
