@@ -154,9 +154,7 @@ def _ray_session(driver: int) -> str:
 
 def _refusals(driver: int) -> dict[str, Any]:
     """What the servers of a local Ray answer to a client without the token."""
-    info = json.loads((Path(_ray_session(driver)) / "node_ip_address.json").read_text())
     gcs = _option(driver, "raylet/raylet", "--gcs-address")
-    assert info["node_ip_address"] == "127.0.0.1"
     web = f"http://{_option(driver, 'raylet/raylet', '--webui')}"
     return {
         "dashboard": _status(f"{web}/api/cluster_status"),
