@@ -83,6 +83,28 @@ def test_a_storage_that_is_away_is_told_after_some_tries(
     assert len(pauses) == 2
 
 
+def test_a_storage_that_fails_now_and_then_loses_nothing(
+    store: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = ObjectStore(store.url, sleep=lambda seconds: None)
+    whole, calls = ObjectStore._write, iter(range(10**6))
+
+    def failing(self: ObjectStore, key: str, data: bytes) -> None:
+        if next(calls) % 3:
+            raise OSError("AWS Error SLOW_DOWN")
+        whole(self, key, data)
+
+    monkeypatch.setattr(ObjectStore, "_write", failing)
+    path = tmp_path / FILE_NAME
+    path.touch()
+    pusher = Pusher(store, path, "me")
+    for number in range(10):
+        with open(path, "ab") as file:
+            file.write(f"line {number}\n".encode())
+        pusher.push()
+    assert journals.read(store) == path.read_bytes()
+
+
 def test_a_journal_is_pushed_in_chunks_and_read_back_whole(
     store: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,7 +8,6 @@ from tune_app import study as studies
 from tune_app.cli import _folders, _session, _study
 from tune_app.console import commands
 from tune_app.errors import Problem, UserError
-from tune_app.journal import FILE_NAME
 from tune_app.provenance import machine, software
 from tune_app.state import StudyState
 from tune_app.storage.places import Storage
@@ -40,10 +39,11 @@ def execute(args: argparse.Namespace) -> int:
     journal = _folders.opened(home)
     state = StudyState()
     session = _session.Session(args, home, state, journal)
+    if journal.path.stat().st_size:
+        # Somebody else was faster, between our look at the bucket and our lease.
+        home.close_session()
+        raise UserError(_taken(args.storage, study.name))
     try:
-        if (home.folder / FILE_NAME).stat().st_size:
-            # Somebody else was faster, between our look at the bucket and our lease.
-            raise UserError(_taken(args.storage, study.name))
         return session.run(
             "study_started",
             study=study.to_document(),
@@ -52,7 +52,7 @@ def execute(args: argparse.Namespace) -> int:
             notes=study.notes,
         )
     except UserError as error:
-        if state.document and not state.trials:
+        if not state.trials:
             # Nothing was spent yet: the name is free again for the corrected study.
             home.delete()
         raise UserError(_study.placed(error.problems, path, overrides)) from error

@@ -138,8 +138,10 @@ class FolderStudy:
             self._lease.release()
 
     def delete(self) -> None:
-        self.close_session()
-        shutil.rmtree(self.folder)
+        # One that was lost on the way belongs to somebody else.
+        with suppress(UserError):
+            self.check()
+            shutil.rmtree(self.folder)
 
 
 class BucketStudy:
@@ -220,12 +222,17 @@ class BucketStudy:
 
     def close_session(self) -> None:
         if self._lease is not None:
+            self._push_quietly()
             self._lease.release()
+            self._lease = None
 
     def delete(self) -> None:
-        self.close_session()
-        self._store.remove_folder("")
-        shutil.rmtree(self.folder)
+        # One that was lost on the way belongs to somebody else.
+        with suppress(UserError, StorageFailed):
+            self.check()
+            self._pusher = None
+            self._store.remove_folder("")
+            shutil.rmtree(self.folder)
 
     def _mark_bucket(self, wanted: bool) -> None:
         with suppress(StorageFailed):
