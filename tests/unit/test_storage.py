@@ -17,6 +17,7 @@ from tune_app.storage.checkpoints import MANIFEST, BucketShelf, FolderShelf, che
 from tune_app.storage.journals import Pusher
 from tune_app.storage.objects import ObjectStore
 from tune_app.storage.store import StorageFailed
+from tune_app.storage.study import BucketStudy
 
 count = iter(range(10**9))
 
@@ -167,7 +168,10 @@ def test_a_study_goes_on_from_an_empty_cache_and_from_a_fuller_one(
     (first.folder / "report" / "report.md").write_text("found")
     first.publish()
     pen.close()
-    first.close_session()
+    # It dies, and its lease expires.
+    assert isinstance(first, BucketStudy)
+    assert first._lease is not None
+    first._lease.release()
 
     here = places.at(url).study("s")
     here.refresh()

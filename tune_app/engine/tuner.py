@@ -13,12 +13,19 @@ from pathlib import Path
 from typing import Any
 
 from ray import tune
+from ray.tune.execution.class_cache import ENV_VARS_TO_PROPAGATE
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from tune_app.conductor import Conductor, Segment
 from tune_app.engine.worker import DISK_FULL, STORAGE_FAILED, run_segment
 from tune_app.trial import Decision, Status
+
+# Tune would hand AWS's keys to workers in their runtime environment, which Ray writes to its logs.
+# Workers on this machine inherit them; elsewhere they are the machine's own.
+ENV_VARS_TO_PROPAGATE.difference_update(
+    [name for name in ENV_VARS_TO_PROPAGATE if name.startswith("AWS_")]
+)
 
 
 class _Desk:
