@@ -10,9 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from tune_app.errors import UserError
+from tune_app.cli import _folders
+from tune_app.errors import Problem, UserError
+from tune_app.journal import read
 from tune_app.storage.lease import CLAIMS, LEASE_S, Lease, holders, place_of
 from tune_app.storage.store import Entry, FolderStore, StorageFailed
+from tune_app.storage.study import FolderStudy
 
 
 class Shared(FolderStore):
@@ -63,6 +66,33 @@ def test_the_lease_of_a_dead_driver_expires(tmp_path: Path) -> None:
     second = Lease(Shared(tmp_path), "machine b", "place")
     assert [holder.place for holder in holders(Shared(tmp_path))] == ["machine b"]
     second.release()
+
+
+def test_on_one_machine_the_second_driver_is_told_at_once_and_need_not_hope(tmp_path: Path) -> None:
+    study = FolderStudy(tmp_path)
+    pen = _folders.opened(study)
+    with pytest.raises(UserError) as caught:
+        _folders.opened(FolderStudy(tmp_path))
+    (problem,) = caught.value.problems
+    assert f"already running: process {os.getpid()} on " in problem.what
+    assert problem.fix == "wait for it to end, or stop it"
+    pen.close()
+    study.close_session()
+    assert study.holder() is None
+    _folders.opened(FolderStudy(tmp_path)).close()
+
+
+def test_a_driver_that_lost_its_study_writes_no_line_more(tmp_path: Path) -> None:
+    study = FolderStudy(tmp_path)
+    pen = _folders.opened(study)
+    pen.append("one")
+    assert study._lease is not None
+    study._lease._lost = Problem("given to another one")
+    with pytest.raises(UserError, match="given to another one"):
+        pen.append("two")
+    assert [event["event"] for event in read(pen.path)[0]] == ["one"]
+    study.delete()
+    assert pen.path.exists(), "it is somebody else's"
 
 
 def test_where_the_file_lock_tells_that_a_driver_is_dead_nobody_waits(tmp_path: Path) -> None:
