@@ -13,11 +13,11 @@ from tests.object_server import object_server
 from tune_app.errors import UserError
 from tune_app.journal import FILE_NAME, Journal
 from tune_app.storage import journals, objects, places
+from tune_app.storage.bucket_study import BucketStudy
 from tune_app.storage.checkpoints import MANIFEST, BucketShelf, FolderShelf, check
 from tune_app.storage.journals import Pusher
 from tune_app.storage.objects import ObjectStore
 from tune_app.storage.store import StorageFailed
-from tune_app.storage.study import BucketStudy
 
 count = iter(range(10**9))
 

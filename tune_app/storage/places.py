@@ -13,8 +13,9 @@ from tune_app import journal
 from tune_app.cache import cache_folder
 from tune_app.errors import Problem, UserError
 from tune_app.storage import journals, objects
+from tune_app.storage.bucket_study import BucketStudy
 from tune_app.storage.store import StorageFailed
-from tune_app.storage.study import BucketStudy, FolderStudy, Study
+from tune_app.storage.study import FolderStudy, Study
 
 PARTS = ("report", "checkpoints", "wandb", "logs")
 
