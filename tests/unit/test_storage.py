@@ -113,9 +113,9 @@ def test_a_journal_is_pushed_in_chunks_and_read_back_whole(
     path = tmp_path / FILE_NAME
     path.write_bytes(b"begun before\n")
     pusher = Pusher(store, path, "me")
-    for number in range(40):
+    for number in range(12):
         with open(path, "ab") as file:
-            file.write(f"line {number}\n".encode() * 3)
+            file.write(f"line {number}\n".encode() * 9)
         pusher.push()
         assert journals.read(store) == path.read_bytes()
     assert len(store.list("journal")) > 2
