@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 
+from tune_app.storage.checkpoints import FolderShelf
 from tune_app.training import segment, trainable
 from tune_app.training.segment import Task
 
@@ -37,6 +38,9 @@ class Recorder:
         self._pause_at = pause_at
         self._stop_at = stop_at
         self._folder = folder
+
+    def publish(self, folder: Path, step: int) -> str:
+        return FolderShelf(self._folder).publish(folder, "0000", step)
 
     def send(self, event: str, **fields: Any) -> None:
         self.sent.append((event, fields))

@@ -23,19 +23,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(args: argparse.Namespace) -> int:
-    folder = _folders.find(args.storage, args.name).resolve()
-    state, _ = _folders.read(folder)
+    study = _folders.find(args.storage, args.name)
+    state, _ = _folders.read(study.folder)
     summary = summarise(state)
-    summary["status"] = standing(summary["status"], folder)
+    summary["status"] = standing(summary["status"], study)
     if args.json:
-        _folders.print_json({**summary, "folder": str(folder)})
+        _folders.print_json({**summary, "folder": study.address})
         return 0
     console = output.stdout()
     console.print(Text(f"{summary['name']}: {summary['status']}", "bold"))
     table = _trials(summary, folded=False)
     fits = console.measure(table).maximum <= console.width
     console.print(table if fits else _trials(summary, folded=True))
-    closing.write(console, summary, folder, args.storage)
+    closing.write(console, summary, study, args.storage)
     return 0
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import ray
 
 from tune_app.errors import Problem, UserError
+from tune_app.storage.objects import SETTINGS
 
 OBJECT_STORE_BYTES = 200_000_000
 """Trials exchange messages of a few hundred bytes; data goes through memory-mapped files."""
@@ -105,6 +106,7 @@ def connect(address: str | None, cache: Path) -> Iterator[Cluster]:
         _check_address(address)
     environment = {
         **WORKER_ENVIRONMENT,
+        **{name: os.environ[name] for name in SETTINGS if name in os.environ},
         "TORCHINDUCTOR_CACHE_DIR": str(cache / "inductor"),
     }
     local = address is None

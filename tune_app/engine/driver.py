@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from tune_app import assembly
+from tune_app.cache import cache_folder
 from tune_app.conductor import Conductor, Segment
 from tune_app.engine import tuner
 from tune_app.engine.cluster import Cluster
-from tune_app.engine.worker import STOP_FILE, preflight, probe
+from tune_app.engine.worker import preflight, probe
 from tune_app.errors import Problem, UserError
 from tune_app.journal import Journal
 from tune_app.ports import Tracker
@@ -32,6 +31,7 @@ from tune_app.space.domains import (
     without,
 )
 from tune_app.state import StudyState
+from tune_app.storage.study import Study
 from tune_app.training.disk import is_full
 
 
@@ -40,12 +40,6 @@ class RemoteTraceback(Exception):
 
     def __str__(self) -> str:
         return f"\n{self.args[0].rstrip()}"
-
-
-def cache_folder() -> Path:
-    """Where prepared data lives on each node: $TUNE_APP_CACHE, else the user's cache folder."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("TUNE_APP_CACHE") or Path(base) / "tune_app")
 
 
 def received(
@@ -99,19 +93,19 @@ class Driver:
 
     def __init__(
         self,
-        folder: Path,
+        study: Study,
         state: StudyState,
         journal: Journal,
         trackers: list[Tracker],
         cluster: Cluster,
     ) -> None:
-        self._folder = folder
+        self._study = study
+        self._folder = study.folder
         self._state = state
         self._journal = journal
         self._trackers = trackers
         self._cluster = cluster
-        self._stop_file = folder / STOP_FILE
-        self._stop_file.unlink(missing_ok=True)
+        study.stop(False)
         self._conductor: Conductor | None = None
         self.probed: list[dict[str, Any]] = []
         """What came of trying the space's values, see `training.probe.Probed`."""
@@ -120,7 +114,7 @@ class Driver:
         """Asks running trials to save a checkpoint, and starts no more; False before the first."""
         if self._conductor is None:
             return False
-        self._stop_file.touch()
+        self._study.stop(True)
         self._conductor.interrupted = True
         return True
 
@@ -161,7 +155,7 @@ class Driver:
                 scratch=scratch,
             )
         shutil.rmtree(scratch, ignore_errors=True)
-        self._stop_file.unlink(missing_ok=True)
+        self._study.stop(False)
         if conductor.interrupted:
             conductor.record("study_interrupted")
 
@@ -307,6 +301,7 @@ class Driver:
         needed = ("trainable", "rungs", "budget", "prompt", "accelerator")
         return {
             "folder": str(self._folder),
+            "url": self._study.url,
             "cpu": cpu,
             "working_directory": document["working_directory"],
             "task": {

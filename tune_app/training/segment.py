@@ -23,6 +23,7 @@ from transformers import PrinterCallback, Trainer, set_seed
 from tune_app.budget import Epoch, Horizon, TooShort, Unit, horizon, steps_for
 from tune_app.errors import UserError
 from tune_app.ports import TrialContext
+from tune_app.storage.store import StorageFailed
 from tune_app.training import trainable
 from tune_app.training.arguments import training_arguments
 from tune_app.training.data import Data
@@ -68,7 +69,8 @@ def run(task: Task, context: TrialContext) -> None:
 
     Raises:
         SystemExit: the driver took the worker back; the trial is paused at its last checkpoint.
-        Exception: the disk is full, see `disk.is_full`; that ends no trial.
+        StorageFailed: checkpoints cannot be stored now.
+        Exception: the disk is full, see `disk.is_full`; neither ends a trial.
     """
     outcome, reason, error = Outcome.COMPLETED, "", ""
     with clean_process():
@@ -77,6 +79,8 @@ def run(task: Task, context: TrialContext) -> None:
                 return
         except Diverged as diverged:
             outcome, reason = Outcome.DIVERGED, str(diverged)
+        except StorageFailed:
+            raise
         except UserError as refused:
             outcome, reason = Outcome.FAILED, str(refused)
         except Exception as raised:

@@ -1,0 +1,117 @@
+"""Which checkpoints stay, and what is given up when the disk has a limit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.simulation import MemoryJournal, Simulation, document
+from tune_app.engine.checkpoints import Retention
+from tune_app.errors import UserError
+from tune_app.journal import Event
+from tune_app.state import StudyState
+
+SIZE = 1000
+
+
+class Shelf:
+    """A shelf of checkpoints of one size, put there as trials report them."""
+
+    def __init__(self) -> None:
+        self.held: set[str] = set()
+        self.most = 0
+
+    def sizes(self) -> dict[str, int]:
+        return dict.fromkeys(self.held, SIZE)
+
+    def size(self, name: str) -> int:
+        return SIZE * (name in self.held)
+
+    def remove(self, name: str) -> None:
+        self.held.remove(name)
+
+    def publish(self, folder: Path, trial: str, step: int) -> str:
+        raise AssertionError
+
+    def fetch(self, name: str) -> Path:
+        raise AssertionError
+
+
+class Worker:
+    """Puts on the shelf what a report names, and loads what a segment begins from."""
+
+    def __init__(self, shelf: Shelf) -> None:
+        self._shelf = shelf
+
+    def on_event(self, event: Event, state: StudyState) -> None:
+        name = event.get("checkpoint")
+        if event["event"] == "segment_started":
+            assert name is None or name in self._shelf.held
+        elif name:
+            self._shelf.held.add(name)
+
+    def close(self, timeout_s: float) -> None:
+        """Nothing to do."""
+
+
+class Eye:
+    """Sees how full the shelf is after each event."""
+
+    def __init__(self, shelf: Shelf) -> None:
+        self._shelf = shelf
+
+    def on_event(self, event: Event, state: StudyState) -> None:
+        self._shelf.most = max(self._shelf.most, len(self._shelf.held))
+
+    def close(self, timeout_s: float) -> None:
+        """Nothing to do."""
+
+
+def searched(shelf: Shelf, **options: Any) -> Simulation:
+    trackers = [Worker(shelf), Retention(shelf, **options), Eye(shelf)]
+    simulation = Simulation(
+        document(trials=20), journal=MemoryJournal(), trackers=trackers, workers=3
+    )
+    simulation.run()
+    return simulation
+
+
+@pytest.mark.parametrize("keep", [0, 1, 3])
+def test_the_best_stay_and_all_else_goes(keep: int) -> None:
+    shelf = Shelf()
+    state = searched(shelf, keep=keep).conductor.state
+    best = state.completed()[:keep]
+    assert shelf.held == {trial.checkpoint for trial in best}
+
+
+def test_with_a_cap_the_worst_of_the_best_go_first_and_the_search_is_the_same() -> None:
+    needed, free, tight = Shelf(), Shelf(), Shelf()
+    searched(needed, keep=0)
+    whole = searched(free, keep=8).conductor.state
+    cap = needed.most
+    assert cap < free.most
+    state = searched(tight, keep=8, disk_gb=cap * SIZE / 1e9).conductor.state
+    assert tight.most <= cap
+    assert [t.outcome for t in state.trials.values()] == [t.outcome for t in whole.trials.values()]
+    kept = [t.checkpoint in tight.held for t in state.completed()[:8]]
+    assert kept[0]
+    assert not all(kept)
+
+
+def test_when_what_trials_need_is_too_much_the_study_stops() -> None:
+    with pytest.raises(UserError, match="running and paused trials take"):
+        searched(Shelf(), keep=3, disk_gb=SIZE / 1e9)
+
+
+def test_what_a_dead_session_left_is_cleared_by_the_next() -> None:
+    shelf = Shelf()
+    state = searched(shelf, keep=1).conductor.state
+    ended = next(t for t in state.trials.values() if t.checkpoint not in shelf.held)
+    shelf.held.add(f"checkpoints/{ended.id}/step-1")
+    retention = Retention(shelf, keep=1)
+    last = next(t for t in state.completed())
+    event = {"event": "trial_ended", "trial": last.id, "time": 0}
+    retention.on_event(event, state)
+    assert shelf.held == {last.checkpoint}
