@@ -48,9 +48,7 @@ def find(storage: Path, name: str) -> Path:
     Raises:
         UserError: there is none of this name, or the name is not one.
     """
-    problems = name_problems(name, "NAME")
-    if problems:
-        raise UserError(problems)
+    check_name(name)
     folder = storage / name
     if not (folder / journal.FILE_NAME).is_file():
         known = names(storage)
@@ -58,6 +56,17 @@ def find(storage: Path, name: str) -> Path:
         hint = nearest(name, known) if known else start
         raise UserError(Problem(f"no study named {name!r}", str(storage), fix=hint))
     return folder
+
+
+def check_name(name: str) -> None:
+    """Refuses what cannot be the name of a study, and could lead out of the storage.
+
+    Raises:
+        UserError: it cannot.
+    """
+    problems = name_problems(name, "NAME")
+    if problems:
+        raise UserError(problems)
 
 
 def read(folder: Path) -> tuple[StudyState, journal.Tail | None]:
