@@ -48,9 +48,7 @@ def find(storage: Storage, name: str) -> Study:
     Raises:
         UserError: there is none of this name, or the name is not one.
     """
-    problems = name_problems(name, "NAME")
-    if problems:
-        raise UserError(problems)
+    check_name(name)
     if not storage.has(name):
         known = storage.names()
         start = f"there are none yet; start one with: {commands.python()} -m tune_app.run"
@@ -98,6 +96,17 @@ def refuse_links(folder: Path) -> None:
         for path in sorted(folder.iterdir())
         if path.is_symlink() and not path.resolve().is_relative_to(folder.resolve())
     ]
+    if problems:
+        raise UserError(problems)
+
+
+def check_name(name: str) -> None:
+    """Refuses what cannot be the name of a study, and could lead out of the storage.
+
+    Raises:
+        UserError: it cannot.
+    """
+    problems = name_problems(name, "NAME")
     if problems:
         raise UserError(problems)
 

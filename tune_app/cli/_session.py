@@ -14,7 +14,7 @@ from tune_app import assembly, engine
 from tune_app.analysis import report
 from tune_app.analysis.summary import summarise
 from tune_app.cache import cache_folder
-from tune_app.cli import _folders
+from tune_app.cli import _folders, _requests
 from tune_app.console import closing, commands, screens, terminal
 from tune_app.errors import Problem, UserError
 from tune_app.journal import Journal
@@ -107,7 +107,8 @@ class Session:
     def _signals(self, screen: screens.Screen, shown: terminal.Outlet) -> Iterator[None]:
         """Ctrl-C once asks the trials to save, twice leaves at once; the journal is safe.
 
-        A terminal or a reader that goes away is like one Ctrl-C, but not under `nohup`.
+        So is one `stop` from another process, and a terminal or a reader that goes away, but not
+        under `nohup`.
         """
 
         def on_signal(number: int, frame: FrameType | None) -> None:
@@ -126,7 +127,8 @@ class Session:
         before = {number: signal.signal(number, on_signal) for number in numbers}
         shown.on_gone = self._stop
         try:
-            yield
+            with _requests.heard(self._folder, self._stop):
+                yield
         finally:
             shown.on_gone = None
             for number, handler in before.items():

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from tune_app.analysis import format
 from tune_app.analysis.summary import summarise
-from tune_app.cli import _folders
+from tune_app.cli import _folders, _submit
 from tune_app.console import commands, output
 from tune_app.errors import UserError
 from tune_app.journal import is_locked
@@ -23,9 +23,12 @@ HELP = "list the studies"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     _folders.add_storage(parser)
+    _submit.add_submit(parser)
 
 
 def execute(args: argparse.Namespace) -> int:
+    if args.submit is not None:
+        return _submit.ask(args, "list")
     rows = [_row(args.storage, name) for name in args.storage.names()]
     if args.json:
         _folders.print_json(rows)

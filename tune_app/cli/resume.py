@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from tune_app.cli import _folders, _session
+from tune_app.cli import _folders, _session, _submit
 from tune_app.console import commands
 from tune_app.journal import Journal
 from tune_app.provenance import machine, software
@@ -17,9 +17,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _folders.add_name(parser)
     _folders.add_storage(parser)
     parser.add_argument("--address", help="a running Ray cluster; default: a local one")
+    _submit.add_submit(parser)
 
 
 def execute(args: argparse.Namespace) -> int:
+    if args.submit is not None:
+        _folders.check_name(args.name)
+        return _submit.start(args, "resume", args.name, [args.name])
     study = _folders.find(args.storage, args.name)
     journal = _folders.opened(study)
     try:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from tune_app import study as studies
-from tune_app.cli import _folders, _session, _study
+from tune_app.cli import _folders, _sent, _session, _study, _submit
 from tune_app.console import commands
 from tune_app.errors import Problem, UserError
 from tune_app.provenance import machine, software
@@ -19,6 +20,7 @@ HELP = "run a study: a W&B sweep file, or the quickstart when none is given"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     _study.add_study(parser)
     _folders.add_storage(parser)
+    _submit.add_submit(parser)
     parser.add_argument(
         "--name", help="the study's name and folder; default: its file and the time"
     )
@@ -28,13 +30,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(args: argparse.Namespace) -> int:
-    if args.plan:
+    if args.plan and args.submit is None:
         from tune_app.cli import plan
 
         return plan.execute(args)
     if args.name == "":
         raise UserError(studies.name_problems("", "--name"))
     study, path, overrides = _study.load(args, args.name)
+    if args.submit is not None:
+        return _send(args, study, path, overrides)
     home = _new(args.storage, study.name)
     journal = _folders.opened(home)
     state = StudyState()
@@ -58,6 +62,13 @@ def execute(args: argparse.Namespace) -> int:
         raise UserError(_study.placed(error.problems, path, overrides)) from error
     finally:
         home.close_session()
+
+
+def _send(args: argparse.Namespace, study: studies.Study, path: Path, overrides: list[str]) -> int:
+    """The same on a cluster, under the name that the study has here."""
+    words = [path.name, "--name", study.name]
+    words += [word for change in overrides for word in ("--set", change)]
+    return _submit.start(args, "run", study.name, words, _sent.files(study, path))
 
 
 def _new(storage: Storage, name: str) -> Study:

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from tune_app.analysis import format
 from tune_app.analysis.summary import summarise
-from tune_app.cli import _folders
+from tune_app.cli import _folders, _submit
 from tune_app.cli.list import standing
 from tune_app.console import closing, output
 
@@ -20,9 +20,12 @@ HELP = "show a study's result and trials"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     _folders.add_name(parser)
     _folders.add_storage(parser)
+    _submit.add_submit(parser)
 
 
 def execute(args: argparse.Namespace) -> int:
+    if args.submit is not None:
+        return _submit.ask(args, "show", args.name)
     study = _folders.find(args.storage, args.name)
     state, _ = _folders.read(study.folder)
     summary = summarise(state)

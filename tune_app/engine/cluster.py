@@ -40,12 +40,21 @@ WORKER_ENVIRONMENT = {
 }
 
 
+GROWING = "ray_bootstrap_config.yaml"
+"""What `ray up` leaves in the head's home: from it the autoscaler knows what it may start."""
+
+
 @dataclass(frozen=True, slots=True)
 class Cluster:
     """A Ray that is connected."""
 
     dashboard: str
     local: bool
+
+    @property
+    def grows(self) -> bool:
+        """Whether it can start machines that are asked for; only known on the head."""
+        return not self.local and (Path.home() / GROWING).is_file()
 
     def has_gpu(self) -> bool:
         return bool(ray.cluster_resources().get("GPU", 0) > 0)

@@ -16,6 +16,7 @@ from tune_app.cache import cache_folder
 from tune_app.conductor import Conductor, Segment
 from tune_app.engine import tuner
 from tune_app.engine.cluster import Cluster
+from tune_app.engine.demand import Demand, wait_for_a_machine, wanted
 from tune_app.engine.worker import preflight, probe
 from tune_app.errors import Problem, UserError
 from tune_app.journal import Journal
@@ -129,6 +130,9 @@ class Driver:
         """
         resources = self._state.document["resources"]
         cpu, gpu = resources["cpu"], resources["gpu"]
+        if self._cluster.grows and self._cluster.slots(cpu, gpu or 0) == 0:
+            # What the first one has tells whether trials are to have a GPU.
+            wait_for_a_machine(self._cluster, cpu, gpu or 0, progress)
         gpu = float(self._cluster.has_gpu()) if gpu is None else gpu
         self._check_fit(cpu, gpu)
         self._prepare(progress, cpu, gpu)
@@ -145,10 +149,17 @@ class Driver:
         conductor = self._conductor = self._make_conductor()
         limit = self._state.document["resources"]["concurrent"] or 10**6
         scratch = self._folder / "logs" / "ray_tune"
+        demand = Demand(self._cluster, cpu, gpu)
+
+        def slots() -> int:
+            there = self._cluster.slots(cpu, gpu)
+            demand.ask(min(limit, wanted(self._state)) - there)
+            return int(min(limit, there))
+
         with self._full_disk_explained():
             tuner.run(
                 conductor,
-                slots=lambda: min(limit, self._cluster.slots(cpu, gpu)),
+                slots=slots,
                 config=lambda segment: self._config(segment, cpu),
                 cpu=cpu,
                 gpu=gpu,
