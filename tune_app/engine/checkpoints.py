@@ -19,23 +19,34 @@ class Retention:
     def __init__(self, study_folder: Path) -> None:
         self._study = study_folder
         self._folder = study_folder / "checkpoints"
+        self._swept = False
 
     def on_event(self, event: Event, state: StudyState) -> None:
-        if event["event"] == "segment_started" or event.get("checkpoint"):
-            trial = state.trials[event["trial"]]
-            for name in {trial.id, *(takeover.source for takeover in trial.takeovers)}:
-                self._clear(state.trials[name], state)
+        if not self._swept:
+            # A driver that was killed may have left what its last events had made needless.
+            self._swept = True
+            for trial in state.trials.values():
+                self._clear(trial, state)
+        elif event["event"] == "segment_started" or event.get("checkpoint"):
+            self._clear_with_sources(state.trials[event["trial"]], state)
         elif event["event"] == "trial_ended":
-            for trial in state.with_status(Status.ENDED):
+            self._clear_with_sources(state.trials[event["trial"]], state)
+            # It may have taken the place of this one among the best.
+            for trial in state.standings.completed()[KEEP_BEST : KEEP_BEST + 1]:
                 self._clear(trial, state)
 
     def close(self, timeout_s: float) -> None:
         """Nothing is left to do."""
 
+    def _clear_with_sources(self, trial: TrialState, state: StudyState) -> None:
+        for name in {trial.id, *(takeover.source for takeover in trial.takeovers)}:
+            self._clear(state.trials[name], state)
+
     def _clear(self, trial: TrialState, state: StudyState) -> None:
         """Deletes a trial's checkpoints but its own last one and those that others begin from."""
         folder = self._folder / trial.id
-        needed = {self._study / path for path in _taken_from(trial, state)}
+        heirs = state.standings.heirs(trial.id)
+        needed = {self._study / heir.checkpoint for heir in heirs if heir.checkpoint}
         best = [other.id for other in state.standings.completed()[:KEEP_BEST]]
         if trial.checkpoint and (trial.status is not Status.ENDED or trial.id in best):
             needed.add(self._study / trial.checkpoint)
@@ -44,12 +55,3 @@ class Retention:
         for step in folder.glob("step-*"):
             if step not in needed:
                 shutil.rmtree(step, ignore_errors=True)
-
-
-def _taken_from(trial: TrialState, state: StudyState) -> list[str]:
-    """The checkpoints of a trial that others which have not ended are to go on from."""
-    return [
-        other.checkpoint
-        for other in state.standings.open()
-        if other.takeovers and other.takeovers[-1].source == trial.id and other.checkpoint
-    ]
