@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import math
+import multiprocessing
 import os
 import textwrap
+import time
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -192,6 +196,82 @@ def test_an_interrupted_trial_saves_and_goes_on(
     second = run(replace(task, checkpoint=checkpoint), Recorder(tmp_path / "parts"))
     final = [losses([recorder])[27][0] for recorder in (whole, second)]
     assert final[0] == final[1]
+
+
+class Telegraph(Recorder):
+    """A driver in another process, as far as this one sees it: messages go to a file at once."""
+
+    def send(self, event: str, **fields: Any) -> None:
+        with open(self._folder / "sent", "a", encoding="utf-8") as file:
+            file.write(json.dumps([event, fields]) + "\n")
+        time.sleep(0.02)
+
+
+def run_and_kill(task: Task, folder: Path, at_step: int) -> Recorder:
+    """Kills the process of a trial some time after it told of `at_step`; gives what it told."""
+    heard = Recorder(folder)
+    child = multiprocessing.get_context("fork").Process(target=run, args=(task, Telegraph(folder)))
+    child.start()
+    for event, fields in lines(folder / "sent"):
+        heard.sent.append((event, fields))
+        if event == "report" and fields["step"] >= at_step:
+            break
+    child.kill()
+    child.join()
+    (folder / "sent").unlink()
+    return heard
+
+
+def lines(path: Path) -> Iterator[Any]:
+    """What stands in a file that somebody else is writing."""
+    while not path.exists():
+        time.sleep(0.005)
+    with open(path, encoding="utf-8") as file:
+        while True:
+            line = file.readline()
+            if line.endswith("\n"):
+                yield json.loads(line)
+            else:
+                file.seek(file.tell() - len(line.encode()))
+                time.sleep(0.005)
+
+
+@pytest.mark.parametrize("accumulation", [1, 3])
+def test_a_trial_whose_process_is_killed_between_rungs_goes_on_bit_exactly(
+    task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, accumulation: int
+) -> None:
+    monkeypatch.setattr("tune_app.training.reporter.SAVE_EVERY_S", 0.0)
+    monkeypatch.setattr("tune_app.training.reporter.SAVE_SHARE", math.inf)
+    budget = {**task.document["budget"], "unit": "steps", "amount": 27}
+    params = {**task.params, "gradient_accumulation_steps": accumulation}
+    task = replace(task, document={**task.document, "budget": budget}, params=params)
+    whole = run(task, Recorder(tmp_path / "whole"))
+    parts = [run_and_kill(task, tmp_path / "parts", at_step=2)]
+    for step in (14, 28):
+        checkpoint = last_checkpoint(parts[-1], tmp_path / "parts")
+        again = replace(task, checkpoint=checkpoint)
+        last = step == 28
+        parts.append(
+            run(again, Recorder(tmp_path / "parts"))
+            if last
+            else run_and_kill(again, tmp_path / "parts", at_step=step)
+        )
+    starts = [part.reports()[0]["step"] for part in parts]
+    assert starts == [1, 3, 15]
+    assert losses(parts) == losses([whole])
+
+
+def test_checkpoints_between_rungs_are_written_as_often_as_they_are_worth_it(
+    task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tune_app.training.reporter.SAVE_EVERY_S", 0.0)
+    monkeypatch.setattr("tune_app.training.reporter.SAVE_SHARE", math.inf)
+    often = run(task, Recorder(tmp_path / "often"))
+    monkeypatch.setattr("tune_app.training.reporter.SAVE_SHARE", 1e-9)
+    rarely = run(task, Recorder(tmp_path / "rarely"))
+    saved = [[r["step"] for r in x.reports() if r["checkpoint"]] for x in (often, rarely)]
+    assert saved == [list(range(1, 28)), [1, 3, 9, 27]]
+    assert losses([often]) == losses([rarely])
 
 
 def test_a_trial_that_died_after_its_last_step_only_says_so(task: Task, tmp_path: Path) -> None:
