@@ -177,7 +177,7 @@ class StudyState:
         report = _report(event)
         trial.reports.append(report)
         if report.checkpoint is not None:
-            trial.checkpoint = report.checkpoint
+            trial.checkpoint, trial.losses = report.checkpoint, 0
         value = report.metrics.get(self.reported_metric, math.nan)
         if report.rung is not None and math.isfinite(value):
             trial.rung_values[report.rung] = value
@@ -199,6 +199,11 @@ class StudyState:
         trial = self.trials[event["trial"]]
         self._requeue(trial)
         trial.checkpoint = event["checkpoint"] or trial.checkpoint
+
+    def _on_batch_halved(self, event: Event) -> None:
+        trial = self.trials[event["trial"]]
+        self._requeue(trial)
+        trial.is_halved = True
 
     def _on_segment_lost(self, event: Event) -> None:
         trial = self.trials[event["trial"]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import multiprocessing
@@ -18,6 +19,7 @@ import pytest
 import torch
 
 from tune_app.training import segment, trainable
+from tune_app.training.disk import is_storage_fault
 from tune_app.training.segment import Task
 
 ARCHITECTURE = {"size": "nano", "vocab_size": 512, "block_size": 32, "eval_tokens": 1024}
@@ -336,18 +338,82 @@ def test_an_error_of_the_trainable_fails_the_trial_with_its_traceback(
     assert "broken.py" in ended["error"]
 
 
-def test_running_out_of_memory_is_its_own_outcome(task: Task, tmp_path: Path) -> None:
-    path = tmp_path / "huge.py"
+def cramped(task: Task, folder: Path, fits: int, **params: Any) -> Task:
+    """The task on a device where no more than `fits` examples fit into memory."""
+    path = folder / "cramped.py"
     path.write_text(
-        textwrap.dedent("""
+        textwrap.dedent(f"""
             import torch
+            from trainables import causal_lm
             from trainables.causal_lm import Config, prepare
             def build(config, data, args):
-                torch.empty(2**60, dtype=torch.uint8)
+                trainer = causal_lm.build(config, data, args)
+                forward = trainer.model.forward
+                def cramped(input_ids=None, **rest):
+                    if trainer.model.training and len(input_ids) > {fits}:
+                        raise torch.OutOfMemoryError("tried to allocate 80 GB")
+                    return forward(input_ids=input_ids, **rest)
+                trainer.model.forward = cramped
+                return trainer
         """)
     )
-    huge = replace(task, document={**task.document, "trainable": str(path)})
-    assert run(huge, Recorder(tmp_path)).of("trial_ended")["outcome"] == "out_of_memory"
+    document = {**task.document, "trainable": str(path)}
+    return replace(task, document=document, params={**task.params, **params})
+
+
+def test_a_trial_out_of_memory_runs_the_same_steps_in_half_the_micro_batches(
+    task: Task, tmp_path: Path
+) -> None:
+    whole = run(task, Recorder(tmp_path / "whole"))
+    small = cramped(task, tmp_path, fits=2)
+    ((event, told),) = run(small, Recorder(tmp_path / "first")).sent
+    assert (event, told["per_device_train_batch_size"]) == ("batch_halved", 2)
+    assert told["gradient_accumulation_steps"] == 4
+    assert told["reason"] == "OutOfMemoryError: tried to allocate 80 GB"
+    again = run(replace(small, is_halved=True), Recorder(tmp_path / "again"))
+    assert again.of("trial_ended")["outcome"] == "completed", again.of("trial_ended")
+    effective = again.of("trial_effective")["effective"]
+    assert (effective["micro_batch"], effective["accumulation"]) == (2, 4)
+    assert effective["tokens_per_step"] == 256
+    assert again.reports()[-1]["tokens"] == whole.reports()[-1]["tokens"]
+    assert list(losses([again])) == list(losses([whole]))
+    both = [recorder.reports()[-1]["metrics"]["eval_loss"] for recorder in (whole, again)]
+    assert both[0] == pytest.approx(both[1], rel=1e-3)
+
+
+@pytest.mark.parametrize(("size", "is_halved"), [(4, True), (3, False)])
+def test_a_trial_that_cannot_be_halved_again_is_out_of_memory(
+    task: Task, tmp_path: Path, size: int, is_halved: bool
+) -> None:
+    small = cramped(task, tmp_path, fits=1, per_device_train_batch_size=size)
+    recorder = run(replace(small, is_halved=is_halved), Recorder(tmp_path))
+    assert recorder.of("trial_ended")["outcome"] == "out_of_memory"
+
+
+def test_storage_that_fails_is_no_fault_of_the_trial(
+    task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("tune_app.training.reporter.os.rename", fail)
+    recorder = run(task, Recorder(tmp_path))
+    assert recorder.of("segment_lost")["reason"].endswith("Input/output error")
+    assert "trial_ended" not in [event for event, _ in recorder.sent]
+
+
+@pytest.mark.parametrize(
+    ("error", "fault"),
+    [
+        (OSError(errno.ESTALE, "Stale file handle"), True),
+        (RuntimeError("Error while serializing: I/O error: (os error 5)"), True),
+        (RuntimeError("Error while serializing: I/O error: (os error 2)"), False),
+        (FileNotFoundError(errno.ENOENT, "No such file"), False),
+        (ValueError("no such layer"), False),
+    ],
+)
+def test_storage_is_blamed_for_its_own_faults_only(error: Exception, fault: bool) -> None:
+    assert is_storage_fault(error) is fault
 
 
 def test_running_something_else_than_asked_fails_the_trial(task: Task, tmp_path: Path) -> None:

@@ -318,6 +318,7 @@ class Driver:
                 "seconds_before": trial.seconds,
                 "max_steps": trial.effective.get("max_steps"),
                 "has_new_values": bool(trial.takeovers),
+                "is_halved": segment.is_halved,
                 "wants_untrained_sample": segment.wants_untrained_sample,
                 "cache": str(cache_folder()),
             },
