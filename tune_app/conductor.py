@@ -15,6 +15,7 @@ from tune_app.errors import nearest
 from tune_app.failures import MAX_LOSSES, is_broken
 from tune_app.journal import Journal
 from tune_app.ports import Bracketed, Exploiting, Scheduler, Searcher, Tracker
+from tune_app.silence import ALIVE, Silence
 from tune_app.state import StudyState
 from tune_app.trial import Decision, Kind, Outcome, Status, TrialState
 
@@ -42,6 +43,7 @@ class Conductor:
         scheduler: Scheduler,
         trackers: Iterable[Tracker] = (),
         baseline: dict[str, Any] | None = None,
+        silence: Silence | None = None,
     ) -> None:
         self.state = state
         self.interrupted = False
@@ -54,6 +56,7 @@ class Conductor:
         self._baseline = baseline
         self._exhausted = False
         self._settled = False
+        self.silence = silence or Silence()
 
     def record(self, event: str, **fields: Any) -> None:
         """Writes one event, folds it into the state, and tells the trackers."""
@@ -100,6 +103,9 @@ class Conductor:
         trial = self.state.trials[trial_id]
         if trial.status is not Status.RUNNING:
             return Decision.STOP
+        self.silence.hear(trial_id, event)
+        if event == ALIVE:
+            return Decision.CONTINUE
         if event == "trial_ended":
             self._on_end(trial, Outcome(fields["outcome"]), fields["reason"], fields["error"])
             return Decision.STOP
@@ -114,6 +120,7 @@ class Conductor:
     def on_worker_gone(self, trial_id: str, reason: str) -> None:
         """A segment ended although its trial had not: the worker died, or was taken away."""
         trial = self.state.trials[trial_id]
+        self.silence.end(trial_id)
         if trial.status is not Status.RUNNING:
             return
         self.record("segment_lost", trial=trial_id, reason=reason)
@@ -204,6 +211,7 @@ class Conductor:
             segment=trial.segments + 1,
             checkpoint=trial.checkpoint,
         )
+        self.silence.begin(trial.id)
         return Segment(
             trial=trial.id,
             params=trial.params,

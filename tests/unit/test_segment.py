@@ -263,6 +263,15 @@ def test_a_trial_whose_process_is_killed_between_rungs_goes_on_bit_exactly(
     assert losses(parts) == losses([whole])
 
 
+def test_a_trial_shows_signs_of_life_at_every_step_and_batch_that_it_evaluates(
+    task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tune_app.training.reporter.ALIVE_EVERY_S", 0.0)
+    sent = [event for event, _ in run(task, Recorder(tmp_path)).sent]
+    assert "alive" in sent[: sent.index("trial_effective")]
+    assert sent.count("alive") > 27 + 9
+
+
 def test_checkpoints_between_rungs_are_written_as_often_as_they_are_worth_it(
     task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

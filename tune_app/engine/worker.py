@@ -16,11 +16,15 @@ from typing import Any
 
 from ray import tune
 
+from tune_app.engine.watch import this_process
 from tune_app.errors import Problem, UserError
 from tune_app.training.disk import is_full
 
 DISK_FULL = "disk_full"
 """What a worker sends, outside the journal, when it cannot write any more."""
+
+HELLO = "hello"
+"""What a worker sends first, outside the journal: which process runs the segment."""
 
 STOP_FILE = ".stop"
 """While it is in the study's folder, trials save a checkpoint and end their segments."""
@@ -35,14 +39,20 @@ class TuneContext:
         self.checkpoints.mkdir(parents=True, exist_ok=True)
 
     def send(self, event: str, **fields: Any) -> None:
-        tune.report({"message": json.dumps({"event": event, "fields": fields})})
+        tell(event, fields)
 
     def interrupted(self) -> bool:
         return self._stop_file.exists()
 
 
+def tell(event: str, fields: dict[str, Any]) -> None:
+    """One message to the driver; returns when it has answered."""
+    tune.report({"message": json.dumps({"event": event, "fields": fields})})
+
+
 def run_segment(config: dict[str, Any]) -> None:
     """The function that Ray Tune runs. torch is imported here, once for each worker process."""
+    tell(HELLO, this_process())
     import torch
 
     from tune_app.training.segment import Task, run
@@ -66,8 +76,7 @@ def run_segment(config: dict[str, Any]) -> None:
         if not is_full(error):
             raise
         # Nobody's trial is to blame: the driver stops the study, which can be resumed.
-        fields = {"reason": f"{type(error).__name__}: {error}"}
-        tune.report({"message": json.dumps({"event": DISK_FULL, "fields": fields})})
+        tell(DISK_FULL, {"reason": f"{type(error).__name__}: {error}"})
 
 
 def go_to(folder: str) -> None:

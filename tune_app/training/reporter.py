@@ -12,6 +12,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from tune_app.budget import Horizon
 from tune_app.ports import TrialContext
+from tune_app.silence import ALIVE, ALIVE_EVERY_S
 
 INTERRUPT_POLL_S = 1.0
 SAVE_EVERY_S = 300.0
@@ -35,6 +36,20 @@ def is_diverged(loss: float, first_loss: float) -> bool:
     return not math.isfinite(loss) or loss > EXPLOSION * max(first_loss, 1.0)
 
 
+class SignsOfLife:
+    """Tells the driver now and then that work goes on, so that it can tell a worker that hangs."""
+
+    def __init__(self, context: TrialContext, clock: Callable[[], float] = time.monotonic) -> None:
+        self._context = context
+        self._clock = clock
+        self._shown = clock()
+
+    def show(self) -> None:
+        if self._clock() - self._shown >= ALIVE_EVERY_S:
+            self._shown = self._clock()
+            self._context.send(ALIVE)
+
+
 class Reporter(TrainerCallback):  # type: ignore[misc]
     """Follows a trial's horizon. Sees steps, never decides who goes on."""
 
@@ -44,6 +59,7 @@ class Reporter(TrainerCallback):  # type: ignore[misc]
         horizon: Horizon,
         seconds_before: float,
         on_first_step: Callable[[int], None],
+        signs: SignsOfLife,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.interrupted = False
@@ -51,6 +67,7 @@ class Reporter(TrainerCallback):  # type: ignore[misc]
         self._horizon = horizon
         self._seconds = seconds_before
         self._on_first_step = on_first_step
+        self._signs = signs
         self._clock = clock
         self._begun = 0.0
         self._polled = clock()
@@ -72,6 +89,7 @@ class Reporter(TrainerCallback):  # type: ignore[misc]
         if not self._first_step_done:
             self._first_step_done = True
             self._on_first_step(step)
+        self._signs.show()
         control.should_log = step in self._horizon.log_steps
         control.should_evaluate = step in self._horizon.eval_steps
         # Only where it logs: a loss is then the mean over the same steps, whoever died between.
@@ -112,6 +130,11 @@ class Reporter(TrainerCallback):  # type: ignore[misc]
     def _saves_now(self, control: TrainerControl) -> bool:
         """Whether this step's report waits for its checkpoint."""
         return bool(control.should_save) and not self.interrupted
+
+    def on_prediction_step(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        self._signs.show()
 
     def on_evaluate(
         self,

@@ -35,7 +35,7 @@ from tune_app.training.memory import (
 )
 from tune_app.training.new_values import keep_own_settings
 from tune_app.training.optimizers import own_class
-from tune_app.training.reporter import Diverged, Reporter
+from tune_app.training.reporter import Diverged, Reporter, SignsOfLife
 from tune_app.trial import Outcome
 
 logger = logging.getLogger(__name__)
@@ -175,7 +175,8 @@ def epoch_of(loaded: trainable.Trainable, params: Mapping[str, Any], data: Data)
 def _train(task: Task, context: TrialContext) -> bool:
     """Trains to the end of the budget; False when a person interrupted it."""
     loaded = trainable.load(task.document["trainable"])
-    data = loaded.module.prepare(loaded.config(task.params), task.cache, lambda line: None)
+    signs = SignsOfLife(context)
+    data = loaded.module.prepare(loaded.config(task.params), task.cache, lambda line: signs.show())
     epoch = epoch_of(loaded, task.params, data)
     work = context.checkpoints / ".work"
     shutil.rmtree(work, ignore_errors=True)
@@ -191,7 +192,7 @@ def _train(task: Task, context: TrialContext) -> bool:
         tokens = trainer.state.num_input_tokens_seen // step
         _check(trainer, loaded.arguments(task.params), tokens, epoch, context)
 
-    reporter = Reporter(context, plan, task.seconds_before, check_first_step)
+    reporter = Reporter(context, plan, task.seconds_before, check_first_step, signs)
     trainer.add_callback(reporter)
     try:
         if not _is_complete(task.checkpoint, max_steps):

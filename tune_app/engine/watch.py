@@ -1,0 +1,72 @@
+"""Ends worker processes that hang, so that Ray sees them die and their trials go on elsewhere."""
+
+from __future__ import annotations
+
+import os
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A process on a node; `born` tells it from a later one of the same number."""
+
+    node: str
+    number: int
+    born: str
+
+
+def this_process() -> dict[str, Any]:
+    """This worker's own process, as plain data."""
+    node = ray.get_runtime_context().get_node_id()
+    return {"node": node, "number": os.getpid(), "born": _born(os.getpid())}
+
+
+def _born(number: int) -> str:
+    """When a process began, in ticks since the system did; empty where there is none."""
+    try:
+        status = Path(f"/proc/{number}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+    return status.rpartition(")")[2].split()[19]
+
+
+class Watch:
+    """Knows which process runs which segment."""
+
+    def __init__(self) -> None:
+        self._segments: dict[Process, str] = {}
+
+    def greet(self, segment: str, process: dict[str, Any]) -> None:
+        """A segment has begun in a process."""
+        self._segments[Process(**process)] = segment
+
+    def end(self, segment: str) -> bool:
+        """Ends the process of a segment that hangs; False where it has none yet."""
+        found = [process for process, runs in self._segments.items() if runs == segment]
+        for process in found:
+            _kill(process)
+        return bool(found)
+
+    def end_idle(self, running: set[str]) -> None:
+        """Ends all processes that run none of these segments: one of them does not wake up."""
+        for process, runs in self._segments.items():
+            if runs not in running:
+                _kill(process)
+
+
+def _kill(process: Process) -> None:
+    where = NodeAffinitySchedulingStrategy(process.node, soft=False)
+    options = {"num_cpus": 0, "max_retries": 0, "scheduling_strategy": where}
+    ray.remote(end_process).options(**options).remote(process.number, process.born)
+
+
+def end_process(number: int, born: str) -> None:
+    """Runs on the process's own node; SIGKILL ends even one that was stopped."""
+    if _born(number) == born:
+        os.kill(number, signal.SIGKILL)
