@@ -64,10 +64,9 @@ class _Desk:
         for segment, trial in self.trial_of.items():
             if trial not in hung:
                 continue
-            self.hung[segment] = f"its worker hung: {hung[trial]:.0f} s without a sign of life"
-            if not self.watch.end(segment):
-                # It never began: the process that was to be used again for it does not wake up.
-                self.watch.end_idle(set(self.trial_of))
+            # One that never began may be meant for a process, used before, that does not wake up.
+            if self.watch.end(segment) or self.watch.end_idle(set(self.trial_of)):
+                self.hung[segment] = f"its worker hung: {hung[trial]:.0f} s without a sign of life"
 
 
 class _Suggestions(Searcher):  # type: ignore[misc]

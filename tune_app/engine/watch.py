@@ -53,11 +53,12 @@ class Watch:
             _kill(process)
         return bool(found)
 
-    def end_idle(self, running: set[str]) -> None:
-        """Ends all processes that run none of these segments: one of them does not wake up."""
-        for process, runs in self._segments.items():
-            if runs not in running:
-                _kill(process)
+    def end_idle(self, running: set[str]) -> bool:
+        """Ends all processes that run none of these segments; False where there are none."""
+        found = [process for process, runs in self._segments.items() if runs not in running]
+        for process in found:
+            _kill(process)
+        return bool(found)
 
 
 def _kill(process: Process) -> None:
