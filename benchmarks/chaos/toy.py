@@ -19,6 +19,7 @@ from typing import Any
 from tune_app.budget import Horizon, horizon
 from tune_app.engine.watch import this_process
 from tune_app.engine.worker import DISK_FULL, HELLO, TuneContext, tell
+from tune_app.ports import TrialContext
 from tune_app.training.disk import is_full, is_storage_fault
 
 STEPS = 72
@@ -77,7 +78,7 @@ def run_segment(config: dict[str, Any]) -> None:
     folder, task = Path(config["folder"]), config["task"]
     context = TuneContext(folder, task["trial"])
     try:
-        _train(context, folder, task)
+        train(context, folder, task)
     except OSError as error:
         if is_full(error):
             tell(DISK_FULL, {"reason": str(error)})
@@ -89,7 +90,8 @@ def run_segment(config: dict[str, Any]) -> None:
         context.send("trial_ended", outcome="failed", reason=f"ArithmeticError: {error}", error="")
 
 
-def _train(context: TuneContext, folder: Path, task: dict[str, Any]) -> None:
+def train(context: TrialContext, folder: Path, task: dict[str, Any]) -> None:
+    """One segment: steps, checkpoints and reports as the product's reporter makes them."""
     params, horizon_ = task["params"], plan(task["document"])
     state, start = "", 0
     if task["checkpoint"]:
