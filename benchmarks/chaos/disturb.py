@@ -127,7 +127,7 @@ class Study:
         self.driver.wait()
 
 
-TRIAL = "ray::ImplicitFunc"
+TRIAL, RAYLET = "ray::ImplicitFunc", "raylet/raylet"
 
 
 def one(study: Study, word: str, rng: random.Random) -> psutil.Process | None:
@@ -149,9 +149,12 @@ def driver_killed(study: Study, rng: random.Random) -> None:
 
 
 def raylet_killed(study: Study, rng: random.Random) -> None:
-    victim = one(study, "raylet/raylet", rng)
+    victim = one(study, RAYLET, rng)
     if victim is not None:
-        victim.kill()
+        with suppress(psutil.NoSuchProcess):
+            # A worker that it is just starting has its command line.
+            parent = victim.parent()
+            (parent if parent and RAYLET in " ".join(parent.cmdline()) else victim).kill()
 
 
 def all_killed(study: Study, rng: random.Random) -> None:
