@@ -15,13 +15,58 @@ from pathlib import Path
 
 import psutil
 
-from tune_app.engine import LOOPBACK_ONLY
+from benchmarks.chaos.toy import FAULTS
 from tune_app.journal import FILE_NAME, Event, read
 
 LAUNCH = Path(__file__).parent / "launch.py"
 NAME = "study"
+PORT = 26399
 PATIENCE_S = 180.0
 """A driver that neither ends nor writes to its journal for so long is stuck."""
+
+
+class Head:
+    """A Ray that outlives drivers, as on a cluster."""
+
+    def __init__(self, home: Path, environment: dict[str, str]) -> None:
+        self._home = home
+        self._environment = environment
+        self._starts = 0
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Starts it if it is not running; returns when it says that it is."""
+        if self.process is not None and self.process.poll() is None:
+            return
+        self._starts += 1
+        words = ["--head", f"--port={PORT}", "--num-cpus=2", "--include-dashboard=false"]
+        words += ["--block", "--object-store-memory=100000000", f"--temp-dir={self._home / 'ray'}"]
+        output = self._home / f"head-{self._starts}"
+        with open(output, "wb") as file:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "ray.scripts.scripts", "start", *words],
+                env={**self._environment, "PYTHONUNBUFFERED": "1"},
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        while b"Ray runtime started" not in output.read_bytes():
+            assert self.process.poll() is None, output.read_text()
+            time.sleep(0.1)
+
+    def kill(self) -> None:
+        if self.process is not None:
+            for process in descendants(self.process.pid):
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
+            self.process.kill()
+            self.process.wait()
+
+
+def descendants(number: int) -> list[psutil.Process]:
+    with suppress(psutil.NoSuchProcess):
+        return psutil.Process(number).children(recursive=True)
+    return []
 
 
 @dataclass
@@ -30,6 +75,8 @@ class Study:
 
     home: Path
     environment: dict[str, str]
+    head: Head | None = None
+    """The Ray it runs on; None: each driver starts its own."""
     process: subprocess.Popen[bytes] | None = None
     starts: int = 0
     stuck: int = 0
@@ -46,19 +93,19 @@ class Study:
 
     @property
     def faults(self) -> Path:
-        return self.home / "faults"
+        return Path(self.environment[FAULTS])
 
     def start(self, *words: str) -> None:
         """Runs a verb as a person would, in a process group of its own."""
         self.starts += 1
-        root = str(LAUNCH.parents[2])
-        environment = {**os.environ, **LOOPBACK_ONLY, "PYTHONPATH": root}
-        environment |= {"CHAOS_FAULTS": str(self.faults), **self.environment}
+        if self.head is not None:
+            self.head.start()
+            words += ("--address", f"127.0.0.1:{PORT}")
         with open(self.home / f"output-{self.starts}", "wb") as output:
             self.process = subprocess.Popen(
                 [sys.executable, str(LAUNCH), *words],
                 cwd=self.home,
-                env=environment,
+                env=self.environment,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
@@ -80,14 +127,15 @@ class Study:
         return bool(events) and events[-1]["event"] == "study_ended"
 
     def kin(self, word: str) -> list[psutil.Process]:
-        """The driver's descendants with a word in their command line."""
-        found = []
-        with suppress(psutil.NoSuchProcess):
-            for process in psutil.Process(self.driver.pid).children(recursive=True):
-                with suppress(psutil.NoSuchProcess):
-                    self.processes.add(process)
-                    if word in " ".join(process.cmdline()):
-                        found.append(process)
+        """The study's processes but the driver with a word in their command line."""
+        found, everybody = [], descendants(self.driver.pid)
+        if self.head is not None and self.head.process is not None:
+            everybody += descendants(self.head.process.pid)
+        for process in everybody:
+            with suppress(psutil.NoSuchProcess):
+                self.processes.add(process)
+                if word in " ".join(process.cmdline()):
+                    found.append(process)
         return found
 
     def wait(self, wanted: Callable[[], bool]) -> bool:
@@ -121,6 +169,8 @@ class Study:
     def kill_all(self) -> None:
         everybody = self.kin("")
         self.driver.kill()
+        if self.head is not None:
+            self.head.kill()
         for process in everybody:
             with suppress(psutil.NoSuchProcess):
                 process.kill()

@@ -59,7 +59,9 @@ def prepare(self: driver.Driver, progress: Callable[[str], None], cpu: float, gp
 
 
 def without_dashboard(init: Callable[..., Any], **options: Any) -> Any:
-    return init(**{**options, "include_dashboard": False})
+    if "include_dashboard" in options:
+        options["include_dashboard"] = False
+    return init(**options)
 
 
 def main() -> int:
