@@ -81,6 +81,8 @@ class Chaos:
         self.home = home
         root = str(Path(__file__).parents[2])
         faults = {toy.FAULTS: str(home / "faults"), "RAY_AUTH_MODE": "token"}
+        # A driver whose Ray is gone would look for it for a minute.
+        faults["RAY_gcs_rpc_server_reconnect_timeout_s"] = "10"
         self.environment = {**os.environ, **LOOPBACK_ONLY, "PYTHONPATH": root, **faults}
         self.head = disturb.Head(home, self.environment)
         self.rng = random.Random(seed)
