@@ -140,13 +140,16 @@ class Pool:
     def __init__(self, conductor: Conductor, folder: Path, workers: int) -> None:
         self._conductor, self._folder = conductor, folder
         self._lines: dict[Connection, str | None] = {}
+        self._processes: list[multiprocessing.Process] = []
         for _ in range(workers):
             self._spawn()
 
     def _spawn(self) -> None:
         ours, theirs = multiprocessing.Pipe()
-        multiprocessing.Process(target=work, args=(theirs, self._folder), daemon=True).start()
+        process = multiprocessing.Process(target=work, args=(theirs, self._folder), daemon=True)
+        process.start()
         theirs.close()
+        self._processes.append(process)
         self._lines[ours] = None
 
     def run(self) -> None:
@@ -159,6 +162,11 @@ class Pool:
                 line.send(self._task(segment))
             for line in wait(list(self._lines)):
                 self._hear(line)  # type: ignore[arg-type]
+
+    def close(self) -> None:
+        for process in self._processes:
+            process.terminate()
+            process.join()
 
     def _task(self, segment: Segment) -> dict[str, Any]:
         document = self._conductor.state.document
@@ -205,7 +213,9 @@ def without_ray(home: Path, trials: int, workers: int) -> None:
             [screen, Retention(folder), meter],
         )
         conductor.record("study_started", study=document, software={}, machine={})
-        Pool(conductor, folder, workers).run()
+        pool = Pool(conductor, folder, workers)
+        pool.run()
+        pool.close()
         conductor.close(0)
 
 

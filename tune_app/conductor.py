@@ -124,8 +124,9 @@ class Conductor:
         if trial.status is not Status.RUNNING:
             return
         self.record("segment_lost", trial=trial_id, reason=reason)
-        if trial.losses > MAX_LOSSES:
-            self.end_trial(trial, Outcome.LOST, reason=f"lost {trial.losses} workers: {reason}")
+        if trial.losses_here > MAX_LOSSES:
+            told = f"lost {trial.losses_here} workers at the same place: {reason}"
+            self.end_trial(trial, Outcome.LOST, reason=told)
             self._after_end()
 
     def _on_end(self, trial: TrialState, outcome: Outcome, reason: str, error: str) -> None:

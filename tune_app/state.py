@@ -177,7 +177,7 @@ class StudyState:
         report = _report(event)
         trial.reports.append(report)
         if report.checkpoint is not None:
-            trial.checkpoint, trial.losses = report.checkpoint, 0
+            trial.checkpoint, trial.losses_here = report.checkpoint, 0
         value = report.metrics.get(self.reported_metric, math.nan)
         if report.rung is not None and math.isfinite(value):
             trial.rung_values[report.rung] = value
@@ -209,6 +209,7 @@ class StudyState:
         trial = self.trials[event["trial"]]
         self._requeue(trial)
         trial.losses += 1
+        trial.losses_here += 1
 
     def _on_trial_ended(self, event: Event) -> None:
         trial = self.trials[event["trial"]]

@@ -98,7 +98,9 @@ class TrialState:
     error: str = ""
     segments: int = 0
     losses: int = 0
-    """Workers lost since its last checkpoint."""
+    """Workers lost."""
+    losses_here: int = 0
+    """The same since its last checkpoint."""
     is_halved: bool = False
     """It ran out of memory: since then with half the micro-batch and twice the accumulation."""
     ended: float | None = None

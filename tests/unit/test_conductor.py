@@ -184,7 +184,7 @@ def test_lost_workers_cost_no_trial_as_long_as_they_are_few(seed: int) -> None:
     state = simulation.run()
     assert sorted(ends(simulation.events)) == sorted(state.trials)
     for trial in state.trials.values():
-        assert (trial.outcome is Outcome.LOST) == (trial.losses > MAX_LOSSES)
+        assert (trial.outcome is Outcome.LOST) == (trial.losses_here > MAX_LOSSES)
 
 
 def test_a_trial_whose_workers_all_die_is_begun_again_so_often_and_not_more() -> None:
