@@ -17,8 +17,10 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import TrainerControl, TrainerState
 
-from tune_app.training import segment, trainable
+from tune_app.budget import horizon
+from tune_app.training import reporter, segment, trainable
 from tune_app.training.disk import is_storage_fault
 from tune_app.training.segment import Task
 
@@ -327,6 +329,19 @@ def test_a_diverging_trial_is_told_as_diverged(task: Task, tmp_path: Path) -> No
     wild = {**task.params, "learning_rate": 1e6, "optim": "sgd", "max_grad_norm": 0.0}
     ended = run(replace(task, params=wild), Recorder(tmp_path)).of("trial_ended")
     assert ended["outcome"] == "diverged", ended
+
+
+def test_a_resumed_trial_explodes_where_the_undisturbed_one_would(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path)
+    plan = horizon(27, 256, [1.0], 9)
+    signs = reporter.SignsOfLife(recorder)
+    resumed = reporter.Reporter(recorder, plan, 1.0, lambda step: None, signs)
+    history = [{"loss": 8.0, "step": 1}, {"loss": 1.0, "step": 2}]
+    state = TrainerState(global_step=4, log_history=history)
+    arguments: Any = None
+    resumed.on_log(arguments, state, TrainerControl(), {"loss": 20.0})
+    with pytest.raises(reporter.Diverged, match="40 at step 4"):
+        resumed.on_log(arguments, state, TrainerControl(), {"loss": 40.0})
 
 
 def test_an_error_of_the_trainable_fails_the_trial_with_its_traceback(
