@@ -17,6 +17,7 @@ from tune_app import assembly
 from tune_app.conductor import Conductor, Segment
 from tune_app.engine import tuner
 from tune_app.engine.cluster import Cluster
+from tune_app.engine.watch import lifeline
 from tune_app.engine.worker import STOP_FILE, preflight, probe
 from tune_app.errors import Problem, UserError
 from tune_app.journal import Journal
@@ -33,6 +34,9 @@ from tune_app.space.domains import (
 )
 from tune_app.state import StudyState
 from tune_app.training.disk import is_full
+
+GONE = "Ray is gone: one of its processes was killed, or the machine it ran on"
+RESUME = "resume the study; nothing that was reported is lost"
 
 
 class RemoteTraceback(Exception):
@@ -151,10 +155,10 @@ class Driver:
         conductor = self._conductor = self._make_conductor()
         limit = self._state.document["resources"]["concurrent"] or 10**6
         scratch = self._folder / "logs" / "ray_tune"
-        with self._full_disk_explained():
+        with self._full_disk_explained(), lifeline(lambda: self._leave(progress)):
             tuner.run(
                 conductor,
-                slots=lambda: min(limit, self._cluster.slots(cpu, gpu)),
+                slots=lambda: min(limit, self._slots(cpu, gpu)),
                 config=lambda segment: self._config(segment, cpu),
                 cpu=cpu,
                 gpu=gpu,
@@ -164,6 +168,22 @@ class Driver:
         self._stop_file.unlink(missing_ok=True)
         if conductor.interrupted:
             conductor.record("study_interrupted")
+
+    def _slots(self, cpu: float, gpu: float) -> int:
+        """How many trials fit now. On a cluster none may, until it has nodes again.
+
+        Raises:
+            UserError: the only node there was is gone.
+        """
+        slots = self._cluster.slots(cpu, gpu)
+        if slots == 0 and self._cluster.local:
+            raise UserError(Problem(GONE, fix=RESUME))
+        return slots
+
+    def _leave(self, progress: Callable[[str], None]) -> None:
+        """Nothing that waits for Ray can be waited for; the journal has all that was reported."""
+        progress(f"{GONE}: {RESUME}")
+        os._exit(UserError.exit_code)
 
     def record(self, event: str, **fields: Any) -> None:
         """Writes an event before there is a conductor."""

@@ -1,9 +1,13 @@
-"""Ends worker processes that hang, so that Ray sees them die and their trials go on elsewhere."""
+"""Sees what Ray does not tell: workers that hang are ended, and a head that is gone is noticed."""
 
 from __future__ import annotations
 
 import os
 import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,3 +75,45 @@ def end_process(number: int, born: str) -> None:
     """Runs on the process's own node; SIGKILL ends even one that was stopped."""
     if _born(number) == born:
         os.kill(number, signal.SIGKILL)
+
+
+GONE_S = 45.0
+"""A head that takes no connection for so long is gone; Ray ends the driver after 60 s, unheard."""
+
+KNOCK_EVERY_S = 5.0
+
+
+@contextmanager
+def lifeline(on_gone: Callable[[], None]) -> Iterator[None]:
+    """Calls `on_gone`, in a thread, when Ray's head is gone."""
+    if ray.util.client.ray.is_connected():
+        # Through ray:// the head's own address is not ours to knock at.
+        yield
+        return
+    host, _, port = ray.get_runtime_context().gcs_address.rpartition(":")
+    over = threading.Event()
+
+    def watch() -> None:
+        missing_s = 0.0
+        while not over.wait(KNOCK_EVERY_S):
+            if _answers(host, int(port)):
+                missing_s = 0.0
+                continue
+            missing_s += KNOCK_EVERY_S
+            if missing_s >= GONE_S:
+                on_gone()
+                return
+
+    threading.Thread(target=watch, daemon=True).start()
+    try:
+        yield
+    finally:
+        over.set()
+
+
+def _answers(host: str, port: int) -> bool:
+    try:
+        socket.create_connection((host, port), KNOCK_EVERY_S).close()
+    except OSError:
+        return False
+    return True
