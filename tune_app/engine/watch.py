@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
+from ray.util.client import ray as client
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 
@@ -86,7 +87,7 @@ KNOCK_EVERY_S = 5.0
 @contextmanager
 def lifeline(on_gone: Callable[[], None]) -> Iterator[None]:
     """Calls `on_gone`, in a thread, when Ray's head is gone."""
-    if ray.util.client.ray.is_connected():
+    if client.is_connected():
         # Through ray:// the head's own address is not ours to knock at.
         yield
         return
