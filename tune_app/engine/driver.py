@@ -17,7 +17,7 @@ from tune_app import assembly
 from tune_app.conductor import Conductor, Segment
 from tune_app.engine import tuner
 from tune_app.engine.cluster import Cluster
-from tune_app.engine.watch import lifeline
+from tune_app.engine.watch import head, lifeline
 from tune_app.engine.worker import STOP_FILE, preflight, probe
 from tune_app.errors import Problem, UserError
 from tune_app.journal import Journal
@@ -155,7 +155,7 @@ class Driver:
         conductor = self._conductor = self._make_conductor()
         limit = self._state.document["resources"]["concurrent"] or 10**6
         scratch = self._folder / "logs" / "ray_tune"
-        with self._full_disk_explained(), lifeline(lambda: self._leave(progress)):
+        with self._full_disk_explained(), lifeline(head(), lambda: self._leave(progress)):
             tuner.run(
                 conductor,
                 slots=lambda: min(limit, self._slots(cpu, gpu)),

@@ -84,20 +84,26 @@ GONE_S = 45.0
 KNOCK_EVERY_S = 5.0
 
 
-@contextmanager
-def lifeline(on_gone: Callable[[], None]) -> Iterator[None]:
-    """Calls `on_gone`, in a thread, when Ray's head is gone."""
+def head() -> tuple[str, int] | None:
+    """Where Ray's head listens; None through ray://, where its own address is not ours to reach."""
     if client.is_connected():
-        # Through ray:// the head's own address is not ours to knock at.
+        return None
+    host, _, port = ray.get_runtime_context().gcs_address.rpartition(":")
+    return host, int(port)
+
+
+@contextmanager
+def lifeline(address: tuple[str, int] | None, on_gone: Callable[[], None]) -> Iterator[None]:
+    """Calls `on_gone`, in a thread, when nobody answers at `address` any more."""
+    if address is None:
         yield
         return
-    host, _, port = ray.get_runtime_context().gcs_address.rpartition(":")
     over = threading.Event()
 
     def watch() -> None:
         missing_s = 0.0
         while not over.wait(KNOCK_EVERY_S):
-            if _answers(host, int(port)):
+            if _answers(address):
                 missing_s = 0.0
                 continue
             missing_s += KNOCK_EVERY_S
@@ -112,9 +118,9 @@ def lifeline(on_gone: Callable[[], None]) -> Iterator[None]:
         over.set()
 
 
-def _answers(host: str, port: int) -> bool:
+def _answers(address: tuple[str, int]) -> bool:
     try:
-        socket.create_connection((host, port), KNOCK_EVERY_S).close()
+        socket.create_connection(address, KNOCK_EVERY_S).close()
     except OSError:
         return False
     return True
