@@ -271,7 +271,7 @@ def test_a_trial_shows_signs_of_life_at_every_step_and_batch_that_it_evaluates(
     monkeypatch.setattr("tune_app.training.reporter.ALIVE_EVERY_S", 0.0)
     sent = [event for event, _ in run(task, Recorder(tmp_path)).sent]
     assert "alive" in sent[: sent.index("trial_effective")]
-    assert sent.count("alive") > 27 + 9
+    assert sent.count("alive") >= 27 + 9
 
 
 def test_checkpoints_between_rungs_are_written_as_often_as_they_are_worth_it(
