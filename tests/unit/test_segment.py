@@ -270,7 +270,6 @@ def test_a_trial_shows_signs_of_life_at_every_step_and_batch_that_it_evaluates(
 ) -> None:
     monkeypatch.setattr("tune_app.training.reporter.ALIVE_EVERY_S", 0.0)
     sent = [event for event, _ in run(task, Recorder(tmp_path)).sent]
-    assert "alive" in sent[: sent.index("trial_effective")]
     assert sent.count("alive") >= 27 + 9
 
 
