@@ -12,16 +12,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from tune_app.errors import nearest
+from tune_app.failures import MAX_LOSSES, is_broken
 from tune_app.journal import Journal
 from tune_app.ports import Bracketed, Exploiting, Scheduler, Searcher, Tracker
+from tune_app.silence import ALIVE, Silence
 from tune_app.state import StudyState
 from tune_app.trial import Decision, Kind, Outcome, Status, TrialState
-
-MAX_LOSSES = 3
-"""Times a trial is begun again after its worker died, before it counts as lost."""
-
-FAILURES_THAT_STOP = 3
-"""When this many trials fail before any has reached a rung, the trainable is broken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +28,7 @@ class Segment:
     params: dict[str, Any]
     number: int
     checkpoint: str | None
+    is_halved: bool
     wants_untrained_sample: bool
 
 
@@ -46,6 +43,7 @@ class Conductor:
         scheduler: Scheduler,
         trackers: Iterable[Tracker] = (),
         baseline: dict[str, Any] | None = None,
+        silence: Silence | None = None,
     ) -> None:
         self.state = state
         self.interrupted = False
@@ -58,6 +56,7 @@ class Conductor:
         self._baseline = baseline
         self._exhausted = False
         self._settled = False
+        self.silence = silence or Silence()
 
     def record(self, event: str, **fields: Any) -> None:
         """Writes one event, folds it into the state, and tells the trackers."""
@@ -104,12 +103,14 @@ class Conductor:
         trial = self.state.trials[trial_id]
         if trial.status is not Status.RUNNING:
             return Decision.STOP
+        self.silence.hear(trial_id, event)
+        if event == ALIVE:
+            return Decision.CONTINUE
         if event == "trial_ended":
-            outcome, reason = Outcome(fields["outcome"]), fields["reason"]
-            if outcome is Outcome.COMPLETED and self.state.full_rung not in trial.rung_values:
-                outcome, reason = Outcome.FAILED, "it ended before its budget was spent"
-            self.end_trial(trial, outcome, reason, fields["error"])
-            self._after_end()
+            self._on_end(trial, Outcome(fields["outcome"]), fields["reason"], fields["error"])
+            return Decision.STOP
+        if event == "segment_lost":
+            self.on_worker_gone(trial_id, fields["reason"])
             return Decision.STOP
         self.record(event, trial=trial_id, **fields)
         if event == "report" and fields.get("rung") is not None:
@@ -119,12 +120,20 @@ class Conductor:
     def on_worker_gone(self, trial_id: str, reason: str) -> None:
         """A segment ended although its trial had not: the worker died, or was taken away."""
         trial = self.state.trials[trial_id]
+        self.silence.end(trial_id)
         if trial.status is not Status.RUNNING:
             return
         self.record("segment_lost", trial=trial_id, reason=reason)
-        if trial.losses > MAX_LOSSES:
-            self.end_trial(trial, Outcome.LOST, reason=f"lost {trial.losses} workers: {reason}")
+        if trial.losses_here > MAX_LOSSES:
+            told = f"lost {trial.losses_here} workers at the same place: {reason}"
+            self.end_trial(trial, Outcome.LOST, reason=told)
             self._after_end()
+
+    def _on_end(self, trial: TrialState, outcome: Outcome, reason: str, error: str) -> None:
+        if outcome is Outcome.COMPLETED and self.state.full_rung not in trial.rung_values:
+            outcome, reason = Outcome.FAILED, "it ended before its budget was spent"
+        self.end_trial(trial, outcome, reason, error)
+        self._after_end()
 
     def end_trial(
         self, trial: TrialState, outcome: Outcome, reason: str = "", error: str = ""
@@ -211,11 +220,13 @@ class Conductor:
             segment=trial.segments + 1,
             checkpoint=trial.checkpoint,
         )
+        self.silence.begin(trial.id)
         return Segment(
             trial=trial.id,
             params=trial.params,
             number=trial.number,
             checkpoint=trial.checkpoint,
+            is_halved=trial.is_halved,
             wants_untrained_sample=trial.number == 0 and not self._has_samples(),
         )
 
@@ -251,15 +262,12 @@ class Conductor:
 
     def _after_end(self) -> None:
         self._drop_hopeless()
-        trials = self.state.trials.values()
-        if any(other.rung_values for other in trials):
+        if not is_broken(self.state):
             return
-        ends = [other.outcome for other in trials if other.outcome not in (None, Outcome.CANCELLED)]
-        if len(ends) >= FAILURES_THAT_STOP and set(ends) == {Outcome.FAILED}:
-            for other in trials:
-                if other.outcome is None:
-                    self.end_trial(other, Outcome.CANCELLED, reason=BROKEN)
-            self._end(BROKEN)
+        for trial in self.state.trials.values():
+            if trial.outcome is None:
+                self.end_trial(trial, Outcome.CANCELLED, reason=BROKEN)
+        self._end(BROKEN)
 
     def _drop_hopeless(self) -> None:
         """One that ends can take the last hope of another: until there is none of them left."""
@@ -278,4 +286,4 @@ class Conductor:
 TARGET = "the target of the metric was reached"
 EXHAUSTED = "every combination of the space was tried"
 ALL_ALLOWED = "no other combination that the constraints allow was found"
-BROKEN = "every trial failed"
+BROKEN = "trials fail in the same way and none comes further"

@@ -15,6 +15,8 @@ Every line has `event` and `time` (Unix seconds). The events, in the order they 
     sample             trial, stage, prompt, text          stage: untrained or trained
     trial_interrupted  trial, checkpoint                   stopped by a person, to be resumed
     segment_lost       trial, reason                       the worker died; the trial is retried
+    batch_halved       trial, reason, per_device_train_batch_size, gradient_accumulation_steps
+                                                           out of memory; the trial is retried so
     trial_ended        trial, outcome, value, tokens, reason, error
     study_interrupted
     study_ended        reason

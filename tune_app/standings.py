@@ -92,6 +92,10 @@ class Standings:
         """Those with a value at `rung` that have ended since, best first."""
         return self._ranking((ENDED, bracket, rung))
 
+    def heirs(self, source: str) -> Ranking:
+        """Trials that have not ended and last went on from trial `source`'s checkpoint."""
+        return self._ranking((HEIRS, source))
+
     def place(self, trial: TrialState, sign: int, full_rung: int) -> None:
         """Puts a trial where it belongs now. `sign` is -1 where larger values are better."""
         before = self._places.get(trial.id, {})
@@ -110,7 +114,7 @@ class Standings:
         return self._rankings.get(name, EMPTY)
 
 
-DUE, COMPLETED, OPEN, REACHED, AVERAGES, WAITING, ENDED = range(7)
+DUE, COMPLETED, OPEN, REACHED, AVERAGES, WAITING, ENDED, HEIRS = range(8)
 EMPTY = Ranking()
 
 
@@ -122,6 +126,8 @@ def _places(trial: TrialState, sign: int, full_rung: int) -> dict[Hashable, floa
         places[DUE] = number
     if trial.outcome is Outcome.COMPLETED and full_rung in values:
         places[COMPLETED] = sign * values[full_rung]
+    if trial.takeovers and trial.status is not Status.ENDED:
+        places[HEIRS, trial.takeovers[-1].source] = number
     return places if trial.kind is Kind.BASELINE else places | _competing(trial, sign)
 
 

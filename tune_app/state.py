@@ -196,6 +196,7 @@ class StudyState:
         trial.reports.append(report)
         if report.checkpoint is not None:
             trial.checkpoint = checked_checkpoint(report.checkpoint)
+            trial.losses_here = 0
         value = report.metrics.get(self.reported_metric, math.nan)
         if report.rung is not None and math.isfinite(value):
             trial.rung_values[report.rung] = value
@@ -219,10 +220,16 @@ class StudyState:
         if event["checkpoint"]:
             trial.checkpoint = checked_checkpoint(event["checkpoint"])
 
+    def _on_batch_halved(self, event: Event) -> None:
+        trial = self.trials[event["trial"]]
+        self._requeue(trial)
+        trial.is_halved = True
+
     def _on_segment_lost(self, event: Event) -> None:
         trial = self.trials[event["trial"]]
         self._requeue(trial)
         trial.losses += 1
+        trial.losses_here += 1
 
     def _on_trial_ended(self, event: Event) -> None:
         trial = self.trials[event["trial"]]

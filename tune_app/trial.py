@@ -98,6 +98,11 @@ class TrialState:
     error: str = ""
     segments: int = 0
     losses: int = 0
+    """Workers lost."""
+    losses_here: int = 0
+    """The same since its last checkpoint."""
+    is_halved: bool = False
+    """It ran out of memory: since then with half the micro-batch and twice the accumulation."""
     ended: float | None = None
     effective: dict[str, Any] = field(default_factory=dict)
     reports: list[Report] = field(default_factory=list)

@@ -35,12 +35,14 @@ class Shell:
     cache: Path
     environment: dict[str, str] = field(default_factory=dict)
 
-    def start(self, *words: str) -> subprocess.Popen[str]:
+    def start(
+        self, *words: str, program: tuple[str, ...] = ("-m", "tune_app")
+    ) -> subprocess.Popen[str]:
         """Starts a verb in a process group of its own, as a shell does."""
         environment = {**os.environ, "TUNE_APP_CACHE": str(self.cache), **self.environment}
         environment.pop("WANDB_API_KEY", None)
         return subprocess.Popen(
-            [sys.executable, "-m", "tune_app", *words],
+            [sys.executable, *program, *words],
             cwd=self.folder,
             env=environment,
             stdout=subprocess.PIPE,

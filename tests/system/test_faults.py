@@ -81,18 +81,36 @@ def test_a_killed_driver_loses_no_finished_trial(shell: Shell) -> None:
     assert after[: len(before)] == before
 
 
-def test_a_killed_worker_costs_no_trial(shell: Shell) -> None:
-    process = shell.start("run", str(SMALL), "--name", "worker", *TWO_SLOTS)
+IMPATIENT = """
+import sys
+from tune_app import silence
+silence.START_S, silence.SILENCE_S = 60.0, 8.0
+from tune_app.__main__ import main
+sys.exit(main())
+"""
+"""The command line of a driver that does not wait half an hour for a worker that hangs."""
+
+
+def test_killed_and_hanging_workers_cost_no_trial(shell: Shell) -> None:
+    words = ("run", str(SMALL), "--name", "worker", *TWO_SLOTS)
+    process = shell.start(*words, program=("-c", IMPATIENT))
     shell.wait_for("worker", has_rung_of_a_searched_trial, "a rung")
-    victims = trial_workers(process.pid)
-    assert victims
-    victims[0].kill()
+    trial_workers(process.pid)[0].kill()
+    shell.wait_for("worker", lambda events: len(losses(events)) == 1, "a loss")
+    shell.wait_for("worker", lambda events: events[-1]["event"] == "report", "going on")
+    trial_workers(process.pid)[0].suspend()
     out, err = process.communicate(timeout=200)
     assert process.returncode == 0, err
     events = shell.journal("worker")
     check_complete(events)
-    assert [e for e in events if e["event"] == "segment_lost"]
+    killed, hung = losses(events)[:2]
+    assert killed["reason"] == "its worker process died"
+    assert hung["reason"].startswith("its worker hung")
     assert "lost its worker" in out
+
+
+def losses(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [event for event in events if event["event"] == "segment_lost"]
 
 
 def test_two_drivers_on_one_study_are_refused(shell: Shell) -> None:

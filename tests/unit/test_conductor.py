@@ -21,7 +21,8 @@ from tests.unit.simulation import (
     searched,
     sometimes_diverging,
 )
-from tune_app.conductor import BROKEN, EXHAUSTED, MAX_LOSSES
+from tune_app.conductor import BROKEN, EXHAUSTED
+from tune_app.failures import MAX_LOSSES, own_traceback
 from tune_app.journal import FILE_NAME, Event, Journal, read
 from tune_app.state import StudyState, rebuild
 from tune_app.trial import Decision, Kind, Outcome, Status
@@ -183,7 +184,7 @@ def test_lost_workers_cost_no_trial_as_long_as_they_are_few(seed: int) -> None:
     state = simulation.run()
     assert sorted(ends(simulation.events)) == sorted(state.trials)
     for trial in state.trials.values():
-        assert (trial.outcome is Outcome.LOST) == (trial.losses > MAX_LOSSES)
+        assert (trial.outcome is Outcome.LOST) == (trial.losses_here > MAX_LOSSES)
 
 
 def test_a_trial_whose_workers_all_die_is_begun_again_so_often_and_not_more() -> None:
@@ -218,6 +219,91 @@ def test_three_failures_before_any_success_stop_the_study() -> None:
     assert outcomes.count(Outcome.FAILED) == 3
     assert set(outcomes) <= {Outcome.FAILED, Outcome.CANCELLED}
     assert sorted(ends(simulation.events)) == sorted(state.trials)
+
+
+def late(simulation: Simulation, names: list[str], kinds: list[str]) -> StudyState:
+    """These trials report half of the budget, then fail in these ways."""
+    report = {"tokens": 10, "step": 12, "fraction": 0.5, "seconds": 1.0}
+    report |= {"metrics": {"eval_loss": 2.0}, "rung": None, "checkpoint": None}
+    for name, kind in zip(names, kinds, strict=True):
+        simulation.conductor.on_message(name, "report", report)
+        ended = {"outcome": "failed", "reason": f"{kind}: at {name}", "error": ""}
+        simulation.conductor.on_message(name, "trial_ended", ended)
+    return simulation.state
+
+
+def begun(count: int) -> tuple[Simulation, list[str]]:
+    simulation = Simulation(document(trials=20), workers=count)
+    segments = [simulation.conductor.next_segment() for _ in range(count)]
+    return simulation, [segment.trial for segment in segments if segment is not None]
+
+
+def test_a_bug_that_no_trial_gets_past_stops_the_study_however_late_it_comes() -> None:
+    simulation, names = begun(4)
+    rung = {"tokens": 10, "step": 3, "fraction": 0.1, "seconds": 1.0}
+    rung |= {"metrics": {"eval_loss": 2.0}, "rung": 0, "checkpoint": "checkpoints/0000/step-3"}
+    simulation.conductor.on_message(names[3], "report", rung)
+    assert late(simulation, names[:3], ["IndexError"] * 3).ended == BROKEN
+
+
+def test_trials_that_fail_each_in_its_own_way_do_not_stop_the_study() -> None:
+    simulation, names = begun(4)
+    assert late(simulation, names[:3], ["IndexError", "KeyError", "IndexError"]).ended is None
+
+
+def test_a_trial_that_got_past_where_others_fail_clears_the_trainable() -> None:
+    simulation, names = begun(4)
+    further = {"tokens": 10, "step": 15, "fraction": 0.6, "seconds": 1.0}
+    further |= {"metrics": {"eval_loss": 2.0}, "rung": None, "checkpoint": None}
+    simulation.conductor.on_message(names[3], "report", further)
+    assert late(simulation, names[:3], ["IndexError"] * 3).ended is None
+
+
+def test_a_traceback_is_told_from_the_trainables_own_lines_on() -> None:
+    ours = '  File "/x/tune_app/training/segment.py", line 9, in _train\n    build()\n'
+    own = '  File "/home/me/net.py", line 3, in build\n    raise KeyError(1)\n'
+    head = "Traceback (most recent call last):\n"
+    assert own_traceback(head + ours + own + "KeyError: 1\n") == head + own + "KeyError: 1"
+
+
+def half() -> dict[str, Any]:
+    sizes = {"per_device_train_batch_size": 4, "gradient_accumulation_steps": 4}
+    return {"reason": "OutOfMemoryError: 80 GB", **sizes}
+
+
+def test_a_trial_out_of_memory_goes_on_from_its_checkpoint_with_the_values_asked_for() -> None:
+    simulation, (name,) = begun(1)
+    conductor, trial = simulation.conductor, simulation.state.trials[name]
+    params, checkpoint = dict(trial.params), "checkpoints/0000/step-3"
+    saved = {"tokens": 10, "step": 3, "fraction": 0.1, "seconds": 1.0, "rung": None}
+    saved |= {"metrics": {}, "checkpoint": checkpoint}
+    conductor.on_message(name, "report", saved)
+    assert conductor.on_message(name, "batch_halved", half()) is Decision.STOP
+    conductor.on_worker_gone(name, "its segment is over")
+    again = conductor.next_segment()
+    assert again is not None
+    assert (again.trial, again.checkpoint, again.is_halved) == (name, checkpoint, True)
+    assert again.params == params
+    assert trial.losses == 0
+    ended = {"outcome": "out_of_memory", "reason": "", "error": ""}
+    conductor.on_message(name, "trial_ended", ended)
+    assert trial.outcome is Outcome.OUT_OF_MEMORY
+
+
+def test_losses_are_forgiven_where_a_trial_gets_on_between_them() -> None:
+    simulation, (name,) = begun(1)
+    conductor, trial = simulation.conductor, simulation.state.trials[name]
+    for step in range(1, 3 * MAX_LOSSES):
+        saved = {"tokens": 10, "fraction": 0.1, "seconds": 1.0, "metrics": {}, "rung": None}
+        saved |= {"step": step, "checkpoint": f"checkpoints/0000/step-{step}"}
+        conductor.on_message(name, "report", saved)
+        conductor.on_message(name, "segment_lost", {"reason": "EIO"})
+        assert conductor.next_segment() is not None
+    assert trial.outcome is None
+    for _ in range(MAX_LOSSES):
+        conductor.on_worker_gone(name, "killed")
+        conductor.next_segment()
+    assert trial.outcome is Outcome.LOST
 
 
 def test_failures_after_a_trial_reached_a_rung_do_not_stop_the_study() -> None:

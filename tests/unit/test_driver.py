@@ -71,7 +71,7 @@ def test_a_worker_gets_no_inactive_constant(tmp_path: Path) -> None:
     for number, params in enumerate([{"optim": "adamw", "n": 4}, {"optim": "apex", "n": 4}]):
         name = f"{number:04d}"
         made.record("trial_created", trial=name, number=number, kind="search", params=params)
-        segment = Segment(name, params, number, None, False)
+        segment = Segment(name, params, number, None, False, False)
         sent = made._config(segment, 1)["task"]["params"]
         assert sent == params | ({"beta": 0.95} if params["optim"] == "adamw" else {})
 

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from tests.unit.simulation import MemoryJournal, Simulation, document
+from tests.unit.simulation import MemoryJournal, Simulation, document, sometimes_diverging
 from tune_app.engine.checkpoints import Retention
 from tune_app.errors import UserError
 from tune_app.journal import Event
 from tune_app.state import StudyState
+from tune_app.trial import Outcome, TrialState
 
 SIZE = 1000
 
@@ -103,6 +104,53 @@ def test_with_a_cap_the_worst_of_the_best_go_first_and_the_search_is_the_same() 
 def test_when_what_trials_need_is_too_much_the_study_stops() -> None:
     with pytest.raises(UserError, match="running and paused trials take"):
         searched(Shelf(), keep=3, disk_gb=SIZE / 1e9)
+
+
+class Swept:
+    """Looks at once what a trial that diverged has left."""
+
+    def __init__(self, shelf: Shelf) -> None:
+        self._shelf = shelf
+        self.diverged = 0
+
+    def on_event(self, event: Event, state: StudyState) -> None:
+        if event.get("outcome") == "diverged":
+            self.diverged += 1
+            assert not [name for name in self._shelf.held if f"/{event['trial']}/" in name]
+
+    def close(self, timeout_s: float) -> None:
+        """Nothing to close."""
+
+
+def test_a_trial_that_diverges_leaves_no_checkpoint() -> None:
+    shelf = Shelf()
+    swept = Swept(shelf)
+    trackers = [Worker(shelf), Retention(shelf), swept]
+    resolved = document(trials=20, eta=2)
+    state = Simulation(resolved, curve=sometimes_diverging, trackers=trackers).run()
+    assert swept.diverged
+    assert any(t.outcome is Outcome.DIVERGED and t.checkpoint for t in state.trials.values())
+
+
+class Counted(Retention):
+    """Counts how often a trial is looked at."""
+
+    looks = 0
+
+    def _clear(self, trial: TrialState, state: StudyState, best: list[str]) -> None:
+        self.looks += 1
+        super()._clear(trial, state, best)
+
+
+def test_deleting_takes_no_longer_the_more_trials_have_ended() -> None:
+    looks = []
+    for trials in (50, 100):
+        shelf = Shelf()
+        counted = Counted(shelf)
+        trackers = [Worker(shelf), counted]
+        Simulation(document(trials=trials), trackers=trackers, journal=MemoryJournal()).run()
+        looks.append(counted.looks)
+    assert looks[1] < 2.5 * looks[0]
 
 
 def test_what_a_dead_session_left_is_cleared_by_the_next() -> None:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import json
 import math
+import multiprocessing
 import os
 import textwrap
+import time
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -12,9 +17,12 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import TrainerControl, TrainerState
 
+from tune_app.budget import horizon
 from tune_app.storage.checkpoints import FolderShelf
-from tune_app.training import segment, trainable
+from tune_app.training import reporter, segment, trainable
+from tune_app.training.disk import is_storage_fault
 from tune_app.training.segment import Task
 
 ARCHITECTURE = {"size": "nano", "vocab_size": 512, "block_size": 32, "eval_tokens": 1024}
@@ -198,6 +206,90 @@ def test_an_interrupted_trial_saves_and_goes_on(
     assert final[0] == final[1]
 
 
+class Telegraph(Recorder):
+    """A driver in another process, as far as this one sees it: messages go to a file at once."""
+
+    def send(self, event: str, **fields: Any) -> None:
+        with open(self._folder / "sent", "a", encoding="utf-8") as file:
+            file.write(json.dumps([event, fields]) + "\n")
+        time.sleep(0.02)
+
+
+def run_and_kill(task: Task, folder: Path, at_step: int) -> Recorder:
+    """Kills the process of a trial some time after it told of `at_step`; gives what it told."""
+    heard = Recorder(folder)
+    child = multiprocessing.get_context("fork").Process(target=run, args=(task, Telegraph(folder)))
+    child.start()
+    for event, fields in lines(folder / "sent"):
+        heard.sent.append((event, fields))
+        if event == "report" and fields["step"] >= at_step:
+            break
+    child.kill()
+    child.join()
+    (folder / "sent").unlink()
+    return heard
+
+
+def lines(path: Path) -> Iterator[Any]:
+    """What stands in a file that somebody else is writing."""
+    while not path.exists():
+        time.sleep(0.005)
+    with open(path, encoding="utf-8") as file:
+        while True:
+            line = file.readline()
+            if line.endswith("\n"):
+                yield json.loads(line)
+            else:
+                file.seek(file.tell() - len(line.encode()))
+                time.sleep(0.005)
+
+
+@pytest.mark.parametrize("accumulation", [1, 3])
+def test_a_trial_whose_process_is_killed_between_rungs_goes_on_bit_exactly(
+    task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, accumulation: int
+) -> None:
+    monkeypatch.setattr("tune_app.training.reporter.SAVE_EVERY_S", 0.0)
+    monkeypatch.setattr("tune_app.training.reporter.SAVE_SHARE", math.inf)
+    budget = {**task.document["budget"], "unit": "steps", "amount": 27}
+    params = {**task.params, "gradient_accumulation_steps": accumulation}
+    task = replace(task, document={**task.document, "budget": budget}, params=params)
+    whole = run(task, Recorder(tmp_path / "whole"))
+    parts = [run_and_kill(task, tmp_path / "parts", at_step=2)]
+    for step in (14, 28):
+        checkpoint = last_checkpoint(parts[-1], tmp_path / "parts")
+        again = replace(task, checkpoint=checkpoint)
+        last = step == 28
+        parts.append(
+            run(again, Recorder(tmp_path / "parts"))
+            if last
+            else run_and_kill(again, tmp_path / "parts", at_step=step)
+        )
+    starts = [part.reports()[0]["step"] for part in parts]
+    assert starts == [1, 3, 15]
+    assert losses(parts) == losses([whole])
+
+
+def test_a_trial_shows_signs_of_life_at_every_step_and_batch_that_it_evaluates(
+    task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tune_app.training.reporter.ALIVE_EVERY_S", 0.0)
+    sent = [event for event, _ in run(task, Recorder(tmp_path)).sent]
+    assert sent.count("alive") >= 27 + 9
+
+
+def test_checkpoints_between_rungs_are_written_as_often_as_they_are_worth_it(
+    task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tune_app.training.reporter.SAVE_EVERY_S", 0.0)
+    monkeypatch.setattr("tune_app.training.reporter.SAVE_SHARE", math.inf)
+    often = run(task, Recorder(tmp_path / "often"))
+    monkeypatch.setattr("tune_app.training.reporter.SAVE_SHARE", 1e-9)
+    rarely = run(task, Recorder(tmp_path / "rarely"))
+    saved = [[r["step"] for r in x.reports() if r["checkpoint"]] for x in (often, rarely)]
+    assert saved == [list(range(1, 28)), [1, 3, 9, 27]]
+    assert losses([often]) == losses([rarely])
+
+
 def test_a_trial_that_died_after_its_last_step_only_says_so(task: Task, tmp_path: Path) -> None:
     whole = run(task, Recorder(tmp_path))
     checkpoint = last_checkpoint(whole, tmp_path)
@@ -242,6 +334,19 @@ def test_a_diverging_trial_is_told_as_diverged(task: Task, tmp_path: Path) -> No
     assert ended["outcome"] == "diverged", ended
 
 
+def test_a_resumed_trial_explodes_where_the_undisturbed_one_would(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path)
+    plan = horizon(27, 256, [1.0], 9)
+    signs = reporter.SignsOfLife(recorder)
+    resumed = reporter.Reporter(recorder, plan, 1.0, lambda step: None, signs)
+    history = [{"loss": 8.0, "step": 1}, {"loss": 1.0, "step": 2}]
+    state = TrainerState(global_step=4, log_history=history)
+    arguments: Any = None
+    resumed.on_log(arguments, state, TrainerControl(), {"loss": 20.0})
+    with pytest.raises(reporter.Diverged, match="40 at step 4"):
+        resumed.on_log(arguments, state, TrainerControl(), {"loss": 40.0})
+
+
 def test_an_error_of_the_trainable_fails_the_trial_with_its_traceback(
     task: Task, tmp_path: Path
 ) -> None:
@@ -260,18 +365,82 @@ def test_an_error_of_the_trainable_fails_the_trial_with_its_traceback(
     assert "broken.py" in ended["error"]
 
 
-def test_running_out_of_memory_is_its_own_outcome(task: Task, tmp_path: Path) -> None:
-    path = tmp_path / "huge.py"
+def cramped(task: Task, folder: Path, fits: int, **params: Any) -> Task:
+    """The task on a device where no more than `fits` examples fit into memory."""
+    path = folder / "cramped.py"
     path.write_text(
-        textwrap.dedent("""
+        textwrap.dedent(f"""
             import torch
+            from trainables import causal_lm
             from trainables.causal_lm import Config, prepare
             def build(config, data, args):
-                torch.empty(2**60, dtype=torch.uint8)
+                trainer = causal_lm.build(config, data, args)
+                forward = trainer.model.forward
+                def cramped(input_ids=None, **rest):
+                    if trainer.model.training and len(input_ids) > {fits}:
+                        raise torch.OutOfMemoryError("tried to allocate 80 GB")
+                    return forward(input_ids=input_ids, **rest)
+                trainer.model.forward = cramped
+                return trainer
         """)
     )
-    huge = replace(task, document={**task.document, "trainable": str(path)})
-    assert run(huge, Recorder(tmp_path)).of("trial_ended")["outcome"] == "out_of_memory"
+    document = {**task.document, "trainable": str(path)}
+    return replace(task, document=document, params={**task.params, **params})
+
+
+def test_a_trial_out_of_memory_runs_the_same_steps_in_half_the_micro_batches(
+    task: Task, tmp_path: Path
+) -> None:
+    whole = run(task, Recorder(tmp_path / "whole"))
+    small = cramped(task, tmp_path, fits=2)
+    ((event, told),) = run(small, Recorder(tmp_path / "first")).sent
+    assert (event, told["per_device_train_batch_size"]) == ("batch_halved", 2)
+    assert told["gradient_accumulation_steps"] == 4
+    assert told["reason"] == "OutOfMemoryError: tried to allocate 80 GB"
+    again = run(replace(small, is_halved=True), Recorder(tmp_path / "again"))
+    assert again.of("trial_ended")["outcome"] == "completed", again.of("trial_ended")
+    effective = again.of("trial_effective")["effective"]
+    assert (effective["micro_batch"], effective["accumulation"]) == (2, 4)
+    assert effective["tokens_per_step"] == 256
+    assert again.reports()[-1]["tokens"] == whole.reports()[-1]["tokens"]
+    assert list(losses([again])) == list(losses([whole]))
+    both = [recorder.reports()[-1]["metrics"]["eval_loss"] for recorder in (whole, again)]
+    assert both[0] == pytest.approx(both[1], rel=1e-3)
+
+
+@pytest.mark.parametrize(("size", "is_halved"), [(4, True), (3, False)])
+def test_a_trial_that_cannot_be_halved_again_is_out_of_memory(
+    task: Task, tmp_path: Path, size: int, is_halved: bool
+) -> None:
+    small = cramped(task, tmp_path, fits=1, per_device_train_batch_size=size)
+    recorder = run(replace(small, is_halved=is_halved), Recorder(tmp_path))
+    assert recorder.of("trial_ended")["outcome"] == "out_of_memory"
+
+
+def test_storage_that_fails_is_no_fault_of_the_trial(
+    task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("tune_app.storage.checkpoints.os.rename", fail)
+    recorder = run(task, Recorder(tmp_path))
+    assert recorder.of("segment_lost")["reason"].endswith("Input/output error")
+    assert "trial_ended" not in [event for event, _ in recorder.sent]
+
+
+@pytest.mark.parametrize(
+    ("error", "fault"),
+    [
+        (OSError(errno.ESTALE, "Stale file handle"), True),
+        (RuntimeError("Error while serializing: I/O error: (os error 5)"), True),
+        (RuntimeError("Error while serializing: I/O error: (os error 2)"), False),
+        (FileNotFoundError(errno.ENOENT, "No such file"), False),
+        (ValueError("no such layer"), False),
+    ],
+)
+def test_storage_is_blamed_for_its_own_faults_only(error: Exception, fault: bool) -> None:
+    assert is_storage_fault(error) is fault
 
 
 def test_running_something_else_than_asked_fails_the_trial(task: Task, tmp_path: Path) -> None:

@@ -40,6 +40,9 @@ def check(state: StudyState) -> None:
     finals = [(state.final_value(t), t.number) for t in trials]
     ranks = sorted((state.sign * value, number) for value, number in finals if value is not None)
     assert numbers(state.completed()) == [number for _, number in ranks]
+    for source in trials:
+        expected = [t for t in trials if t.status is not Status.ENDED and source.id in heir_of(t)]
+        assert numbers(standings.heirs(source.id)) == numbers(expected)
     for rung in range(state.full_rung + 1):
         reached = sorted_anew(state, rung, lambda t: True)
         assert numbers(standings.reached(rung)) == numbers(reached)
@@ -51,6 +54,10 @@ def check(state: StudyState) -> None:
         paused = sorted_anew(state, rung, lambda t: t.status is Status.PAUSED and not t.due)
         waiting = [t for t in paused if t.top_rung == rung]
         assert numbers(standings.waiting(rung)) == numbers(waiting)
+
+
+def heir_of(trial: TrialState) -> list[str]:
+    return [takeover.source for takeover in trial.takeovers[-1:]]
 
 
 def values_until(trial: TrialState, rung: int) -> list[float]:

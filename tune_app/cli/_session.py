@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from textwrap import indent
 from types import FrameType
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -17,6 +18,7 @@ from tune_app.cache import cache_folder
 from tune_app.cli import _folders, _requests
 from tune_app.console import closing, commands, screens, terminal
 from tune_app.errors import Problem, UserError
+from tune_app.failures import own_traceback
 from tune_app.journal import Journal
 from tune_app.ports import Tracker
 from tune_app.state import StudyState
@@ -160,14 +162,17 @@ class Session:
             return 0
         failed = [t for t in self._state.trials.values() if t.outcome is Outcome.FAILED]
         if failed:
-            raise self._all_failed(failed[0])
+            raise self._none_completed(failed)
         return NO_ANSWER
 
-    def _all_failed(self, first: TrialState) -> UserError:
+    def _none_completed(self, failed: list[TrialState]) -> UserError:
+        first = failed[0]
+        what = f"no trial completed; trial {first.id} failed: {first.reason}"
+        if first.error:
+            what += "\n" + indent(own_traceback(first.error), "    ")
         where = f"trainable {self._state.document['trainable']}"
         log = self._folder / "logs" / "trials" / f"{first.id}.log"
-        fix = f"see the traceback in {log}" if first.error else ""
-        return UserError(Problem(f"every trial failed: {first.reason}", where, fix=fix))
+        return UserError(Problem(what, where, fix=f"see what else was logged in {log}"))
 
     def _resume_command(self) -> str:
         return commands.verb("resume", self._folder.name, self._args.storage)

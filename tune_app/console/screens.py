@@ -186,6 +186,9 @@ def told(event: Event, state: StudyState) -> str | None:
             return f"trial {event['trial']} takes over from trial {event['source']}: {values}"
         case "segment_lost":
             return f"trial {event['trial']} lost its worker ({event['reason']}): begun again"
+        case "batch_halved":
+            size = event["per_device_train_batch_size"]
+            return f"trial {event['trial']} ran out of memory: again in micro-batches of {size}"
         case "trial_interrupted":
             return f"trial {event['trial']} has saved a checkpoint"
         case "report" if event["rung"] is not None:

@@ -75,7 +75,8 @@ class Retention:
         """Deletes a trial's checkpoints but its own last one and those that others begin from."""
         if trial.id not in self._sizes:
             return
-        needed = set(_taken_from(trial, state))
+        heirs = state.standings.heirs(trial.id)
+        needed = {heir.checkpoint for heir in heirs if heir.checkpoint}
         if trial.checkpoint and (trial.status is not Status.ENDED or trial.id in best):
             needed.add(trial.checkpoint)
         for name in self._sizes[trial.id].keys() - needed:
@@ -100,15 +101,6 @@ class Retention:
 
 def _trial_of(name: str) -> str:
     return name.split("/")[1]
-
-
-def _taken_from(trial: TrialState, state: StudyState) -> list[str]:
-    """The checkpoints of a trial that others which have not ended are to go on from."""
-    return [
-        other.checkpoint
-        for other in state.standings.open()
-        if other.takeovers and other.takeovers[-1].source == trial.id and other.checkpoint
-    ]
 
 
 def _too_much(total: int, cap: float) -> Problem:

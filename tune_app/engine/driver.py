@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from tune_app.conductor import Conductor, Segment
 from tune_app.engine import tuner
 from tune_app.engine.cluster import Cluster
 from tune_app.engine.demand import Demand, wait_for_a_machine, wanted
+from tune_app.engine.watch import head, lifeline
 from tune_app.engine.worker import preflight, probe
 from tune_app.errors import Problem, UserError
 from tune_app.journal import Journal
@@ -34,6 +36,9 @@ from tune_app.space.domains import (
 from tune_app.state import StudyState
 from tune_app.storage.study import Study
 from tune_app.training.disk import is_full
+
+GONE = "Ray is gone: one of its processes was killed, or the machine it ran on"
+RESUME = "resume the study; nothing that was reported is lost"
 
 
 class RemoteTraceback(Exception):
@@ -152,11 +157,11 @@ class Driver:
         demand = Demand(self._cluster, cpu, gpu)
 
         def slots() -> int:
-            there = self._cluster.slots(cpu, gpu)
+            there = self._slots(cpu, gpu)
             demand.ask(min(limit, wanted(self._state)) - there)
             return int(min(limit, there))
 
-        with self._full_disk_explained():
+        with self._full_disk_explained(), lifeline(head(), lambda: self._leave(progress)):
             tuner.run(
                 conductor,
                 slots=slots,
@@ -169,6 +174,22 @@ class Driver:
         self._study.stop(False)
         if conductor.interrupted:
             conductor.record("study_interrupted")
+
+    def _slots(self, cpu: float, gpu: float) -> int:
+        """How many trials fit now. On a cluster none may, until it has nodes again.
+
+        Raises:
+            UserError: the only node there was is gone.
+        """
+        slots = self._cluster.slots(cpu, gpu)
+        if slots == 0 and self._cluster.local:
+            raise UserError(Problem(GONE, fix=RESUME))
+        return slots
+
+    def _leave(self, progress: Callable[[str], None]) -> None:
+        """Nothing that waits for Ray can be waited for; the journal has all that was reported."""
+        progress(f"{GONE}: {RESUME}")
+        os._exit(UserError.exit_code)
 
     def record(self, event: str, **fields: Any) -> None:
         """Writes an event before there is a conductor."""
@@ -324,6 +345,7 @@ class Driver:
                 "seconds_before": trial.seconds,
                 "max_steps": trial.effective.get("max_steps"),
                 "has_new_values": bool(trial.takeovers),
+                "is_halved": segment.is_halved,
                 "wants_untrained_sample": segment.wants_untrained_sample,
                 "cache": str(cache_folder()),
             },

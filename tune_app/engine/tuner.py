@@ -18,7 +18,9 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from tune_app.conductor import Conductor, Segment
-from tune_app.engine.worker import DISK_FULL, STORAGE_FAILED, run_segment
+from tune_app.engine.watch import Watch
+from tune_app.engine.worker import DISK_FULL, HELLO, run_segment
+from tune_app.silence import ALIVE
 from tune_app.trial import Decision, Status
 
 # Tune would hand AWS's keys to workers in their runtime environment, which Ray writes to its logs.
@@ -45,6 +47,11 @@ class _Desk:
         self.slots = slots
         self.config = config
         self.error: Exception | None = None
+        self.watch = Watch()
+        self.trial_of: dict[str, str] = {}
+        """The trial that each segment of Tune's runs now."""
+        self.hung: dict[str, str] = {}
+        """Why a segment's worker was ended."""
 
     def __reduce__(self) -> tuple[type[object], tuple[()]]:
         return object, ()
@@ -60,6 +67,16 @@ class _Desk:
             self.error = error
             return otherwise
 
+    def end_hung(self) -> None:
+        """Ends the workers that have been silent for too long; Tune then sees them die."""
+        hung = self.conductor.silence.hung()
+        for segment, trial in self.trial_of.items():
+            if trial not in hung:
+                continue
+            # One that never began may be meant for a process, used before, that does not wake up.
+            if self.watch.end(segment) or self.watch.end_idle(set(self.trial_of)):
+                self.hung[segment] = f"its worker hung: {hung[trial]:.0f} s without a sign of life"
+
 
 class _Suggestions(Searcher):  # type: ignore[misc]
     """Hands out a segment whenever a slot is free; never queues one ahead of its slot."""
@@ -67,13 +84,13 @@ class _Suggestions(Searcher):  # type: ignore[misc]
     def __init__(self, desk: _Desk) -> None:
         super().__init__(metric="message", mode="min")
         self._desk = desk
-        self._trial_of: dict[str, str] = {}
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         conductor = self._desk.conductor
+        self._desk.guard(self._desk.end_hung, None)
         segment = self._desk.guard(self._next, None)
         if segment is not None:
-            self._trial_of[trial_id] = segment.trial
+            self._desk.trial_of[trial_id] = segment.trial
             return self._desk.config(segment)
         return Searcher.FINISHED if conductor.finished or self._desk.error else None
 
@@ -88,9 +105,11 @@ class _Suggestions(Searcher):  # type: ignore[misc]
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        trial = self._trial_of.pop(trial_id, None)
+        trial = self._desk.trial_of.pop(trial_id, None)
+        hung = self._desk.hung.pop(trial_id, None)
         if trial is not None:
-            reason = "its worker process died" if error else "its worker ended without a word"
+            died = "its worker process died" if error else "its worker ended without a word"
+            reason = hung or died
             self._desk.guard(lambda: self._desk.conductor.on_worker_gone(trial, reason), None)
 
     def save(self, checkpoint_path: str) -> None:
@@ -110,6 +129,9 @@ class _Decisions(FIFOScheduler):  # type: ignore[misc]
     def on_trial_result(self, controller: Any, trial: Any, result: dict[str, Any]) -> str:
         message = json.loads(result["message"])
         trial_id = trial.config["task"]["trial"]
+        if message["event"] == HELLO:
+            self._desk.watch.greet(trial.trial_id, message["fields"])
+            message = {"event": ALIVE, "fields": {}}
         decision = self._desk.guard(lambda: self._answer(trial_id, **message), Decision.STOP)
         goes_on = decision is Decision.CONTINUE
         return str(TrialScheduler.CONTINUE if goes_on else TrialScheduler.STOP)
@@ -117,9 +139,6 @@ class _Decisions(FIFOScheduler):  # type: ignore[misc]
     def _answer(self, trial_id: str, event: str, fields: dict[str, Any]) -> Decision:
         if event == DISK_FULL:
             raise OSError(errno.ENOSPC, f"trial {trial_id}: {fields['reason']}")
-        if event == STORAGE_FAILED:
-            self._desk.conductor.on_worker_gone(trial_id, fields["reason"])
-            return Decision.STOP
         return self._desk.conductor.on_message(trial_id, event, fields)
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from ray import tune
 
+from tune_app.engine.watch import this_process
 from tune_app.errors import Problem, UserError
 from tune_app.storage import places
 from tune_app.storage.store import StorageFailed
@@ -26,8 +27,8 @@ from tune_app.trial import Outcome
 DISK_FULL = "disk_full"
 """What a worker sends, outside the journal, when it cannot write any more."""
 
-STORAGE_FAILED = "storage_failed"
-"""The same when the storage of checkpoints fails it: the segment is lost, the trial is not."""
+HELLO = "hello"
+"""What a worker sends first, outside the journal: which process runs the segment."""
 
 
 class TuneContext:
@@ -43,14 +44,20 @@ class TuneContext:
         return self._study.shelf.publish(folder, self._trial, step)
 
     def send(self, event: str, **fields: Any) -> None:
-        tune.report({"message": json.dumps({"event": event, "fields": fields})})
+        tell(event, fields)
 
     def interrupted(self) -> bool:
         return self._study.is_stopping()
 
 
+def tell(event: str, fields: dict[str, Any]) -> None:
+    """One message to the driver; returns when it has answered."""
+    tune.report({"message": json.dumps({"event": event, "fields": fields})})
+
+
 def run_segment(config: dict[str, Any]) -> None:
     """The function that Ray Tune runs. torch is imported here, once for each worker process."""
+    tell(HELLO, this_process())
     import torch
 
     from tune_app.training.segment import Task, run
@@ -71,17 +78,12 @@ def run_segment(config: dict[str, Any]) -> None:
     except UserError as refused:
         context.send("trial_ended", outcome=Outcome.FAILED.value, reason=str(refused), error="")
     except StorageFailed as error:
-        _tell(STORAGE_FAILED, error)
+        tell("segment_lost", {"reason": str(error)})
     except Exception as error:
         if not is_full(error):
             raise
-        _tell(DISK_FULL, error)
-
-
-def _tell(event: str, error: Exception) -> None:
-    """What stopped this worker; nobody's trial is to blame."""
-    fields = {"reason": f"{type(error).__name__}: {error}"}
-    tune.report({"message": json.dumps({"event": event, "fields": fields})})
+        # Nobody's trial is to blame: the driver stops the study, which can be resumed.
+        tell(DISK_FULL, {"reason": f"{type(error).__name__}: {error}"})
 
 
 def go_to(folder: str) -> None:

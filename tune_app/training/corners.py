@@ -19,7 +19,7 @@ from transformers import Trainer, TrainerCallback
 
 from tune_app.space.domains import Domain, Float, Int, contains, fixed, searched
 from tune_app.space.drawn import Drawn, from_unit
-from tune_app.training import segment, trainable
+from tune_app.training import memory, segment, trainable
 from tune_app.training.arguments import EVAL_BATCH_SIZE
 from tune_app.training.data import Data
 from tune_app.training.values import COUNTS, ends
@@ -111,7 +111,7 @@ def measure(
             _train(found, document, loaded, values, data, watch)
         except Exception as error:
             # Whatever a trial with these values would die of.
-            kind = "out of memory" if segment.is_out_of_memory(error) else type(error).__name__
+            kind = "out of memory" if memory.is_out_of_memory(error) else type(error).__name__
             found.error = f"{kind}: {error}".splitlines()[0]
     return found
 
@@ -143,7 +143,7 @@ def largest_batch(
                     accelerator=document["accelerator"],
                 ).train()
             except Exception as error:
-                if not segment.is_out_of_memory(error):
+                if not memory.is_out_of_memory(error):
                     raise
                 return False
         return True

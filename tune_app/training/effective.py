@@ -27,6 +27,8 @@ def observe(trainer: Trainer, tokens_per_step: int) -> dict[str, Any]:
         "compiled": is_compiled_module(trainer.model_wrapped),
         "device": str(trainer.args.device),
         "parameters": sum(weights.numel() for weights in trainer.model.parameters()),
+        "micro_batch": trainer.args.per_device_train_batch_size,
+        "accumulation": trainer.args.gradient_accumulation_steps,
         "tokens_per_step": tokens_per_step,
         "max_steps": trainer.args.max_steps,
         "learning_rate": lr_curve(trainer),

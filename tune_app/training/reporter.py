@@ -12,8 +12,15 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from tune_app.budget import Horizon
 from tune_app.ports import TrialContext
+from tune_app.silence import ALIVE, ALIVE_EVERY_S
 
 INTERRUPT_POLL_S = 1.0
+SAVE_EVERY_S = 300.0
+"""Seconds of training between two checkpoints, besides those at rungs."""
+
+SAVE_SHARE = 0.05
+"""Where a checkpoint takes long to write, all of them take at most this share of the training."""
+
 EXPLOSION = 4.0
 """A training loss this many times the first one counts as diverged."""
 
@@ -29,6 +36,20 @@ def is_diverged(loss: float, first_loss: float) -> bool:
     return not math.isfinite(loss) or loss > EXPLOSION * max(first_loss, 1.0)
 
 
+class SignsOfLife:
+    """Tells the driver now and then that work goes on, so that it can tell a worker that hangs."""
+
+    def __init__(self, context: TrialContext, clock: Callable[[], float] = time.monotonic) -> None:
+        self._context = context
+        self._clock = clock
+        self._shown = clock()
+
+    def show(self) -> None:
+        if self._clock() - self._shown >= ALIVE_EVERY_S:
+            self._shown = self._clock()
+            self._context.send(ALIVE)
+
+
 class Reporter(TrainerCallback):  # type: ignore[misc]
     """Follows a trial's horizon. Sees steps, never decides who goes on."""
 
@@ -38,6 +59,7 @@ class Reporter(TrainerCallback):  # type: ignore[misc]
         horizon: Horizon,
         seconds_before: float,
         on_first_step: Callable[[int], None],
+        signs: SignsOfLife,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.interrupted = False
@@ -45,10 +67,12 @@ class Reporter(TrainerCallback):  # type: ignore[misc]
         self._horizon = horizon
         self._seconds = seconds_before
         self._on_first_step = on_first_step
+        self._signs = signs
         self._clock = clock
         self._begun = 0.0
         self._polled = clock()
-        self._first_loss: float | None = None
+        self._saved_at = seconds_before
+        self._save_began = self._save_s = 0.0
         self._first_step_done = False
         self._metrics: dict[str, float] = {}
 
@@ -65,11 +89,19 @@ class Reporter(TrainerCallback):  # type: ignore[misc]
         if not self._first_step_done:
             self._first_step_done = True
             self._on_first_step(step)
+        self._signs.show()
         control.should_log = step in self._horizon.log_steps
         control.should_evaluate = step in self._horizon.eval_steps
-        control.should_save = self._horizon.rung_at(step) is not None
+        # Only where it logs: a loss is then the mean over the same steps, whoever died between.
+        due = control.should_log and self._save_is_due()
+        control.should_save = due or self._horizon.rung_at(step) is not None
         if not control.should_save and self._is_interrupted():
             self.interrupted = control.should_save = control.should_training_stop = True
+        self._save_began = self._clock()
+
+    def _save_is_due(self) -> bool:
+        """Whether a killed worker would lose more work than a checkpoint costs."""
+        return self._seconds - self._saved_at >= max(SAVE_EVERY_S, self._save_s / SAVE_SHARE)
 
     def on_log(
         self,
@@ -86,12 +118,23 @@ class Reporter(TrainerCallback):  # type: ignore[misc]
         for name in ("grad_norm", "learning_rate"):
             if name in logs:
                 self._metrics[name] = float(logs[name])
-        self._first_loss = loss if self._first_loss is None else self._first_loss
-        if is_diverged(loss, self._first_loss):
+        # The history is part of a checkpoint: a segment measures by its trial's first loss.
+        first_loss = next(entry["loss"] for entry in state.log_history if "loss" in entry)
+        if is_diverged(loss, first_loss):
             self._send(state)
             raise Diverged(f"the training loss is {loss:.4g} at step {state.global_step}")
-        if state.global_step not in self._horizon.eval_steps:
+        if state.global_step not in self._horizon.eval_steps and not self._saves_now(control):
             self._send(state)
+        self._save_began = self._clock()
+
+    def _saves_now(self, control: TrainerControl) -> bool:
+        """Whether this step's report waits for its checkpoint."""
+        return bool(control.should_save) and not self.interrupted
+
+    def on_prediction_step(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        self._signs.show()
 
     def on_evaluate(
         self,
@@ -110,14 +153,16 @@ class Reporter(TrainerCallback):  # type: ignore[misc]
         if not math.isfinite(kept.get("eval_loss", 0.0)):
             self._send(state)
             raise Diverged(f"the evaluation loss is not finite at step {state.global_step}")
-        if self._horizon.rung_at(state.global_step) is None:
+        if not self._saves_now(control):
             self._send(state)
+        self._save_began = self._clock()
 
     def on_save(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
         folder = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
         name = self._context.publish(folder, state.global_step)
+        self._saved_at, self._save_s = self._seconds, self._clock() - self._save_began
         if self.interrupted:
             self._context.send("trial_interrupted", checkpoint=name)
         else:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
-import gc
 import logging
 import os
 import shutil
@@ -27,11 +25,18 @@ from tune_app.storage.store import StorageFailed
 from tune_app.training import trainable
 from tune_app.training.arguments import training_arguments
 from tune_app.training.data import Data
-from tune_app.training.disk import is_full
+from tune_app.training.disk import is_full, is_storage_fault
 from tune_app.training.effective import differences, observe
+from tune_app.training.memory import (
+    ACCUMULATION,
+    MICRO_BATCH,
+    halved,
+    is_out_of_memory,
+    release_memory,
+)
 from tune_app.training.new_values import keep_own_settings
 from tune_app.training.optimizers import own_class
-from tune_app.training.reporter import Diverged, Reporter
+from tune_app.training.reporter import Diverged, Reporter, SignsOfLife
 from tune_app.trial import Outcome
 
 logger = logging.getLogger(__name__)
@@ -60,43 +65,58 @@ class Task:
     """Known when the trial has run before; a budget in seconds is measured only once."""
     wants_untrained_sample: bool
     cache: Path
+    is_halved: bool = False
+    """It ran out of memory before, see `halved`."""
     has_new_values: bool = False
     """The checkpoint may be from before values changed."""
 
 
 def run(task: Task, context: TrialContext) -> None:
-    """Runs the segment; however the trial ends, the driver is told by `trial_ended`.
+    """Runs the segment; however it ends, the driver is told why.
 
     Raises:
         SystemExit: the driver took the worker back; the trial is paused at its last checkpoint.
-        StorageFailed: checkpoints cannot be stored now.
-        Exception: the disk is full, see `disk.is_full`; neither ends a trial.
+        Exception: the disk is full, see `disk.is_full`; that ends no trial.
     """
-    outcome, reason, error = Outcome.COMPLETED, "", ""
     with clean_process():
-        try:
-            if not _train(task, context):
-                return
-        except Diverged as diverged:
-            outcome, reason = Outcome.DIVERGED, str(diverged)
-        except StorageFailed:
+        told = _attempt(task, context)
+    if told is not None:
+        event, fields = told
+        context.send(event, **fields)
+
+
+def _attempt(task: Task, context: TrialContext) -> tuple[str, dict[str, Any]] | None:
+    """Trains; gives what is to be said at the end, None when all was said."""
+    try:
+        return _ended(Outcome.COMPLETED) if _train(task, context) else None
+    except Diverged as diverged:
+        return _ended(Outcome.DIVERGED, str(diverged))
+    except StorageFailed as failed:
+        return "segment_lost", {"reason": str(failed)}
+    except UserError as refused:
+        return _ended(Outcome.FAILED, str(refused))
+    except Exception as raised:
+        if is_full(raised):
             raise
-        except UserError as refused:
-            outcome, reason = Outcome.FAILED, str(refused)
-        except Exception as raised:
-            if is_full(raised):
-                raise
-            out_of_memory = is_out_of_memory(raised)
-            outcome = Outcome.OUT_OF_MEMORY if out_of_memory else Outcome.FAILED
-            reason, error = f"{type(raised).__name__}: {raised}", traceback.format_exc()
-            logger.error("trial %s failed\n%s", task.trial, error)
-    context.send("trial_ended", outcome=outcome.value, reason=reason, error=error)
+        return _failure(task, raised, traceback.format_exc())
 
 
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that the trial did not fit, on a GPU or on the host."""
-    allocator = isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or allocator
+def _failure(task: Task, raised: Exception, error: str) -> tuple[str, dict[str, Any]]:
+    """Whose fault an exception is: the storage's, the memory's, or the trial's own."""
+    reason = f"{type(raised).__name__}: {raised}"
+    if is_storage_fault(raised):
+        return "segment_lost", {"reason": reason}
+    if not is_out_of_memory(raised):
+        logger.error("trial %s failed\n%s", task.trial, error)
+        return _ended(Outcome.FAILED, reason, error)
+    halves = halved(trainable.load(task.document["trainable"]), task.params)
+    if task.is_halved or halves is None:
+        return _ended(Outcome.OUT_OF_MEMORY, reason, error)
+    return "batch_halved", {"reason": reason, **halves}
+
+
+def _ended(outcome: Outcome, reason: str = "", error: str = "") -> tuple[str, dict[str, Any]]:
+    return "trial_ended", {"outcome": outcome.value, "reason": reason, "error": error}
 
 
 @contextmanager
@@ -117,16 +137,6 @@ def clean_process() -> Iterator[None]:
         GradientState._reset_state()
         torch._dynamo.reset()
         release_memory()
-
-
-def release_memory() -> None:
-    """Gives freed memory back to the GPU's and the system's allocators."""
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)
 
 
 def make_trainer(
@@ -159,8 +169,8 @@ def epoch_of(loaded: trainable.Trainable, params: Mapping[str, Any], data: Data)
     asked = {**loaded.argument_fields, **loaded.arguments(params)}
     return Epoch(
         samples=len(data.train),  # type: ignore[arg-type]
-        batch_size=asked["per_device_train_batch_size"],
-        accumulation=asked["gradient_accumulation_steps"],
+        batch_size=asked[MICRO_BATCH],
+        accumulation=asked[ACCUMULATION],
         tokens_per_sample=data.tokens_per_sample,
     )
 
@@ -168,7 +178,8 @@ def epoch_of(loaded: trainable.Trainable, params: Mapping[str, Any], data: Data)
 def _train(task: Task, context: TrialContext) -> bool:
     """Trains to the end of the budget; False when a person interrupted it."""
     loaded = trainable.load(task.document["trainable"])
-    data = loaded.module.prepare(loaded.config(task.params), task.cache, lambda line: None)
+    signs = SignsOfLife(context)
+    data = loaded.module.prepare(loaded.config(task.params), task.cache, lambda line: signs.show())
     epoch = epoch_of(loaded, task.params, data)
     work = context.checkpoints / ".work"
     shutil.rmtree(work, ignore_errors=True)
@@ -184,7 +195,7 @@ def _train(task: Task, context: TrialContext) -> bool:
         tokens = trainer.state.num_input_tokens_seen // step
         _check(trainer, loaded.arguments(task.params), tokens, epoch, context)
 
-    reporter = Reporter(context, plan, task.seconds_before, check_first_step)
+    reporter = Reporter(context, plan, task.seconds_before, check_first_step, signs)
     trainer.add_callback(reporter)
     try:
         if not _is_complete(task.checkpoint, max_steps):
@@ -203,9 +214,10 @@ def _train(task: Task, context: TrialContext) -> bool:
 def _trainer(
     task: Task, loaded: trainable.Trainable, data: Data, max_steps: int, work: Path
 ) -> Trainer:
+    halves = halved(loaded, task.params) if task.is_halved else None
     return make_trainer(
         loaded,
-        task.params,
+        {**task.params, **(halves or {})},
         data,
         output_dir=work,
         max_steps=max_steps,

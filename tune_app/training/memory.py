@@ -1,0 +1,41 @@
+"""Memory of a worker: when a trial does not fit, how it fits better, and giving it back."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from tune_app.training.trainable import Trainable
+
+MICRO_BATCH, ACCUMULATION = "per_device_train_batch_size", "gradient_accumulation_steps"
+
+MEMORY_SIGNS = ("can't allocate memory", "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+"""How a RuntimeError says it, where torch has no class of its own for it."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that the trial did not fit, on a GPU or on the host."""
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in MEMORY_SIGNS)
+
+
+def halved(loaded: Trainable, params: Mapping[str, Any]) -> dict[str, int] | None:
+    """Half the micro-batch and twice the accumulation, the same step; None if it has no half."""
+    asked = {**loaded.argument_fields, **loaded.arguments(params)}
+    size, accumulation = (asked[name] for name in (MICRO_BATCH, ACCUMULATION))
+    return None if size % 2 else {MICRO_BATCH: size // 2, ACCUMULATION: 2 * accumulation}
+
+
+def release_memory() -> None:
+    """Gives freed memory back to the GPU's and the system's allocators."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
