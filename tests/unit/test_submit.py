@@ -102,7 +102,7 @@ def test_a_folder_that_is_called_like_a_corpus_is_not_taken_for_data(here: Path)
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["list"], "a cluster does not know this folder"),
+        (["list"], "not a folder that a cluster knows"),
         (["list", "--storage", "/s"], "cannot reach Ray's job server"),
         (["stop", "x", "--storage", "/s"], "cannot reach Ray's job server"),
         (["resume", "x", "--storage", "/s", "--address", "auto"], "--address: does not go"),
