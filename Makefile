@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test test-fast check fix lock clean
+.PHONY: run test test-fast test-cluster check fix lock wheel clean
 
 run: $(VENV)/.installed
 	$(BIN)/python -m tune_app.run
@@ -13,6 +13,11 @@ test: $(VENV)/.installed check
 
 test-fast: $(VENV)/.installed
 	$(BIN)/python -m pytest -m "not system"
+
+# A real `ray up` of head and workers in namespaces of this machine, 8 minutes, as root; needs
+# openssh-server, rsync and iproute2.
+test-cluster: $(VENV)/.installed
+	$(BIN)/python -m tests.cluster
 
 check: $(VENV)/.installed
 	$(BIN)/ruff check .
@@ -28,11 +33,18 @@ fix: $(VENV)/.installed
 lock: $(VENV)/.installed
 	$(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu//' > constraints.txt
 
-$(VENV)/.installed: pyproject.toml constraints.txt
+# What cluster.yaml installs on its nodes.
+wheel: $(VENV)/.installed
+	rm -f dist/*.whl
+	$(BIN)/python -m build --wheel --no-isolation
+
+$(VENV)/.installed: pyproject.toml constraints.txt tests/servers.txt
 	@echo "setting up $(VENV) (a few minutes the first time)"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(PYTHON) -m venv $(VENV)/servers
+	$(VENV)/servers/bin/python -m pip install --quiet --requirement tests/servers.txt
 	@touch $@
 
 clean:

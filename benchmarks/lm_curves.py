@@ -192,7 +192,7 @@ def _train(
     loaded: Trainable, params: Mapping[str, Any], tokens: int, seed: int, context: Listener
 ) -> None:
     from tune_app.budget import Unit, steps_for
-    from tune_app.engine.driver import cache_folder
+    from tune_app.cache import cache_folder
     from tune_app.training import segment
     from tune_app.training.reporter import Reporter, SignsOfLife
 

@@ -122,7 +122,7 @@ def _document(steps: int) -> dict[str, Any]:
 
 
 def _cache() -> Path:
-    from tune_app.engine.driver import cache_folder
+    from tune_app.cache import cache_folder
 
     return cache_folder()
 

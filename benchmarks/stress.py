@@ -35,6 +35,7 @@ from tune_app.console import screens
 from tune_app.engine.checkpoints import Retention
 from tune_app.journal import Event, Journal, follow
 from tune_app.state import StudyState
+from tune_app.storage.checkpoints import FolderShelf
 from tune_app.trial import Decision
 
 STUDY = """
@@ -130,6 +131,9 @@ class Line:
         if not self._line.recv():
             raise SystemExit
 
+    def publish(self, folder: Path, step: int) -> str:
+        raise NotImplementedError
+
     def interrupted(self) -> bool:
         return False
 
@@ -210,7 +214,7 @@ def without_ray(home: Path, trials: int, workers: int) -> None:
             Journal(folder),
             assembly.searcher(document),
             assembly.scheduler(document),
-            [screen, Retention(folder), meter],
+            [screen, Retention(FolderShelf(folder)), meter],
         )
         conductor.record("study_started", study=document, software={}, machine={})
         pool = Pool(conductor, folder, workers)

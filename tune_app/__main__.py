@@ -14,11 +14,12 @@ from tune_app.errors import UserError
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one verb; the return value is the process's exit code."""
     verbs = {name: plugins.load("verb", name) for name in plugins.names("verb")}
-    args = _parser(verbs).parse_args(argv)
+    args = None
     try:
+        args = _parser(verbs).parse_args(argv)
         return int(verbs[args.verb].execute(args))
     except UserError as error:
-        if args.debug:
+        if args is not None and args.debug:
             raise
         for problem in error.problems:
             print(f"error: {problem}", file=sys.stderr)

@@ -150,6 +150,14 @@ class Conductor:
             error=error,
         )
 
+    def commit(self) -> None:
+        """Called before what the conductor answered leaves this process.
+
+        Raises:
+            UserError: the storage does not take the journal.
+        """
+        self._journal.commit()
+
     def close(self, timeout_s: float) -> None:
         """Lets the trackers finish."""
         for tracker in self._trackers:

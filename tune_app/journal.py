@@ -27,6 +27,7 @@ every line is strict JSON. Checkpoints are paths relative to the study's folder.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import math
@@ -35,7 +36,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from tune_app.errors import Problem, UserError
 
@@ -99,21 +100,45 @@ def _parse(line: bytes) -> Event | None:
         return None
     try:
         value = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) and "event" in value else None
+
+
+class Backing(Protocol):
+    """What stands behind a journal's file: the storage that the study lives in."""
+
+    def check(self) -> None:
+        """Raises UserError when this process may not write to the study any more."""
+        ...
+
+    def commit(self) -> None:
+        """Makes durable what was appended.
+
+        Raises:
+            UserError: that cannot be done.
+        """
+        ...
+
+
+class AlreadyRunning(UserError):
+    """Another process on this machine is writing the journal."""
 
 
 class Journal:
     """Appends events to a study's journal, each flushed to disk before it counts.
 
     Raises:
-        UserError: another process is writing this journal.
+        AlreadyRunning: another process on this machine is writing this journal.
     """
 
-    def __init__(self, folder: Path, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, folder: Path, clock: Callable[[], float] = time.time, backing: Backing | None = None
+    ) -> None:
         self.path = folder / FILE_NAME
         self._clock = clock
+        self._backing = backing
+        self._has_news = False
         self._file = open(self.path, "ab", buffering=0)  # noqa: SIM115 - closed by close()
         self._lock()
 
@@ -123,8 +148,10 @@ class Journal:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             self._file.close()
+            if error.errno != errno.EWOULDBLOCK:
+                raise
             fix = "wait for it to end, or stop it"
-            raise UserError(
+            raise AlreadyRunning(
                 Problem("this study is already running", str(self.path), fix=fix)
             ) from error
 
@@ -132,8 +159,11 @@ class Journal:
         """Writes one event and returns it as it can be read back.
 
         Raises:
-            UserError: the disk refuses the line; the journal is left as it was.
+            UserError: the disk refuses the line, and the journal is left as it was; or the study
+                is another driver's by now.
         """
+        if self._backing is not None:
+            self._backing.check()
         line = encode({"event": event, "time": round(self._clock(), 3), **fields})
         end = os.fstat(self._file.fileno()).st_size
         try:
@@ -152,7 +182,18 @@ class Journal:
                 )
             ) from error
         written: Event = json.loads(line)
+        self._has_news = self._has_news or not _can_wait(written)
         return written
+
+    def commit(self) -> None:
+        """Called before anything that follows from the journal leaves this process.
+
+        Raises:
+            UserError: the storage does not take it.
+        """
+        if self._has_news and self._backing is not None:
+            self._backing.commit()
+        self._has_news = False
 
     def repair(self, tail: Tail) -> None:
         """Cuts a torn last line off."""
@@ -162,13 +203,21 @@ class Journal:
         self._file.close()
 
 
+def _can_wait(event: Event) -> bool:
+    """Whether nothing follows from an event: a trial that loses it tells it again."""
+    plain = event["event"] == "report" and event.get("rung") is None
+    return plain or event["event"] in ("sample", "trial_effective")
+
+
 def is_locked(folder: Path) -> bool:
-    """Whether a driver is writing the journal in `folder` now."""
-    with open(folder / FILE_NAME, "rb") as file:
-        try:
+    """Whether a driver on this machine is writing the journal in `folder` now."""
+    try:
+        with open(folder / FILE_NAME, "rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except OSError:
-            return True
+    except BlockingIOError:
+        return True
+    except FileNotFoundError:
+        return False
     return False
 
 

@@ -93,7 +93,15 @@ class TrialContext(Protocol):
 
     @property
     def checkpoints(self) -> Path:
-        """The folder of this trial's checkpoints."""
+        """A folder for this trial's checkpoints while they are written."""
+        ...
+
+    def publish(self, folder: Path, step: int) -> str:
+        """Makes a finished checkpoint durable, all at once; returns its name for the journal.
+
+        Raises:
+            StorageFailed: that cannot be done now; the trial is not to blame.
+        """
         ...
 
     def send(self, event: str, **fields: Any) -> None:

@@ -58,6 +58,9 @@ class MemoryJournal(Journal):
         self.events.append(written)
         return written
 
+    def commit(self) -> None:
+        """Memory is all there is."""
+
     def close(self) -> None:
         """Nothing to close."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,6 +11,20 @@ from typing import Any
 from tune_app.journal import Event
 from tune_app.standings import Standings
 from tune_app.trial import Decision, Kind, Outcome, Report, Status, Takeover, TrialState
+
+_TRIAL = re.compile("[0-9]{1,18}")
+_CHECKPOINT = re.compile("checkpoints/[0-9]{1,18}/step-[0-9]{1,18}")
+
+
+def checked_checkpoint(path: str) -> str:
+    """A checkpoint's path, relative to the study's folder, which it cannot leave.
+
+    Raises:
+        ValueError: it is not a path as trials write them.
+    """
+    if not _CHECKPOINT.fullmatch(path):
+        raise ValueError(f"{path!r} is no checkpoints/TRIAL/step-N")
+    return path
 
 
 @dataclass(slots=True)
@@ -145,6 +160,9 @@ class StudyState:
             self.findings.append(event["text"])
 
     def _on_trial_created(self, event: Event) -> None:
+        # Folders and files are named after it.
+        if not _TRIAL.fullmatch(event["trial"]):
+            raise ValueError(f"{event['trial']!r} is no number of a trial")
         self.trials[event["trial"]] = TrialState(
             id=event["trial"],
             number=event["number"],
@@ -165,7 +183,7 @@ class StudyState:
         trial, source = self.trials[event["trial"]], self.trials[event["source"]]
         trial.takeovers.append(Takeover(source.id, event["rung"], trial.params))
         trial.params, trial.effective = event["params"], source.effective
-        trial.checkpoint = event["checkpoint"]
+        trial.checkpoint = event["checkpoint"] and checked_checkpoint(event["checkpoint"])
         trial.kept_reports = len(trial.reports)
         trial.due = True
 
@@ -177,7 +195,8 @@ class StudyState:
         report = _report(event)
         trial.reports.append(report)
         if report.checkpoint is not None:
-            trial.checkpoint, trial.losses_here = report.checkpoint, 0
+            trial.checkpoint = checked_checkpoint(report.checkpoint)
+            trial.losses_here = 0
         value = report.metrics.get(self.reported_metric, math.nan)
         if report.rung is not None and math.isfinite(value):
             trial.rung_values[report.rung] = value
@@ -198,7 +217,8 @@ class StudyState:
     def _on_trial_interrupted(self, event: Event) -> None:
         trial = self.trials[event["trial"]]
         self._requeue(trial)
-        trial.checkpoint = event["checkpoint"] or trial.checkpoint
+        if event["checkpoint"]:
+            trial.checkpoint = checked_checkpoint(event["checkpoint"])
 
     def _on_batch_halved(self, event: Event) -> None:
         trial = self.trials[event["trial"]]

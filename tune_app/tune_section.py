@@ -71,6 +71,15 @@ class ResourcesSection(_Section):
     """At most this many trials at once; None: as many as fit."""
 
 
+class CheckpointsSection(_Section):
+    """What is kept of trials that need nothing any more, and how much all may take."""
+
+    keep: Whole = Field(3, ge=0)
+    """Completed trials, the best ones, whose last checkpoint stays."""
+    disk_gb: float | None = Field(None, gt=0)
+    """All checkpoints of the study together; the kept ones are given up first."""
+
+
 class PlugInSection(_Section):
     """A plug-in by name, with its options beside it."""
 
@@ -129,6 +138,7 @@ class TuneSection(_Section):
     searcher: PlugInSection | None = None
     scheduler: PlugInSection = PlugInSection(name=DEFAULT_SCHEDULER)
     resources: ResourcesSection = ResourcesSection()
+    checkpoints: CheckpointsSection = CheckpointsSection()
     trackers: tuple[PlugInSection, ...] = (
         PlugInSection(name="wandb"),
         PlugInSection(name="optuna"),
@@ -273,6 +283,7 @@ def _fields_at(location: KeyPath) -> list[str]:
         (): TuneSection,
         ("budget",): BudgetSection,
         ("resources",): ResourcesSection,
+        ("checkpoints",): CheckpointsSection,
         ("prior", STEP_LAW): StepLawSection,
     }
     section = sections.get(location)

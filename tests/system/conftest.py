@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -114,6 +115,34 @@ def _ours() -> Iterator[int]:
 def kill_group(process: subprocess.Popen[str], number: signal.Signals) -> None:
     """Signals a process and all in its group, as a terminal does on Ctrl-C."""
     os.killpg(process.pid, number)
+
+
+@contextmanager
+def ray_node(*options: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
+    """A node of a cluster, once it says that it runs; killed with all it started."""
+    node = subprocess.Popen(
+        [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", *options],
+        env={**os.environ, "RAY_AUTH_MODE": "token", "PYTHONUNBUFFERED": "1", **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        assert node.stdout is not None
+        said = []
+        while "Ray runtime started" not in (line := node.stdout.readline()):
+            said.append(line)
+            assert line, "".join(said)
+        yield node
+    finally:
+        # A node that is asked to end takes half a minute over it.
+        process = psutil.Process(node.pid)
+        for victim in [*process.children(recursive=True), process]:
+            # With its parent a child may go by itself.
+            with suppress(psutil.NoSuchProcess):
+                victim.kill()
+        node.communicate(timeout=60)
 
 
 def trial_workers(driver: int) -> list[psutil.Process]:

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
-from tests.system.conftest import SMALL, Shell, ends, kill_group, trial_workers
+from tests.system.conftest import SMALL, Shell, ends, kill_group, ray_node, trial_workers
 
 TWO_SLOTS = ("--set", "resources.concurrent=2", "--set", "budget.tokens=80000")
 
@@ -131,41 +126,13 @@ def test_two_drivers_on_one_study_are_refused(shell: Shell) -> None:
 @pytest.fixture
 def cluster() -> Iterator[str]:
     """The address of a cluster of two kinds of nodes; the second, of 2 CPUs, has no compiler."""
-    ray = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block"]
     address = "127.0.0.1:26379"
-    head = ["--head", "--port=26379", "--num-cpus=1", "--include-dashboard=false"]
-    nodes = [
-        _started([*ray, *head]),
-        _started([*ray, f"--address={address}", "--num-cpus=2"], CXX="/nonexistent"),
-    ]
-    yield address
-    # A node that is asked to end takes half a minute over it.
-    processes = [psutil.Process(node.pid) for node in nodes]
-    for process in [*(child for p in processes for child in p.children(True)), *processes]:
-        # With its parent a child may go by itself.
-        with suppress(psutil.NoSuchProcess):
-            process.kill()
-    for node in nodes:
-        node.communicate(timeout=60)
-
-
-def _started(command: list[str], **environment: str) -> subprocess.Popen[str]:
-    """A node, once it says that it runs."""
-    node = subprocess.Popen(
-        command,
-        env={**os.environ, "RAY_AUTH_MODE": "token", "PYTHONUNBUFFERED": "1", **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-    assert node.stdout is not None
-    said = []
-    for line in node.stdout:
-        said.append(line)
-        if "Ray runtime started" in line:
-            return node
-    raise AssertionError("".join(said))
+    head = ("--head", "--port=26379", "--num-cpus=1", "--include-dashboard=false")
+    with (
+        ray_node(*head),
+        ray_node(f"--address={address}", "--num-cpus=2", CXX="/nonexistent"),
+    ):
+        yield address
 
 
 def test_a_choice_must_run_on_every_kind_of_node_of_a_cluster(

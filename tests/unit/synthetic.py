@@ -123,7 +123,7 @@ class SyntheticStudy:
                 seconds=tokens / 9_600,
                 metrics=metrics | ({self._metric: value} if at_evaluation else {}),
                 rung=rung,
-                checkpoint=f"trials/{trial}/checkpoint-{tokens // STEP_TOKENS}"
+                checkpoint=f"checkpoints/{trial}/step-{tokens // STEP_TOKENS}"
                 if rung is not None
                 else None,
             )

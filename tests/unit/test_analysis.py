@@ -127,7 +127,7 @@ def test_the_best_is_the_lowest_at_the_full_budget_when_minimised(tmp_path: Path
     facts = summarise(study.state())
     assert facts["best"]["trial"] == "0001"
     assert facts["best"]["step"] == 400
-    assert facts["best"]["checkpoint"] == "trials/0001/checkpoint-400"
+    assert facts["best"]["checkpoint"] == "checkpoints/0001/step-400"
     assert facts["improvement"]["absolute"] == pytest.approx(1.0)
     assert facts["improvement"]["relative"] == pytest.approx(0.25)
     assert "1.000 (25 %) lower than the untuned defaults (4.000)" in facts["improvement"]["text"]
@@ -251,7 +251,7 @@ def test_no_saving_is_claimed_while_a_study_runs(tmp_path: Path) -> None:
     facts = summarise(study.state())
     assert facts["status"] == "running"
     assert facts["spent"]["text"] == "1 trial cost 0.3 full runs so far"
-    study.append("trial_interrupted", trial="0000", checkpoint="trials/0000/checkpoint-133")
+    study.append("trial_interrupted", trial="0000", checkpoint="checkpoints/0000/step-133")
     study.append("study_interrupted")
     facts = summarise(study.state())
     assert (facts["status"], facts["paused"]) == ("interrupted", 1)
@@ -426,7 +426,7 @@ def test_a_report_tells_what_was_found_and_what_it_cannot_tell(tmp_path: Path) -
         "`optim` = adamw_apex_fused: no apex",
         "one seed",
         "![Learning curves of all trials](learning_curves.png)",
-        "`../trials/0002/checkpoint-400`",
+        "`../checkpoints/0002/step-400`",
         "| torch | 2.13.0 |",
     ):
         assert fact in text, fact

@@ -14,6 +14,7 @@ from tune_app.engine.driver import Driver
 from tune_app.errors import UserError
 from tune_app.space.domains import Choice, Fixed, Int, Space, from_document, to_document
 from tune_app.state import StudyState, rebuild
+from tune_app.storage.study import FolderStudy
 
 SPACE: Space = {
     "optim": Choice(("adamw", "apex", "sgd")),
@@ -37,7 +38,7 @@ def driver(tmp_path: Path, **changes: Any) -> tuple[Driver, StudyState, MemoryJo
     needed = {"trainable": "causal_lm", "prompt": "", "accelerator": "cpu"}
     journal.append("study_started", study=resolved | needed)
     state = rebuild(journal.events)
-    return Driver(tmp_path, state, journal, [], cast(Cluster, None)), state, journal
+    return Driver(FolderStudy(tmp_path), state, journal, [], cast(Cluster, None)), state, journal
 
 
 def keep(made: Driver, space: Space) -> None:

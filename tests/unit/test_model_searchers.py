@@ -13,7 +13,8 @@ from tests.unit.simulation import MemoryJournal, Simulation, searched
 from tests.unit.test_searchers import PLANE, distance, history, late_mean, resolved, told
 from tune_app import plugins
 from tune_app.ports import Searcher
-from tune_app.searchers import auto
+from tune_app.searchers import auto, bohb
+from tune_app.space import rules
 from tune_app.space.domains import Choice, Float, Space, contains
 from tune_app.state import StudyState, rebuild
 from tune_app.trial import Outcome
@@ -272,3 +273,17 @@ def test_a_gp_learns_from_trials_that_were_stopped_early() -> None:
     for name in MODELS:
         asked = [params["x"] for params in suggestions(name, LINE, state)]
         assert np.median(np.abs(np.array(asked) - 0.8)) < 0.25, name
+
+
+def test_bohb_widens_choices_by_the_spread_of_their_indexes() -> None:
+    space: Space = {"x": Float(0, 1), "optim": Choice(("a", "b", "c"))}
+    runs = [({"x": 0.05 * n, "optim": "abc"[n % 3]}, float(n), "completed") for n in range(20)]
+    state = told(space, *runs)
+    searcher = bohb.create(space, 0)
+    densities = searcher._densities(
+        searcher._archive.read(state, rules.of_document(state.document))
+    )
+    assert densities is not None
+    indexes = [n % 3 for n in range(3, 20)]
+    reference = 1.06 * np.std(indexes) * len(indexes) ** (-1 / 6)
+    assert densities[1].widths[1] == pytest.approx(reference)

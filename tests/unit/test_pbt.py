@@ -18,6 +18,7 @@ from tune_app.errors import UserError
 from tune_app.schedulers import pbt
 from tune_app.simulation import Curve
 from tune_app.state import StudyState
+from tune_app.storage.checkpoints import FolderShelf
 from tune_app.trackers import _wandb_run
 from tune_app.trackers import optuna as optuna_tracker
 from tune_app.trial import Decision, Kind, Status
@@ -248,7 +249,7 @@ def test_a_checkpoint_is_kept_until_nobody_begins_from_it_and_no_longer(
         population(),
         workers=workers,
         death=death,
-        trackers=[disk, Retention(tmp_path)],
+        trackers=[disk, Retention(FolderShelf(tmp_path))],
         journal=MemoryJournal(),
     )
     state = simulation.run()

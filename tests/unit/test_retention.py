@@ -1,78 +1,128 @@
-"""Which checkpoints stay on disk, whatever was killed in between."""
+"""Which checkpoints stay, and what is given up when the disk has a limit."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from tests.unit.simulation import MemoryJournal, Simulation, document, sometimes_diverging
-from tests.unit.test_pbt import Disk
-from tune_app.engine.checkpoints import KEEP_BEST, Retention
+from tune_app.engine.checkpoints import Retention
+from tune_app.errors import UserError
 from tune_app.journal import Event
 from tune_app.state import StudyState
-from tune_app.trial import Outcome, TrialState
+from tune_app.trial import Outcome
+
+SIZE = 1000
 
 
-def left(folder: Path) -> list[str]:
-    return sorted(path.parent.name for path in folder.glob("checkpoints/*/step-*"))
+class Shelf:
+    """A shelf of checkpoints of one size, put there as trials report them."""
+
+    def __init__(self) -> None:
+        self.held: set[str] = set()
+        self.most = 0
+
+    def sizes(self) -> dict[str, int]:
+        return dict.fromkeys(self.held, SIZE)
+
+    def size(self, name: str) -> int:
+        return SIZE * (name in self.held)
+
+    def remove(self, name: str) -> None:
+        self.held.remove(name)
+
+    def publish(self, folder: Path, trial: str, step: int) -> str:
+        raise AssertionError
+
+    def fetch(self, name: str) -> Path:
+        raise AssertionError
 
 
-def best(state: StudyState) -> list[str]:
-    return sorted(trial.id for trial in state.completed()[:KEEP_BEST])
+class Worker:
+    """Puts on the shelf what a report names, and loads what a segment begins from."""
 
-
-def test_what_a_killed_driver_left_behind_is_deleted_on_resume(tmp_path: Path) -> None:
-    first = Simulation(document(trials=8), trackers=[Disk(tmp_path), Retention(tmp_path)])
-    first.run(die_after=20)
-    needed = left(tmp_path)
-    for trial in ("0000", "0001", "0002"):
-        (tmp_path / "checkpoints" / trial / "step-2").mkdir(parents=True)
-    again = Simulation(
-        document(trials=8), events=first.events, trackers=[Disk(tmp_path), Retention(tmp_path)]
-    )
-    assert left(tmp_path) == needed
-    state = again.run()
-    assert left(tmp_path) == best(state) != needed
-
-
-class Swept:
-    """Looks at once what a trial that diverged has left."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self.diverged = 0
+    def __init__(self, shelf: Shelf) -> None:
+        self._shelf = shelf
 
     def on_event(self, event: Event, state: StudyState) -> None:
-        if event.get("outcome") == "diverged":
-            self.diverged += 1
-            assert event["trial"] not in left(self._folder)
+        name = event.get("checkpoint")
+        if event["event"] == "segment_started":
+            assert name is None or name in self._shelf.held
+        elif name:
+            self._shelf.held.add(name)
 
     def close(self, timeout_s: float) -> None:
-        """Nothing to close."""
+        """Nothing to do."""
 
 
-def test_a_trial_that_diverges_leaves_no_checkpoint(tmp_path: Path) -> None:
-    swept = Swept(tmp_path)
-    trackers = [Disk(tmp_path), Retention(tmp_path), swept]
+class Eye:
+    """Sees how full the shelf is after each event."""
+
+    def __init__(self, shelf: Shelf) -> None:
+        self._shelf = shelf
+
+    def on_event(self, event: Event, state: StudyState) -> None:
+        self._shelf.most = max(self._shelf.most, len(self._shelf.held))
+
+    def close(self, timeout_s: float) -> None:
+        """Nothing to do."""
+
+
+def searched(shelf: Shelf, **options: Any) -> Simulation:
+    trackers = [Worker(shelf), Retention(shelf, **options), Eye(shelf)]
+    simulation = Simulation(
+        document(trials=20), journal=MemoryJournal(), trackers=trackers, workers=3
+    )
+    simulation.run()
+    return simulation
+
+
+@pytest.mark.parametrize("keep", [0, 1, 3])
+def test_the_best_stay_and_all_else_goes(keep: int) -> None:
+    shelf = Shelf()
+    state = searched(shelf, keep=keep).conductor.state
+    best = state.completed()[:keep]
+    assert shelf.held == {trial.checkpoint for trial in best}
+
+
+def test_with_a_cap_the_worst_of_the_best_go_first_and_the_search_is_the_same() -> None:
+    needed, free, tight = Shelf(), Shelf(), Shelf()
+    searched(needed, keep=0)
+    whole = searched(free, keep=8).conductor.state
+    cap = needed.most
+    assert cap < free.most
+    state = searched(tight, keep=8, disk_gb=cap * SIZE / 1e9).conductor.state
+    assert tight.most <= cap
+    assert [t.outcome for t in state.trials.values()] == [t.outcome for t in whole.trials.values()]
+    kept = [t.checkpoint in tight.held for t in state.completed()[:8]]
+    assert kept[0]
+    assert not all(kept)
+
+
+def test_when_what_trials_need_is_too_much_the_study_stops() -> None:
+    with pytest.raises(UserError, match="running and paused trials take"):
+        searched(Shelf(), keep=3, disk_gb=SIZE / 1e9)
+
+
+def test_what_a_dead_session_left_is_cleared_by_the_next() -> None:
+    shelf = Shelf()
+    state = searched(shelf, keep=1).conductor.state
+    ended = next(t for t in state.trials.values() if t.checkpoint not in shelf.held)
+    shelf.held.add(f"checkpoints/{ended.id}/step-1")
+    retention = Retention(shelf, keep=1)
+    last = next(t for t in state.completed())
+    event = {"event": "trial_ended", "trial": last.id, "time": 0}
+    retention.on_event(event, state)
+    assert shelf.held == {last.checkpoint}
+
+
+def test_a_trial_that_diverges_leaves_no_checkpoint() -> None:
+    shelf = Shelf()
+    trackers = [Worker(shelf), Retention(shelf)]
     resolved = document(trials=20, eta=2)
     state = Simulation(resolved, curve=sometimes_diverging, trackers=trackers).run()
-    assert swept.diverged
-    assert any(t.outcome is Outcome.DIVERGED and t.checkpoint for t in state.trials.values())
-
-
-class Counted(Retention):
-    """Counts how often a trial's folder is looked at."""
-
-    looks = 0
-
-    def _clear(self, trial: TrialState, state: StudyState) -> None:
-        self.looks += 1
-        super()._clear(trial, state)
-
-
-def test_deleting_takes_no_longer_the_more_trials_have_ended(tmp_path: Path) -> None:
-    looks = []
-    for trials in (50, 100):
-        counted = Counted(tmp_path)
-        Simulation(document(trials=trials), trackers=[counted], journal=MemoryJournal()).run()
-        looks.append(counted.looks)
-    assert looks[1] < 2.5 * looks[0]
+    diverged = [t for t in state.trials.values() if t.outcome is Outcome.DIVERGED and t.checkpoint]
+    assert diverged
+    assert not shelf.held & {trial.checkpoint for trial in diverged}

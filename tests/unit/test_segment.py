@@ -20,6 +20,7 @@ import torch
 from transformers import TrainerControl, TrainerState
 
 from tune_app.budget import horizon
+from tune_app.storage.checkpoints import FolderShelf
 from tune_app.training import reporter, segment, trainable
 from tune_app.training.disk import is_storage_fault
 from tune_app.training.segment import Task
@@ -45,6 +46,9 @@ class Recorder:
         self._pause_at = pause_at
         self._stop_at = stop_at
         self._folder = folder
+
+    def publish(self, folder: Path, step: int) -> str:
+        return FolderShelf(self._folder).publish(folder, "0000", step)
 
     def send(self, event: str, **fields: Any) -> None:
         self.sent.append((event, fields))

@@ -106,7 +106,11 @@ def test_a_trial_without_its_worker_is_due_unless_the_scheduler_has_yet_to_answe
     if decision is not None:
         story.tell("decision", trial=trial.id, rung=rung, decision=decision)
     fields = {"trial": trial.id, "reason": "x"} if event == "segment_lost" else {}
-    fields = {"trial": trial.id, "checkpoint": "c-9"} if event == "trial_interrupted" else fields
+    fields = (
+        {"trial": trial.id, "checkpoint": "checkpoints/0001/step-9"}
+        if event == "trial_interrupted"
+        else fields
+    )
     story.tell(event, **fields)
     assert (trial.status, trial.due) == (Status.PAUSED, due)
     assert trial.losses == (event == "segment_lost")

@@ -95,7 +95,7 @@ class Story:
             seconds=step / 8,
             metrics={"eval_loss": loss, "train_loss": loss + 0.25},
             rung=rung,
-            checkpoint=f"trials/{trial}/checkpoint-{step}" if rung is not None else None,
+            checkpoint=f"checkpoints/{trial}/step-{step}" if rung is not None else None,
         )
 
     def end(self, trial: str, outcome: str, reason: str = "") -> None:

@@ -25,21 +25,24 @@ _ALT = {
 }
 
 
-def write(state: StudyState, folder: Path, study_folder: Path) -> Path:
+def write(state: StudyState, folder: Path, study_folder: Path, storage: str = "") -> Path:
     """Writes report.md and its plots into `folder`, each file whole or not at all.
 
     `study_folder` is where the journal and the checkpoints are; nothing is written there.
+    `storage` is what the command line calls the place of the study, where it is a bucket.
     Returns the path of report.md, which is written last.
     """
     plots = draw(state, folder)
     path = folder / FILE_NAME
     partial = folder / f".{FILE_NAME}.partial"
-    partial.write_text(_text(state, plots, folder, study_folder), encoding="utf-8")
+    partial.write_text(_text(state, plots, folder, study_folder, storage), encoding="utf-8")
     partial.replace(path)
     return path
 
 
-def _text(state: StudyState, plots: list[Path], folder: Path, study_folder: Path) -> str:
+def _text(
+    state: StudyState, plots: list[Path], folder: Path, study_folder: Path, storage: str
+) -> str:
     facts = summarise(state)
     best = sections.best_values(state, facts) + _checkpoint(facts, folder, study_folder)
     parts = [
@@ -56,7 +59,7 @@ def _text(state: StudyState, plots: list[Path], folder: Path, study_folder: Path
         ("Findings", md.bullets(md.text(finding) for finding in facts["findings"])),
         ("What this study cannot tell", md.bullets(sections.limits(state, facts))),
         ("How it was run", sections.setting(state, facts)),
-        ("To go on", _commands(state, facts, study_folder)),
+        ("To go on", _commands(state, facts, study_folder, storage)),
     ]
     told = [f"## {title}\n\n{body}" if title else body for title, body in parts if body]
     return "\n\n".join(told) + "\n"
@@ -70,10 +73,11 @@ def _checkpoint(facts: Mapping[str, Any], folder: Path, study_folder: Path) -> s
     return f"\n\nCheckpoint, as seen from this report: {md.code(where)}"
 
 
-def _commands(state: StudyState, facts: Mapping[str, Any], study_folder: Path) -> str:
+def _commands(state: StudyState, facts: Mapping[str, Any], study_folder: Path, storage: str) -> str:
     parent = study_folder.parent
-    default = parent.name == _STORAGE
-    at = [study_folder.name] if default else [study_folder.name, "--storage", parent.as_posix()]
+    place = storage if "://" in storage else parent.as_posix()
+    default = Path(place).name == _STORAGE and place != storage
+    at = [study_folder.name] if default else [study_folder.name, "--storage", place]
     verbs = ["show", "report"] if facts["status"] == "ended" else ["resume", "show", "report"]
     lines = [f"# in the folder that holds {_STORAGE}/"] if default else []
     lines += [shlex.join(["python", "-m", "tune_app", verb, *at]) for verb in verbs]

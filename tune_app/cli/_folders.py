@@ -13,14 +13,22 @@ from typing import Any, TextIO
 from tune_app import journal
 from tune_app.console import commands
 from tune_app.errors import Problem, UserError, nearest
+from tune_app.journal import Journal
 from tune_app.state import StudyState
+from tune_app.storage import places
+from tune_app.storage.places import Storage
+from tune_app.storage.study import Study
 from tune_app.study import name_problems
 
 
 def add_storage(parser: argparse.ArgumentParser) -> None:
     """`--storage` and `--json`, which every verb has."""
     parser.add_argument(
-        "--storage", type=Path, default=Path("studies"), metavar="DIR", help="where studies live"
+        "--storage",
+        type=_storage,
+        default=commands.DEFAULT_STORAGE,
+        metavar="DIR",
+        help="where studies live: a folder, or s3://BUCKET/PREFIX",
     )
     parser.add_argument("--json", action="store_true", help="print JSON on stdout")
 
@@ -30,34 +38,77 @@ def add_name(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", metavar="NAME", help="a study's name, as `list` shows it")
 
 
-def names(storage: Path) -> list[str]:
-    """The studies in `storage`, oldest first.
-
-    Raises:
-        UserError: `storage` is something else than a folder.
-    """
-    if storage.exists() and not storage.is_dir():
-        raise UserError(Problem("not a folder", f"--storage {storage}", "where studies live"))
-    found = storage.glob(f"*/{journal.FILE_NAME}")
-    return [path.parent.name for path in sorted(found, key=lambda path: path.stat().st_ctime)]
+def _storage(text: str) -> Storage:
+    return places.at(text)
 
 
-def find(storage: Path, name: str) -> Path:
-    """The folder of a study.
+def find(storage: Storage, name: str) -> Study:
+    """A study, brought up to its storage.
 
     Raises:
         UserError: there is none of this name, or the name is not one.
     """
-    problems = name_problems(name, "NAME")
-    if problems:
-        raise UserError(problems)
-    folder = storage / name
-    if not (folder / journal.FILE_NAME).is_file():
-        known = names(storage)
+    check_name(name)
+    if not storage.has(name):
+        known = storage.names()
         start = f"there are none yet; start one with: {commands.python()} -m tune_app.run"
         hint = nearest(name, known) if known else start
         raise UserError(Problem(f"no study named {name!r}", str(storage), fix=hint))
-    return folder
+    study = storage.study(name)
+    refuse_links(study.folder)
+    with places.answering(study.address):
+        study.refresh()
+    return study
+
+
+def opened(study: Study) -> Journal:
+    """The pen of a study's journal, for this process alone.
+
+    Raises:
+        UserError: another driver has the study.
+    """
+    try:
+        with explained("write to the journal", study.folder):
+            pen = Journal(study.folder, backing=study)
+    except journal.AlreadyRunning:
+        holder = study.holder()
+        if holder is None:
+            raise
+        raise UserError(holder.problem(study.address, here=True)) from None
+    try:
+        with explained("take the lease", study.folder), places.answering(study.address):
+            study.open_session()
+    except BaseException:
+        pen.close()
+        raise
+    return pen
+
+
+def refuse_links(folder: Path) -> None:
+    """What a study writes must stay in its folder.
+
+    Raises:
+        UserError: something right below it is a link to somewhere else.
+    """
+    fix = "put the file or folder itself there; the whole study may be linked"
+    problems = [
+        Problem("a link that leaves the study's folder", str(path), fix=fix)
+        for path in sorted(folder.iterdir())
+        if path.is_symlink() and not path.resolve().is_relative_to(folder.resolve())
+    ]
+    if problems:
+        raise UserError(problems)
+
+
+def check_name(name: str) -> None:
+    """Refuses what cannot be the name of a study, and could lead out of the storage.
+
+    Raises:
+        UserError: it cannot.
+    """
+    problems = name_problems(name, "NAME")
+    if problems:
+        raise UserError(problems)
 
 
 def read(folder: Path) -> tuple[StudyState, journal.Tail | None]:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import argparse
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from textwrap import indent
 from types import FrameType
 from typing import TYPE_CHECKING, Any, TextIO
@@ -15,13 +14,16 @@ from typing import TYPE_CHECKING, Any, TextIO
 from tune_app import assembly, engine
 from tune_app.analysis import report
 from tune_app.analysis.summary import summarise
-from tune_app.cli import _folders
+from tune_app.cache import cache_folder
+from tune_app.cli import _folders, _requests
 from tune_app.console import closing, commands, screens, terminal
 from tune_app.errors import Problem, UserError
 from tune_app.failures import own_traceback
 from tune_app.journal import Journal
 from tune_app.ports import Tracker
 from tune_app.state import StudyState
+from tune_app.storage import places
+from tune_app.storage.study import Study
 from tune_app.trial import Outcome, TrialState
 
 if TYPE_CHECKING:
@@ -38,10 +40,11 @@ class Session:
     """Runs the driver with the terminal, the signals and the closing words around it."""
 
     def __init__(
-        self, args: argparse.Namespace, folder: Path, state: StudyState, journal: Journal
+        self, args: argparse.Namespace, study: Study, state: StudyState, journal: Journal
     ) -> None:
         self._args = args
-        self._folder = folder
+        self._study = study
+        self._folder = study.folder
         self._state = state
         self._journal = journal
         self._driver: Driver | None = None
@@ -56,12 +59,13 @@ class Session:
         log = self._folder / "logs" / "driver.log"
         with terminal.reserved(log) as (stdout, stderr):
             shown = stderr if self._args.json else stdout
-            screen = screens.create(shown, self._folder)
+            screen = screens.create(shown, self._study.address)
             try:
-                with self._signals(screen, shown):
+                with self._signals(screen, shown), places.answering(self._study.address):
                     self._drive(screen, event, fields)
             except KeyboardInterrupt:
                 self._record("study_interrupted")
+                self._journal.commit()
             finally:
                 screen.close(0)
                 self._journal.close()
@@ -70,28 +74,33 @@ class Session:
 
     def _drive(self, screen: screens.Screen, event: str, fields: dict[str, Any]) -> None:
         self._record(event, **fields)
+        self._journal.commit()
         screen.say("starting Ray …")
         # Ray takes seconds to import: only once something is on the screen.
         if self._args.address is None:
             engine.stay_on_this_machine()
-        from tune_app.engine.checkpoints import Retention
         from tune_app.engine.cluster import connect
-        from tune_app.engine.driver import Driver, cache_folder
+        from tune_app.engine.driver import Driver
 
         document = self._state.document
         screen.opening(self._state)
         with connect(self._args.address, cache_folder()) as cluster:
             screen.say(f"Ray: {cluster.describe()}; dashboard {cluster.dashboard or 'off'}")
             mirrors = assembly.trackers(document, self._folder)
-            trackers: list[Tracker] = [screen, Retention(self._folder), *mirrors]
+            trackers: list[Tracker] = [screen, self._retention(document), *mirrors]
             driver = self._driver = Driver(
-                self._folder, self._state, self._journal, trackers, cluster
+                self._study, self._state, self._journal, trackers, cluster
             )
             try:
                 driver.run(screen.say)
             finally:
                 for mirror in mirrors:
                     mirror.close(TRACKERS_TIMEOUT_S)
+
+    def _retention(self, document: Mapping[str, Any]) -> Tracker:
+        from tune_app.engine.checkpoints import Retention
+
+        return Retention(self._study.shelf, **document.get("checkpoints", {}))
 
     def _record(self, event: str, **fields: Any) -> None:
         self._state.apply(self._journal.append(event, **fields))
@@ -100,7 +109,8 @@ class Session:
     def _signals(self, screen: screens.Screen, shown: terminal.Outlet) -> Iterator[None]:
         """Ctrl-C once asks the trials to save, twice leaves at once; the journal is safe.
 
-        A terminal or a reader that goes away is like one Ctrl-C, but not under `nohup`.
+        So is one `stop` from another process, and a terminal or a reader that goes away, but not
+        under `nohup`.
         """
 
         def on_signal(number: int, frame: FrameType | None) -> None:
@@ -119,7 +129,8 @@ class Session:
         before = {number: signal.signal(number, on_signal) for number in numbers}
         shown.on_gone = self._stop
         try:
-            yield
+            with _requests.heard(self._folder, self._stop):
+                yield
         finally:
             shown.on_gone = None
             for number, handler in before.items():
@@ -135,13 +146,16 @@ class Session:
             again = commands.verb("report", self._folder.name, self._args.storage)
             fix = f"free some space, then: {again}"
             with _folders.explained("write the report", self._folder / "report", fix):
-                report.write(self._state, self._folder / "report", self._folder)
+                place = str(self._args.storage)
+                report.write(self._state, self._folder / "report", self._folder, place)
+        with places.answering(self._study.address):
+            self._study.publish()
 
     def _say_goodbye(self, stdout: TextIO, screen: screens.Screen) -> int:
         summary = summarise(self._state)
-        closing.write(screen.console, summary, self._folder, self._args.storage)
+        closing.write(screen.console, summary, self._study, self._args.storage)
         if self._args.json:
-            _folders.print_json({**summary, "folder": str(self._folder)}, stdout)
+            _folders.print_json({**summary, "folder": self._study.address}, stdout)
         if self._state.ended is None:
             return INTERRUPTED
         if self._state.best() is not None:

@@ -1,30 +1,35 @@
-"""Lists the studies of a storage folder."""
+"""Lists the studies of a storage."""
 
 from __future__ import annotations
 
 import argparse
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
 from tune_app.analysis import format
 from tune_app.analysis.summary import summarise
-from tune_app.cli import _folders
+from tune_app.cli import _folders, _submit
 from tune_app.console import commands, output
 from tune_app.errors import UserError
 from tune_app.journal import is_locked
+from tune_app.storage import places
+from tune_app.storage.places import Storage
+from tune_app.storage.study import Study
 
 HELP = "list the studies"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     _folders.add_storage(parser)
+    _submit.add_submit(parser)
 
 
 def execute(args: argparse.Namespace) -> int:
-    rows = [_row(args.storage / name) for name in _folders.names(args.storage)]
+    if args.submit is not None:
+        return _submit.ask(args, "list")
+    rows = [_row(args.storage, name) for name in args.storage.names()]
     if args.json:
         _folders.print_json(rows)
         return 0
@@ -41,18 +46,19 @@ def execute(args: argparse.Namespace) -> int:
     return 0
 
 
-def _row(folder: Path) -> dict[str, Any]:
+def _row(storage: Storage, name: str) -> dict[str, Any]:
     """The facts of one study; one that cannot be read is listed all the same."""
     try:
-        state, _ = _folders.read(folder)
+        study = _folders.find(storage, name)
+        state, _ = _folders.read(study.folder)
         summary = summarise(state)
     except UserError as error:
-        return {"name": folder.name, "status": "unreadable", "reason": str(error)}
+        return {"name": name, "status": "unreadable", "reason": str(error)}
     best = summary["best"]
     return {
-        "name": folder.name,
+        "name": name,
         "started": state.started,
-        "status": standing(summary["status"], folder),
+        "status": standing(summary["status"], study),
         "trials": len(state.trials),
         "metric": state.metric,
         "best": None if best is None else best["value"],
@@ -60,11 +66,13 @@ def _row(folder: Path) -> dict[str, Any]:
     }
 
 
-def standing(status: str, folder: Path) -> str:
-    """A study's status as the file system knows it: a killed driver holds no lock any more."""
+def standing(status: str, study: Study) -> str:
+    """A study's status as its storage knows it: a killed driver has no lease any more."""
     if status == "ended":
         return status
-    return "running" if is_locked(folder) else "interrupted"
+    with places.answering(study.address):
+        running = is_locked(study.folder) or study.holder() is not None
+    return "running" if running else "interrupted"
 
 
 def _cells(row: dict[str, Any]) -> list[str]:

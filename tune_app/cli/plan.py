@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from rich.console import Console
 
 from tune_app import costs, engine, rehearsal
+from tune_app.cache import cache_folder
 from tune_app.cli import _folders, _study
 from tune_app.console import plan_view, screens, terminal
 from tune_app.console.output import PIPE_WIDTH
@@ -69,9 +70,7 @@ def _plan(
     # Ray takes seconds to import: only once something is on the screen.
     if address is None:
         engine.stay_on_this_machine()
-    from tune_app.engine.checkpoints import KEEP_BEST
     from tune_app.engine.cluster import connect
-    from tune_app.engine.driver import cache_folder
     from tune_app.engine.planner import find_out
 
     with connect(address, cache_folder()) as cluster:
@@ -79,7 +78,7 @@ def _plan(
         screen.say(f"Ray: {where}")
         known = find_out(document, cluster, scratch, screen.say)
     screen.say("rehearsing the search on a simulated clock …")
-    return {**told(known, where), **_forecast(known, KEEP_BEST, price)}
+    return {**told(known, where), **_forecast(known, document["checkpoints"]["keep"], price)}
 
 
 def told(known: Known, where: str) -> dict[str, Any]:

@@ -237,7 +237,10 @@ def _plot(
 
     targets = {row["table"]: row["target"] for row in told}
     wanted = [targets[table.name] for table in tables]
-    plot.figure(tables, runs, wanted, args.full_runs).savefig(args.plot)
+    # The ending names the format, so it stays.
+    partial = args.plot.with_name(f".partial.{args.plot.name}")
+    plot.figure(tables, runs, wanted, args.full_runs).savefig(partial)
+    partial.replace(args.plot)
 
 
 def _strict(value: Any) -> Any:

@@ -6,6 +6,7 @@ import argparse
 
 from tune_app.analysis import report
 from tune_app.cli import _folders
+from tune_app.storage import places
 
 HELP = "write a study's report and plots again from its journal"
 
@@ -16,10 +17,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(args: argparse.Namespace) -> int:
-    folder = _folders.find(args.storage, args.name).resolve()
+    study = _folders.find(args.storage, args.name)
+    folder = study.folder
     state, _ = _folders.read(folder)
     with _folders.explained("write the report", folder / "report"):
-        path = report.write(state, folder / "report", folder)
+        path = report.write(state, folder / "report", folder, str(args.storage))
+    with places.answering(study.address):
+        study.publish()
     if args.json:
         _folders.print_json({"report": str(path)})
     else:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 
-from tune_app.cli import _folders, _session
+from tune_app.cli import _folders, _session, _submit
 from tune_app.console import commands
 from tune_app.journal import Journal
 from tune_app.provenance import machine, software
+from tune_app.storage.study import Study
 
 HELP = "go on with a study that was interrupted or killed"
 
@@ -16,13 +17,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _folders.add_name(parser)
     _folders.add_storage(parser)
     parser.add_argument("--address", help="a running Ray cluster; default: a local one")
+    _submit.add_submit(parser)
 
 
 def execute(args: argparse.Namespace) -> int:
-    folder = _folders.find(args.storage, args.name).resolve()
-    with _folders.explained("write to the journal", folder):
-        journal = Journal(folder)
-    state, tail = _folders.read(folder)
+    if args.submit is not None:
+        _folders.check_name(args.name)
+        return _submit.start(args, "resume", args.name, [args.name])
+    study = _folders.find(args.storage, args.name)
+    journal = _folders.opened(study)
+    try:
+        return _go_on(args, study, journal)
+    finally:
+        study.close_session()
+
+
+def _go_on(args: argparse.Namespace, study: Study, journal: Journal) -> int:
+    state, tail = _folders.read(study.folder)
     if tail is not None:
         journal.repair(tail)
         print(f"the journal's last line was cut short and is dropped: {len(tail.text)} characters")
@@ -30,5 +41,5 @@ def execute(args: argparse.Namespace) -> int:
         print(f"{state.name} has ended: {state.ended}")
         print(f"see it with: {commands.verb('show', state.name, args.storage)}")
         return 0
-    session = _session.Session(args, folder, state, journal)
+    session = _session.Session(args, study, state, journal)
     return session.run("study_resumed", software=software(), machine=machine())

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import shutil
 from pathlib import Path
 
 from tune_app import study as studies
-from tune_app.cli import _folders, _session, _study
+from tune_app.cli import _folders, _sent, _session, _study, _submit
 from tune_app.console import commands
 from tune_app.errors import Problem, UserError
-from tune_app.journal import Journal
 from tune_app.provenance import machine, software
 from tune_app.state import StudyState
+from tune_app.storage.places import Storage
+from tune_app.storage.study import Study
 
 HELP = "run a study: a W&B sweep file, or the quickstart when none is given"
 
@@ -20,6 +20,7 @@ HELP = "run a study: a W&B sweep file, or the quickstart when none is given"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     _study.add_study(parser)
     _folders.add_storage(parser)
+    _submit.add_submit(parser)
     parser.add_argument(
         "--name", help="the study's name and folder; default: its file and the time"
     )
@@ -29,22 +30,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(args: argparse.Namespace) -> int:
-    if args.plan:
+    if args.plan and args.submit is None:
         from tune_app.cli import plan
 
         return plan.execute(args)
     if args.name == "":
         raise UserError(studies.name_problems("", "--name"))
     study, path, overrides = _study.load(args, args.name)
-    folder = _new_folder(args.storage, study.name)
-    journal = Journal(folder)
+    if args.submit is not None:
+        return _send(args, study, path, overrides)
+    home = _new(args.storage, study.name)
+    journal = _folders.opened(home)
     state = StudyState()
-    document = study.to_document()
-    session = _session.Session(args, folder, state, journal)
+    session = _session.Session(args, home, state, journal)
+    if journal.path.stat().st_size:
+        # Somebody else was faster, between our look at the bucket and our lease.
+        home.close_session()
+        raise UserError(_taken(args.storage, study.name))
     try:
         return session.run(
             "study_started",
-            study=document,
+            study=study.to_document(),
             software=software(),
             machine=machine(),
             notes=study.notes,
@@ -52,21 +58,31 @@ def execute(args: argparse.Namespace) -> int:
     except UserError as error:
         if not state.trials:
             # Nothing was spent yet: the name is free again for the corrected study.
-            shutil.rmtree(folder)
+            home.delete()
         raise UserError(_study.placed(error.problems, path, overrides)) from error
+    finally:
+        home.close_session()
 
 
-def _new_folder(storage: Path, name: str) -> Path:
-    folder = storage / name
+def _send(args: argparse.Namespace, study: studies.Study, path: Path, overrides: list[str]) -> int:
+    """The same on a cluster, under the name that the study has here."""
+    words = [path.name, "--name", study.name]
+    words += [word for change in overrides for word in ("--set", change)]
+    return _submit.start(args, "run", study.name, words, _sent.files(study, path))
+
+
+def _new(storage: Storage, name: str) -> Study:
     try:
-        folder.mkdir(parents=True)
-        for part in ("report", "checkpoints", "wandb", "logs"):
-            (folder / part).mkdir()
+        return storage.create(name)
     except FileExistsError as error:
-        resume = commands.verb("resume", name, storage)
-        fix = f"go on with it: {resume}; or choose another --name"
-        raise UserError(Problem(f"a study named {name!r} exists", str(storage), fix=fix)) from error
+        raise UserError(_taken(storage, name)) from error
     except OSError as error:
         what = f"cannot make the study's folder: {error.strerror}"
-        raise UserError(Problem(what, str(folder), fix="choose another --storage")) from error
-    return folder.resolve()
+        where = f"{storage}/{name}"
+        raise UserError(Problem(what, where, fix="choose another --storage")) from error
+
+
+def _taken(storage: Storage, name: str) -> Problem:
+    resume = commands.verb("resume", name, storage)
+    fix = f"go on with it: {resume}; or choose another --name"
+    return Problem(f"a study named {name!r} exists", str(storage), fix=fix)

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from tune_app.analysis import format
 from tune_app.analysis.summary import summarise
-from tune_app.cli import _folders
+from tune_app.cli import _folders, _submit
 from tune_app.cli.list import standing
 from tune_app.console import closing, output
 
@@ -20,22 +20,25 @@ HELP = "show a study's result and trials"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     _folders.add_name(parser)
     _folders.add_storage(parser)
+    _submit.add_submit(parser)
 
 
 def execute(args: argparse.Namespace) -> int:
-    folder = _folders.find(args.storage, args.name).resolve()
-    state, _ = _folders.read(folder)
+    if args.submit is not None:
+        return _submit.ask(args, "show", args.name)
+    study = _folders.find(args.storage, args.name)
+    state, _ = _folders.read(study.folder)
     summary = summarise(state)
-    summary["status"] = standing(summary["status"], folder)
+    summary["status"] = standing(summary["status"], study)
     if args.json:
-        _folders.print_json({**summary, "folder": str(folder)})
+        _folders.print_json({**summary, "folder": study.address})
         return 0
     console = output.stdout()
     console.print(Text(f"{summary['name']}: {summary['status']}", "bold"))
     table = _trials(summary, folded=False)
     fits = console.measure(table).maximum <= console.width
     console.print(table if fits else _trials(summary, folded=True))
-    closing.write(console, summary, folder, args.storage)
+    closing.write(console, summary, study, args.storage)
     return 0
 
 

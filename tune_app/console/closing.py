@@ -13,17 +13,19 @@ from rich.text import Text
 
 from tune_app.analysis import format
 from tune_app.console import commands
+from tune_app.journal import FILE_NAME
+from tune_app.storage.study import Study
 
 
-def write(console: Console, summary: dict[str, Any], folder: Path, storage: Path) -> None:
+def write(console: Console, summary: dict[str, Any], study: Study, storage: object) -> None:
     """Prints the closing; `summary` is what `analysis.summary.summarise` gives.
 
     Paths and commands are never cut or wrapped: they are there to be copied.
     """
     console.print(Group(Text(), *_answer(summary), *_samples(summary)))
     for title, rows in (
-        ("where it is", _places(summary, folder)),
-        ("how to go on", _commands(summary, folder, storage)),
+        ("where it is", _places(summary, study)),
+        ("how to go on", _commands(summary, study.folder, storage)),
     ):
         width = max(len(label) for label, _ in rows)
         console.print(Text(f"\n{title}", "bold"))
@@ -84,21 +86,26 @@ def _samples(summary: dict[str, Any]) -> list[RenderableType]:
     return [Text(), Columns(panels)]
 
 
-def _places(summary: dict[str, Any], folder: Path) -> list[tuple[str, str]]:
-    places = [("report", folder / "report" / "report.md"), ("plots", folder / "report")]
+def _places(summary: dict[str, Any], study: Study) -> list[tuple[str, str]]:
+    places = [("report", "report/report.md"), ("plots", "report")]
     best = summary["best"]
     if best is not None and best["checkpoint"]:
-        places.append(("best model", folder / best["checkpoint"]))
-    places += [("checkpoints", folder / "checkpoints"), ("W&B runs", folder / "wandb")]
-    places += [("logs", folder / "logs"), ("journal", folder / "journal.jsonl")]
-    return [(label, str(path)) for label, path in places if _holds_something(path)]
+        places.append(("best model", best["checkpoint"]))
+    places += [("checkpoints", "checkpoints"), ("W&B runs", "wandb"), ("logs", "logs")]
+    if study.url is None:
+        held = [at for at in [*places, ("journal", FILE_NAME)] if _holds_something(study, at[1])]
+    else:
+        # What a bucket holds cannot be told from the working copy; all of it is there in the end.
+        held = [*places, ("journal", "journal")]
+    return [(label, f"{study.address}/{place}") for label, place in held]
 
 
-def _holds_something(path: Path) -> bool:
+def _holds_something(study: Study, place: str) -> bool:
+    path = study.folder / place
     return any(path.iterdir()) if path.is_dir() else path.exists()
 
 
-def _commands(summary: dict[str, Any], folder: Path, storage: Path) -> list[tuple[str, str]]:
+def _commands(summary: dict[str, Any], folder: Path, storage: object) -> list[tuple[str, str]]:
     verbs = [("see it again", "show"), ("report anew", "report")]
     if summary["status"] != "ended":
         verbs.insert(0, ("go on with", "resume"))

@@ -8,7 +8,7 @@ import shutil
 import sys
 from pathlib import Path
 
-DEFAULT_STORAGE = Path("studies")
+DEFAULT_STORAGE = "studies"
 
 
 def python() -> str:
@@ -21,9 +21,9 @@ def python() -> str:
     return shlex.quote(str(path.relative_to(here) if path.is_relative_to(here) else path))
 
 
-def verb(name: str, study: str, storage: Path) -> str:
-    """The command of a verb for a study."""
-    words = [study] if storage == DEFAULT_STORAGE else [study, "--storage", str(storage)]
+def verb(name: str, study: str, storage: object) -> str:
+    """The command of a verb for a study; `storage` as `--storage` takes it."""
+    words = [study] if str(storage) == DEFAULT_STORAGE else [study, "--storage", str(storage)]
     return f"{python()} -m tune_app {name} {shlex.join(words)}"
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any, Protocol, TextIO
 
 from rich.console import Console, Group
@@ -48,20 +47,20 @@ class Screen(Protocol):
     def close(self, timeout_s: float) -> None: ...
 
 
-def create(stream: TextIO, folder: Path, clock: Callable[[], float] = time.time) -> Screen:
+def create(stream: TextIO, place: object, clock: Callable[[], float] = time.time) -> Screen:
     """The screen that fits the stream."""
     terminal = stream.isatty()
     width = None if terminal else PIPE_WIDTH
     console = Console(file=stream, highlight=False, soft_wrap=not terminal, width=width)
-    return LiveScreen(console, folder, clock) if terminal else PlainScreen(console, folder, clock)
+    return LiveScreen(console, place, clock) if terminal else PlainScreen(console, place, clock)
 
 
 class PlainScreen:
     """One line for everything worth knowing, with the seconds since the start."""
 
-    def __init__(self, console: Console, folder: Path, clock: Callable[[], float]) -> None:
+    def __init__(self, console: Console, place: object, clock: Callable[[], float]) -> None:
         self.console = console
-        self._folder = folder
+        self._place = place
         self._clock = clock
         self._begun = clock()
 
@@ -70,7 +69,7 @@ class PlainScreen:
         self.console.print(f"[dim]\\[{stamp:>6}][/dim] {escape(text)}")
 
     def opening(self, state: StudyState) -> None:
-        for line in opening_lines(state, self._folder):
+        for line in opening_lines(state, self._place):
             self.say(line)
 
     def on_event(self, event: Event, state: StudyState) -> None:
@@ -85,8 +84,8 @@ class PlainScreen:
 class LiveScreen(PlainScreen):
     """The same lines above a table that redraws itself."""
 
-    def __init__(self, console: Console, folder: Path, clock: Callable[[], float]) -> None:
-        super().__init__(console, folder, clock)
+    def __init__(self, console: Console, place: object, clock: Callable[[], float]) -> None:
+        super().__init__(console, place, clock)
         self._state: StudyState | None = None
         self._live: Live | None = None
 
@@ -116,13 +115,13 @@ class LiveScreen(PlainScreen):
         return table.render(self._state, self._clock(), self.console.size)
 
 
-def opening_lines(state: StudyState, folder: Path) -> list[str]:
+def opening_lines(state: StudyState, place: object) -> list[str]:
     """What is about to happen, before anything has."""
     document = state.document
     budget = document["budget"]
     lines = [
         f"study {state.name}: {document['source']}",
-        f"folder {folder} (logs in logs/)",
+        f"folder {place} (logs in logs/)",
         f"{document['metric']['goal']} {state.metric}: {budget['trials']} trials of at most "
         f"{format.count(budget['amount'])} {budget['unit']}, {document['searcher']['name']} "
         f"and {document['scheduler']['name']}, seed {document['seed']}",

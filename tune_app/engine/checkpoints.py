@@ -2,56 +2,108 @@
 
 from __future__ import annotations
 
-import shutil
-from pathlib import Path
-
+from tune_app.errors import Problem, UserError
 from tune_app.journal import Event
 from tune_app.state import StudyState
+from tune_app.storage.checkpoints import Shelf
 from tune_app.trial import Status, TrialState
 
 KEEP_BEST = 3
-"""Completed trials whose last checkpoint stays."""
+"""Completed trials whose last checkpoint stays, unless the study says otherwise."""
+
+GB = 1_000_000_000
 
 
 class Retention:
-    """A tracker that deletes what the journal says is not needed any more."""
+    """A tracker that deletes what the journal says is not needed any more.
 
-    def __init__(self, study_folder: Path) -> None:
-        self._study = study_folder
-        self._folder = study_folder / "checkpoints"
-        self._swept = False
+    With a cap on the disk, copies of the best trials go first, the worst of them before the others;
+    what a trial needs to go on is never given up for it.
+    """
+
+    def __init__(self, shelf: Shelf, keep: int = KEEP_BEST, disk_gb: float | None = None) -> None:
+        self._shelf = shelf
+        self._keep = keep
+        self._cap_bytes = None if disk_gb is None else disk_gb * GB
+        self._sizes: dict[str, dict[str, int]] = {}
+        """Bytes by name, of each trial that has checkpoints."""
+        for name, size in shelf.sizes().items():
+            self._hold(name, size)
+        self._ended: set[str] = set()
+        """Trials that have ended and still have checkpoints."""
+        self._begun = False
 
     def on_event(self, event: Event, state: StudyState) -> None:
-        if not self._swept:
-            # A driver that was killed may have left what its last events had made needless.
-            self._swept = True
-            for trial in state.trials.values():
-                self._clear(trial, state)
-        elif event["event"] == "segment_started" or event.get("checkpoint"):
-            self._clear_with_sources(state.trials[event["trial"]], state)
+        """Follows one event.
+
+        Raises:
+            UserError: what is needed alone is more than the cap.
+        """
+        if not self._begun:
+            self._begun = True
+            for trial in state.with_status(Status.ENDED):
+                self._retire(trial)
+        name = event.get("checkpoint")
+        if name and event["event"] != "segment_started":
+            self._hold(name, 0 if self._cap_bytes is None else self._shelf.size(name))
+        if event["event"] == "segment_started" or name:
+            trial = state.trials[event["trial"]]
+            for other in {trial.id, *(takeover.source for takeover in trial.takeovers)}:
+                self._clear(state.trials[other], state, self._best(state))
         elif event["event"] == "trial_ended":
-            self._clear_with_sources(state.trials[event["trial"]], state)
-            # It may have taken the place of this one among the best.
-            for trial in state.standings.completed()[KEEP_BEST : KEEP_BEST + 1]:
-                self._clear(trial, state)
+            self._retire(state.trials[event["trial"]])
+            best = self._best(state)
+            for other in sorted(self._ended):
+                self._clear(state.trials[other], state, best)
+        if name:
+            self._fit(state)
 
     def close(self, timeout_s: float) -> None:
         """Nothing is left to do."""
 
-    def _clear_with_sources(self, trial: TrialState, state: StudyState) -> None:
-        for name in {trial.id, *(takeover.source for takeover in trial.takeovers)}:
-            self._clear(state.trials[name], state)
+    def _hold(self, name: str, size: int) -> None:
+        self._sizes.setdefault(_trial_of(name), {})[name] = size
 
-    def _clear(self, trial: TrialState, state: StudyState) -> None:
+    def _retire(self, trial: TrialState) -> None:
+        if trial.id in self._sizes:
+            self._ended.add(trial.id)
+
+    def _best(self, state: StudyState) -> list[str]:
+        return [trial.id for trial in state.standings.completed()[: self._keep]]
+
+    def _clear(self, trial: TrialState, state: StudyState, best: list[str]) -> None:
         """Deletes a trial's checkpoints but its own last one and those that others begin from."""
-        folder = self._folder / trial.id
+        if trial.id not in self._sizes:
+            return
         heirs = state.standings.heirs(trial.id)
-        needed = {self._study / heir.checkpoint for heir in heirs if heir.checkpoint}
-        best = [other.id for other in state.standings.completed()[:KEEP_BEST]]
+        needed = {heir.checkpoint for heir in heirs if heir.checkpoint}
         if trial.checkpoint and (trial.status is not Status.ENDED or trial.id in best):
-            needed.add(self._study / trial.checkpoint)
-        if not needed:
-            shutil.rmtree(folder, ignore_errors=True)
-        for step in folder.glob("step-*"):
-            if step not in needed:
-                shutil.rmtree(step, ignore_errors=True)
+            needed.add(trial.checkpoint)
+        for name in self._sizes[trial.id].keys() - needed:
+            self._shelf.remove(name)
+            del self._sizes[trial.id][name]
+        if not self._sizes[trial.id]:
+            del self._sizes[trial.id]
+            self._ended.discard(trial.id)
+
+    def _fit(self, state: StudyState) -> None:
+        if self._cap_bytes is None:
+            return
+        best = self._best(state)
+        while (total := self._total()) > self._cap_bytes:
+            if not best:
+                raise UserError(_too_much(total, self._cap_bytes))
+            self._clear(state.trials[best.pop()], state, best)
+
+    def _total(self) -> int:
+        return sum(sum(sizes.values()) for sizes in self._sizes.values())
+
+
+def _trial_of(name: str) -> str:
+    return name.split("/")[1]
+
+
+def _too_much(total: int, cap: float) -> Problem:
+    what = f"checkpoints of running and paused trials take {total / GB:.3g} of {cap / GB:.3g} GB"
+    fix = "give it more, or let fewer trials run at once (resources.concurrent), and run it again"
+    return Problem(what, "tune.checkpoints.disk_gb", fix=fix)

@@ -15,6 +15,7 @@ from pathlib import Path
 import ray
 
 from tune_app.errors import Problem, UserError
+from tune_app.storage.objects import SETTINGS
 
 OBJECT_STORE_BYTES = 200_000_000
 """Trials exchange messages of a few hundred bytes; data goes through memory-mapped files."""
@@ -39,12 +40,21 @@ WORKER_ENVIRONMENT = {
 }
 
 
+GROWING = "ray_bootstrap_config.yaml"
+"""What `ray up` leaves in the head's home: from it the autoscaler knows what it may start."""
+
+
 @dataclass(frozen=True, slots=True)
 class Cluster:
     """A Ray that is connected."""
 
     dashboard: str
     local: bool
+
+    @property
+    def grows(self) -> bool:
+        """Whether it can start machines that are asked for; only known on the head."""
+        return not self.local and (Path.home() / GROWING).is_file()
 
     def has_gpu(self) -> bool:
         return bool(ray.cluster_resources().get("GPU", 0) > 0)
@@ -105,6 +115,7 @@ def connect(address: str | None, cache: Path) -> Iterator[Cluster]:
         _check_address(address)
     environment = {
         **WORKER_ENVIRONMENT,
+        **{name: os.environ[name] for name in SETTINGS if name in os.environ},
         "TORCHINDUCTOR_CACHE_DIR": str(cache / "inductor"),
     }
     local = address is None

@@ -7,18 +7,19 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from tune_app import assembly
+from tune_app.cache import cache_folder
 from tune_app.conductor import Conductor, Segment
 from tune_app.engine import tuner
 from tune_app.engine.cluster import Cluster
+from tune_app.engine.demand import Demand, wait_for_a_machine, wanted
 from tune_app.engine.watch import head, lifeline
-from tune_app.engine.worker import STOP_FILE, preflight, probe
+from tune_app.engine.worker import preflight, probe
 from tune_app.errors import Problem, UserError
 from tune_app.journal import Journal
 from tune_app.ports import Tracker
@@ -33,6 +34,7 @@ from tune_app.space.domains import (
     without,
 )
 from tune_app.state import StudyState
+from tune_app.storage.study import Study
 from tune_app.training.disk import is_full
 
 GONE = "Ray is gone: one of its processes was killed, or the machine it ran on"
@@ -44,12 +46,6 @@ class RemoteTraceback(Exception):
 
     def __str__(self) -> str:
         return f"\n{self.args[0].rstrip()}"
-
-
-def cache_folder() -> Path:
-    """Where prepared data lives on each node: $TUNE_APP_CACHE, else the user's cache folder."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("TUNE_APP_CACHE") or Path(base) / "tune_app")
 
 
 def received(
@@ -103,19 +99,19 @@ class Driver:
 
     def __init__(
         self,
-        folder: Path,
+        study: Study,
         state: StudyState,
         journal: Journal,
         trackers: list[Tracker],
         cluster: Cluster,
     ) -> None:
-        self._folder = folder
+        self._study = study
+        self._folder = study.folder
         self._state = state
         self._journal = journal
         self._trackers = trackers
         self._cluster = cluster
-        self._stop_file = folder / STOP_FILE
-        self._stop_file.unlink(missing_ok=True)
+        study.stop(False)
         self._conductor: Conductor | None = None
         self.probed: list[dict[str, Any]] = []
         """What came of trying the space's values, see `training.probe.Probed`."""
@@ -124,7 +120,7 @@ class Driver:
         """Asks running trials to save a checkpoint, and starts no more; False before the first."""
         if self._conductor is None:
             return False
-        self._stop_file.touch()
+        self._study.stop(True)
         self._conductor.interrupted = True
         return True
 
@@ -139,6 +135,9 @@ class Driver:
         """
         resources = self._state.document["resources"]
         cpu, gpu = resources["cpu"], resources["gpu"]
+        if self._cluster.grows and self._cluster.slots(cpu, gpu or 0) == 0:
+            # What the first one has tells whether trials are to have a GPU.
+            wait_for_a_machine(self._cluster, cpu, gpu or 0, progress)
         gpu = float(self._cluster.has_gpu()) if gpu is None else gpu
         self._check_fit(cpu, gpu)
         self._prepare(progress, cpu, gpu)
@@ -155,17 +154,24 @@ class Driver:
         conductor = self._conductor = self._make_conductor()
         limit = self._state.document["resources"]["concurrent"] or 10**6
         scratch = self._folder / "logs" / "ray_tune"
+        demand = Demand(self._cluster, cpu, gpu)
+
+        def slots() -> int:
+            there = self._slots(cpu, gpu)
+            demand.ask(min(limit, wanted(self._state)) - there)
+            return int(min(limit, there))
+
         with self._full_disk_explained(), lifeline(head(), lambda: self._leave(progress)):
             tuner.run(
                 conductor,
-                slots=lambda: min(limit, self._slots(cpu, gpu)),
+                slots=slots,
                 config=lambda segment: self._config(segment, cpu),
                 cpu=cpu,
                 gpu=gpu,
                 scratch=scratch,
             )
         shutil.rmtree(scratch, ignore_errors=True)
-        self._stop_file.unlink(missing_ok=True)
+        self._study.stop(False)
         if conductor.interrupted:
             conductor.record("study_interrupted")
 
@@ -327,6 +333,7 @@ class Driver:
         needed = ("trainable", "rungs", "budget", "prompt", "accelerator")
         return {
             "folder": str(self._folder),
+            "url": self._study.url,
             "cpu": cpu,
             "working_directory": document["working_directory"],
             "task": {

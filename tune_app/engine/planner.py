@@ -8,12 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tune_app.cache import cache_folder
 from tune_app.engine.checkpoints import KEEP_BEST
 from tune_app.engine.cluster import Cluster
-from tune_app.engine.driver import Driver, cache_folder, received
+from tune_app.engine.driver import Driver, received
 from tune_app.engine.worker import measure
 from tune_app.simulation import MemoryJournal
 from tune_app.state import StudyState
+from tune_app.storage.study import FolderStudy
 
 __all__ = ["KEEP_BEST", "Known", "find_out"]
 
@@ -47,7 +49,7 @@ def find_out(
     """
     state, journal = StudyState(), MemoryJournal()
     state.apply(journal.append("study_started", study=document))
-    driver = Driver(scratch, state, journal, [], cluster)
+    driver = Driver(FolderStudy(scratch), state, journal, [], cluster)
     cpu, gpu = driver.prepare(say)
     limit = document["resources"]["concurrent"] or 10**6
     slots = min(limit, cluster.slots(cpu, gpu))

@@ -13,14 +13,21 @@ from pathlib import Path
 from typing import Any
 
 from ray import tune
+from ray.tune.execution.class_cache import ENV_VARS_TO_PROPAGATE
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from tune_app.conductor import Conductor, Segment
 from tune_app.engine.watch import Watch
-from tune_app.engine.worker import DISK_FULL, HELLO, run_segment
+from tune_app.engine.worker import DISK_FULL, HELLO, STORAGE_FAILED, run_segment
 from tune_app.silence import ALIVE
 from tune_app.trial import Decision, Status
+
+# Tune would hand AWS's keys to workers in their runtime environment, which Ray writes to its logs.
+# Workers on this machine inherit them; elsewhere they are the machine's own.
+ENV_VARS_TO_PROPAGATE.difference_update(
+    [name for name in ENV_VARS_TO_PROPAGATE if name.startswith("AWS_")]
+)
 
 
 class _Desk:
@@ -53,7 +60,9 @@ class _Desk:
         if self.error is not None:
             return otherwise
         try:
-            return call()
+            answer = call()
+            self.conductor.commit()
+            return answer
         except Exception as error:
             self.error = error
             return otherwise
@@ -130,6 +139,9 @@ class _Decisions(FIFOScheduler):  # type: ignore[misc]
     def _answer(self, trial_id: str, event: str, fields: dict[str, Any]) -> Decision:
         if event == DISK_FULL:
             raise OSError(errno.ENOSPC, f"trial {trial_id}: {fields['reason']}")
+        if event == STORAGE_FAILED:
+            self._desk.conductor.on_worker_gone(trial_id, fields["reason"])
+            return Decision.STOP
         return self._desk.conductor.on_message(trial_id, event, fields)
 
 

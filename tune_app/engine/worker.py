@@ -18,31 +18,39 @@ from ray import tune
 
 from tune_app.engine.watch import this_process
 from tune_app.errors import Problem, UserError
+from tune_app.storage import places
+from tune_app.storage.store import StorageFailed
+from tune_app.storage.study import Study
 from tune_app.training.disk import is_full
+from tune_app.trial import Outcome
 
 DISK_FULL = "disk_full"
 """What a worker sends, outside the journal, when it cannot write any more."""
 
+STORAGE_FAILED = "storage_failed"
+"""The same when the storage of checkpoints fails it: the segment is lost, the trial is not."""
+
 HELLO = "hello"
 """What a worker sends first, outside the journal: which process runs the segment."""
-
-STOP_FILE = ".stop"
-"""While it is in the study's folder, trials save a checkpoint and end their segments."""
 
 
 class TuneContext:
     """`TrialContext` over `ray.tune.report`, which returns when the driver has answered."""
 
-    def __init__(self, study_folder: Path, trial: str) -> None:
-        self._stop_file = study_folder / STOP_FILE
-        self.checkpoints = study_folder / "checkpoints" / trial
+    def __init__(self, study: Study, trial: str) -> None:
+        self._study = study
+        self._trial = trial
+        self.checkpoints = study.folder / "checkpoints" / trial
         self.checkpoints.mkdir(parents=True, exist_ok=True)
+
+    def publish(self, folder: Path, step: int) -> str:
+        return self._study.shelf.publish(folder, self._trial, step)
 
     def send(self, event: str, **fields: Any) -> None:
         tell(event, fields)
 
     def interrupted(self) -> bool:
-        return self._stop_file.exists()
+        return self._study.is_stopping()
 
 
 def tell(event: str, fields: dict[str, Any]) -> None:
@@ -57,26 +65,32 @@ def run_segment(config: dict[str, Any]) -> None:
 
     from tune_app.training.segment import Task, run
 
-    folder = Path(config["folder"])
-    segment = config["task"]
-    checkpoint = segment["checkpoint"]
-    task = Task(
-        **{
-            **segment,
-            "checkpoint": folder / checkpoint if checkpoint else None,
-            "cache": Path(segment["cache"]),
-        }
-    )
+    folder, segment = Path(config["folder"]), config["task"]
     torch.set_num_threads(max(1, int(config["cpu"])))
     go_to(config["working_directory"])
     try:
-        with trial_log(folder / "logs" / "trials" / f"{task.trial}.log"):
-            run(task, TuneContext(folder, task.trial))
+        study = places.on_worker(folder, config["url"])
+        context = TuneContext(study, segment["trial"])
+        checkpoint = segment["checkpoint"]
+        paths = {
+            "checkpoint": study.shelf.fetch(checkpoint) if checkpoint else None,
+            "cache": Path(segment["cache"]),
+        }
+        with trial_log(folder / "logs" / "trials" / f"{segment['trial']}.log"):
+            run(Task(**{**segment, **paths}), context)
+    except UserError as refused:
+        context.send("trial_ended", outcome=Outcome.FAILED.value, reason=str(refused), error="")
+    except StorageFailed as error:
+        _tell(STORAGE_FAILED, error)
     except Exception as error:
         if not is_full(error):
             raise
-        # Nobody's trial is to blame: the driver stops the study, which can be resumed.
-        tell(DISK_FULL, {"reason": f"{type(error).__name__}: {error}"})
+        _tell(DISK_FULL, error)
+
+
+def _tell(event: str, error: Exception) -> None:
+    """What stopped this worker; nobody's trial is to blame."""
+    tell(event, {"reason": f"{type(error).__name__}: {error}"})
 
 
 def go_to(folder: str) -> None:

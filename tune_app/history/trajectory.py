@@ -40,4 +40,6 @@ def write(
         "trial": pyarrow.int64() if whole else text,
         "completed_value": number,
     }
-    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows, pyarrow.schema(schema)), path)
+    partial = path.with_name(f".{path.name}.partial")
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows, pyarrow.schema(schema)), partial)
+    partial.replace(path)

@@ -75,9 +75,10 @@ class Bohb:
         return None
 
     def _parzen(self, points: Array) -> Parzen:
-        """Widths by the normal reference rule."""
+        """Widths by the normal reference rule, over the indexes of unordered values as theirs."""
         axes = self._cube.axes.values()
-        spread = np.nan_to_num(np.nanstd(np.where(np.isnan(points), 0.5, points), axis=0))
+        scale = [1.0 if axis.ordered else axis.count for axis in axes]
+        spread = np.nan_to_num(np.nanstd(np.where(np.isnan(points), 0.5, points), axis=0)) * scale
         widths = 1.06 * spread * len(points) ** (-1 / (4 + len(axes)))
         most = [np.inf if axis.ordered else 1 - 1 / axis.count for axis in axes]
         widths = np.clip(widths, NARROWEST, most)

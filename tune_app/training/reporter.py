@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
@@ -160,19 +160,13 @@ class Reporter(TrainerCallback):  # type: ignore[misc]
     def on_save(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
-        name = self._publish(args, state.global_step)
+        folder = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
+        name = self._context.publish(folder, state.global_step)
         self._saved_at, self._save_s = self._seconds, self._clock() - self._save_began
         if self.interrupted:
             self._context.send("trial_interrupted", checkpoint=name)
         else:
             self._send(state, checkpoint=name)
-
-    def _publish(self, args: TrainingArguments, step: int) -> str:
-        """Makes a finished checkpoint visible under its name, all at once."""
-        target = self._context.checkpoints / f"step-{step}"
-        if not target.exists():
-            os.rename(os.path.join(args.output_dir, f"checkpoint-{step}"), target)
-        return f"checkpoints/{self._context.checkpoints.name}/{target.name}"
 
     def _send(self, state: TrainerState, checkpoint: str | None = None) -> None:
         metrics, self._metrics = self._metrics, {}

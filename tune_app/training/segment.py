@@ -21,6 +21,7 @@ from transformers import PrinterCallback, Trainer, set_seed
 from tune_app.budget import Epoch, Horizon, TooShort, Unit, horizon, steps_for
 from tune_app.errors import UserError
 from tune_app.ports import TrialContext
+from tune_app.storage.store import StorageFailed
 from tune_app.training import trainable
 from tune_app.training.arguments import training_arguments
 from tune_app.training.data import Data
@@ -75,7 +76,8 @@ def run(task: Task, context: TrialContext) -> None:
 
     Raises:
         SystemExit: the driver took the worker back; the trial is paused at its last checkpoint.
-        Exception: the disk is full, see `disk.is_full`; that ends no trial.
+        StorageFailed: checkpoints cannot be stored now.
+        Exception: the disk is full, see `disk.is_full`; neither ends a trial.
     """
     with clean_process():
         told = _attempt(task, context)
@@ -90,6 +92,8 @@ def _attempt(task: Task, context: TrialContext) -> tuple[str, dict[str, Any]] | 
         return _ended(Outcome.COMPLETED) if _train(task, context) else None
     except Diverged as diverged:
         return _ended(Outcome.DIVERGED, str(diverged))
+    except StorageFailed:
+        raise
     except UserError as refused:
         return _ended(Outcome.FAILED, str(refused))
     except Exception as raised:

@@ -1,0 +1,234 @@
+"""A study in a bucket that loses its driver and its machine; and what of it is secret.
+
+One search is all there is here: starting Ray is what costs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.object_server import SECRET, object_server
+from tests.system.conftest import SMALL, TIMEOUT_S, Shell, ends, kill_group
+
+TOKEN = "0123456789abcdef-a-token-of-tests-0123456789"
+WANDB_KEY = "f" * 8 + "0123456789abcdef0123456789abcdef"
+SECRETS = (SECRET, TOKEN, WANDB_KEY)
+PLACE = ("--storage", "s3://studies/of/tests")
+SHORT_LEASE = """
+import sys
+from tune_app.storage import lease
+lease.LEASE_S, lease.REFRESH_S = 6.0, 1.0
+from tune_app.__main__ import main
+sys.exit(main())
+"""
+
+pytestmark = pytest.mark.usefixtures("no_orphans")
+
+
+class Machine(Shell):
+    """A machine with secrets in its environment; a dead driver's lease is short here."""
+
+    def start(self, *words: str) -> subprocess.Popen[str]:
+        environment = {**os.environ, "TUNE_APP_CACHE": str(self.cache), **self.environment}
+        return subprocess.Popen(
+            [sys.executable, "-c", SHORT_LEASE, *words],
+            cwd=self.folder,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def copy(self) -> Path:
+        """The working copy of the study."""
+        (found,) = (self.cache / "studies").glob("*/lost")
+        return found
+
+    def journal(self, name: str) -> list[dict[str, Any]]:
+        if not (self.cache / "studies").exists():
+            return []
+        path = self.copy() / "journal.jsonl"
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
+        return [json.loads(line) for line in lines if line.endswith("\n")]
+
+
+@pytest.fixture
+def machine(shell: Shell, tmp_path: Path) -> Iterator[Machine]:
+    with object_server() as environment:
+        secrets = {
+            "RAY_AUTH_TOKEN": TOKEN,
+            "RAY_AUTH_MODE": "token",
+            "WANDB_API_KEY": WANDB_KEY,
+            "WANDB_MODE": "offline",
+        }
+        (tmp_path / "folder").mkdir()
+        for part in shell.cache.iterdir() if shell.cache.exists() else ():
+            if part.is_dir() and part.name != "studies":
+                shutil.copytree(part, tmp_path / "cache" / part.name)
+        yield Machine(tmp_path / "folder", tmp_path / "cache", environment | secrets)
+
+
+def test_a_bucket_survives_driver_and_machine_and_nobody_gets_in_or_finds_a_secret(
+    machine: Machine, tmp_path: Path
+) -> None:
+    driver = machine.start(
+        *("run", str(SMALL), "--name", "lost", *PLACE),
+        *(
+            "--set",
+            "resources.concurrent=2",
+            "--set",
+            "budget.trials=5",
+            "--set",
+            "budget.tokens=72000",
+        ),
+    )
+    machine.wait_for("lost", lambda events: bool(_rungs(events)), "a rung")
+    session = _ray_session(driver.pid)
+    assert _refusals(driver.pid) == {"dashboard": 401, "jobs": 401, "gcs": "refused refused joined"}
+    _check_no_secret_in_command_lines()
+    second = machine.run("resume", "lost", *PLACE)
+    assert second.returncode == 2
+    assert f"already running: process {driver.pid} on " in second.stderr
+
+    machine.wait_for("lost", lambda events: bool(ends(events)), "an end")
+    before = machine.journal("lost")
+    kill_group(driver, signal.SIGKILL)
+    driver.communicate(timeout=30)
+    _end_all(session)
+    lost = tmp_path / "lost"
+    machine.copy().rename(lost)
+
+    early = machine.run("resume", "lost", *PLACE)
+    if early.returncode:
+        assert "its lease expires in" in early.stderr
+        time.sleep(6)
+    resumed = early if early.returncode == 0 else machine.run("resume", "lost", *PLACE)
+    assert resumed.returncode == 0, resumed.stderr
+    after = machine.journal("lost")
+    outcomes = ends(after)
+    assert len(outcomes) == 5
+    assert ends(before).items() <= outcomes.items()
+    decided = [event for event in before if event["event"] in ("decision", "trial_ended")]
+    assert all(event in after for event in decided)
+
+    shutil.rmtree(machine.copy())
+    shown = json.loads(machine.run("show", "lost", *PLACE, "--json").stdout)
+    assert (shown["status"], shown["folder"]) == ("ended", "s3://studies/of/tests/lost")
+    assert machine.run("report", "lost", *PLACE).returncode == 0
+    _download(machine, tmp_path / "bucket")
+    best = tmp_path / "bucket" / "lost" / shown["best"]["checkpoint"]
+    assert (best / "model.safetensors").stat().st_size > 100_000
+    assert (tmp_path / "bucket" / "lost" / "report" / "report.md").exists()
+    for folder in (lost, machine.cache, tmp_path / "bucket", Path(session)):
+        assert _holding_secrets(folder) == []
+    said = resumed.stdout + resumed.stderr + second.stderr
+    assert not any(secret in said for secret in SECRETS)
+
+
+def _rungs(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [e for e in events if e["event"] == "report" and e["rung"] is not None]
+
+
+def _children(driver: int, word: str) -> list[list[str]]:
+    found = psutil.Process(driver).children(recursive=True)
+    lines = [child.cmdline() for child in found]
+    return [line for line in lines if word in " ".join(line)]
+
+
+def _option(driver: int, word: str, name: str) -> str:
+    line = " ".join(_children(driver, word)[0]).replace("=", " ").split()
+    return line[line.index(name) + 1]
+
+
+def _ray_session(driver: int) -> str:
+    return _option(driver, "gcs_server", "--session-dir")
+
+
+def _refusals(driver: int) -> dict[str, Any]:
+    """What the servers of a local Ray answer to a client without the token."""
+    gcs = _option(driver, "raylet/raylet", "--gcs-address")
+    web = f"http://{_option(driver, 'raylet/raylet', '--webui')}"
+    return {
+        "dashboard": _status(f"{web}/api/cluster_status"),
+        "jobs": _status(f"{web}/api/jobs/"),
+        "gcs": _join(gcs),
+    }
+
+
+def _status(url: str) -> int:
+    try:
+        return int(urllib.request.urlopen(url, timeout=30).status)
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def _join(address: str) -> str:
+    """Asks the cluster's store as somebody with no token, with a wrong one, and with the right."""
+    code = (
+        "import sys\n"
+        "from ray._raylet import GcsClient\n"
+        "from ray.exceptions import AuthenticationError\n"
+        "try:\n"
+        "    GcsClient(address=sys.argv[1]).internal_kv_keys(b'', b'session', timeout=60)\n"
+        "except AuthenticationError:\n"
+        "    print('refused')\n"
+        "else:\n"
+        "    print('joined')\n"
+    )
+    said = []
+    for change in ({"RAY_AUTH_MODE": "disabled"}, {"RAY_AUTH_TOKEN": "w" * 40}, {}):
+        environment = {**os.environ, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": TOKEN, **change}
+        command = [sys.executable, "-c", code, address]
+        done = subprocess.run(
+            command, env=environment, capture_output=True, text=True, timeout=TIMEOUT_S
+        )
+        said.append(done.stdout.strip())
+    return " ".join(said)
+
+
+def _check_no_secret_in_command_lines() -> None:
+    for process in psutil.process_iter(["cmdline"]):
+        line = " ".join(process.info["cmdline"] or [])
+        assert not any(secret in line for secret in SECRETS), process.pid
+
+
+def _end_all(session: str) -> None:
+    """The machine goes down: what Ray left behind goes with its driver."""
+    for process in psutil.process_iter(["cmdline"]):
+        if session in " ".join(process.info["cmdline"] or []):
+            process.kill()
+
+
+def _holding_secrets(folder: Path) -> list[str]:
+    found = []
+    for path in folder.rglob("*"):
+        if path.is_file() and not path.is_symlink():
+            data = path.read_bytes()
+            found += [str(path) for secret in SECRETS if secret.encode() in data]
+    return found
+
+
+def _download(machine: Machine, target: Path) -> None:
+    code = (
+        "import os, sys; from pyarrow import fs\n"
+        "s3 = fs.S3FileSystem(endpoint_override=os.environ['AWS_ENDPOINT_URL'])\n"
+        "fs.copy_files('studies/of/tests', sys.argv[1], s3, fs.LocalFileSystem())"
+    )
+    target.mkdir()
+    command = [sys.executable, "-c", code, str(target)]
+    subprocess.run(command, env={**os.environ, **machine.environment}, check=True)

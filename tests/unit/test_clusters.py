@@ -1,0 +1,119 @@
+"""The cluster files hold to Ray's own schema, and to what docs/cluster.md promises of them."""
+
+from __future__ import annotations
+
+import copy
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ray.autoscaler._private.util import prepare_config, validate_config
+
+from tune_app import __version__
+
+ROOT = Path(__file__).parents[2]
+CLOUDS = [ROOT / "cluster.yaml", ROOT / "clusters" / "gcp.yaml"]
+FILES = [*CLOUDS, ROOT / "clusters" / "local.yaml"]
+
+
+def read(path: Path) -> dict[str, Any]:
+    """A file as `ray up` takes it: with Ray's defaults for its provider."""
+    config: dict[str, Any] = prepare_config(yaml.safe_load(path.read_text(encoding="utf-8")))
+    return config
+
+
+def is_start(command: str) -> bool:
+    return "ray start" in command
+
+
+def starts(config: dict[str, Any]) -> list[str]:
+    keys = ("head_start_ray_commands", "worker_start_ray_commands")
+    return [line for key in keys for line in config[key] if is_start(line)]
+
+
+def workers(config: dict[str, Any]) -> list[dict[str, Any]]:
+    types = config["available_node_types"]
+    return [kind for name, kind in types.items() if name != config["head_node_type"]]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_rays_own_schema_takes_it(path: Path) -> None:
+    validate_config(read(path))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_nothing_but_this_package_at_this_version_is_installed(path: Path) -> None:
+    config = read(path)
+    for role in ("head", "worker"):
+        (command,) = config[f"{role}_setup_commands"]
+        assert f"setup.sh {role} --version {__version__} " in command + " "
+    assert config["file_mounts"]["~/tune_app/constraints.txt"] == "constraints.txt"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_no_node_starts_without_token_or_with_an_open_dashboard(path: Path) -> None:
+    config = read(path)
+    assert len(starts(config)) == 2
+    for command in starts(config):
+        assert "RAY_AUTH_MODE=token ray start" in command
+        assert "ulimit -n 65536" in command
+        assert "dashboard-host" not in command
+    assert config["file_mounts"]["~/.ray/auth_token"] == "~/.ray/auth_token"
+    assert "RAY_AUTH_TOKEN" not in path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_no_trial_lands_on_the_head(path: Path) -> None:
+    config = read(path)
+    head = config["available_node_types"][config["head_node_type"]]
+    said = [line for line in config["head_start_ray_commands"] if is_start(line)]
+    assert head["resources"] == {"CPU": 0} or "--num-cpus=0" in said[0]
+
+
+@pytest.mark.parametrize("path", CLOUDS, ids=lambda path: path.name)
+def test_machines_with_gpus_are_spot_and_come_when_they_are_asked_for(path: Path) -> None:
+    config = read(path)
+    for kind in workers(config):
+        assert kind["min_workers"] == 0
+        assert kind["resources"]["GPU"] == 8
+        assert "spot" in str(kind["node_config"]).lower()
+    head = config["available_node_types"][config["head_node_type"]]
+    assert "spot" not in str(head["node_config"]).lower()
+    assert config["idle_timeout_minutes"] <= 15
+
+
+@pytest.mark.parametrize("path", CLOUDS, ids=lambda path: path.name)
+def test_the_image_is_pinned_and_the_same_on_all_nodes(path: Path) -> None:
+    def image(kind: dict[str, Any]) -> str:
+        node = kind["node_config"]
+        if "ImageId" in node:
+            return str(node["ImageId"])
+        return str(node["disks"][0]["initializeParams"]["sourceImage"])
+
+    images = {image(kind) for kind in read(path)["available_node_types"].values()}
+    assert len(images) == 1
+    assert "latest" not in images.pop()
+
+
+def test_a_key_that_ray_does_not_know_would_be_noticed() -> None:
+    config = copy.deepcopy(read(CLOUDS[0]))
+    config["available_node_types"]["head"]["spot"] = True
+    with pytest.raises(Exception, match="spot"):
+        validate_config(config)
+
+
+def test_the_set_up_is_a_valid_script_that_names_its_mistakes(tmp_path: Path) -> None:
+    script = ROOT / "clusters" / "setup.sh"
+    subprocess.run(["bash", "-n", str(script)], check=True)
+    for words, said in ((["worker"], "--version is missing"), (["head", "--x", "1"], "--x")):
+        done = subprocess.run(
+            ["bash", str(script), *words],
+            capture_output=True,
+            text=True,
+            env={"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"},
+        )
+        assert done.returncode != 0
+        assert said in done.stderr
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,88 @@
+"""What goes to a cluster with a study: its file and the local code it names, never data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import tune_app
+from tune_app.errors import Problem, UserError
+from tune_app.journal import FILE_NAME
+from tune_app.space.domains import Choice, Domain, Fixed
+from tune_app.study import Study
+
+INSTALLED = Path(tune_app.__file__).parents[1]
+"""What lies here is on the cluster already, with this package."""
+
+
+def files(study: Study, path: Path) -> dict[str, Path]:
+    """The files, by the paths that the study knows them by.
+
+    Raises:
+        UserError: it names something that cannot be sent.
+    """
+    here = Path.cwd()
+    if not path.is_file():
+        fix = f"write it as a file first: python -m tune_app export {path} > study.yaml"
+        raise UserError(Problem("only a study file can be sent", str(path), fix=fix))
+    document = study.to_document()
+    found: dict[str, Path] = {}
+    problems = list(_data(study, here))
+    for local in (*_code(document, here), *_tables(study)):
+        inside = local.resolve()
+        if inside.is_relative_to(here.resolve()):
+            found[str(inside.relative_to(here.resolve()))] = inside
+        else:
+            what = "lies outside of the folder that this command runs in"
+            fix = "go to a folder above both it and the study file"
+            problems.append(Problem(what, str(local), "a file in or below it", fix))
+    if problems:
+        raise UserError(problems)
+    return {**found, path.name: path.resolve()}
+
+
+def _code(document: dict[str, Any], here: Path) -> Iterator[Path]:
+    """The Python files behind the plug-ins that are the user's own, with those beside them."""
+    plugins = [document["searcher"], document["scheduler"], *document["trackers"]]
+    for reference in (document["trainable"], *(item["name"] for item in plugins)):
+        if reference.endswith(".py"):
+            yield from Path(reference).parent.glob("*.py")
+            continue
+        # A module: all of its package, for what it imports from there.
+        top, *rest = reference.split(".") if "." in reference else ("trainables", reference)
+        module = here.joinpath(top, *rest).with_suffix(".py")
+        if module.is_file() and not (INSTALLED / module.relative_to(here)).is_file():
+            yield from (here / top).rglob("*.py")
+
+
+def _tables(study: Study) -> Iterator[Path]:
+    """Tables and journals that it begins with."""
+    for name in study.tune.warm_start:
+        yield Path(name) / FILE_NAME if Path(name).is_dir() else Path(name)
+
+
+def _data(study: Study, here: Path) -> Iterator[Problem]:
+    """Values that are relative paths to something here, and would be to nothing there."""
+    for name, domain in study.space.items():
+        for value in _constants(domain):
+            if isinstance(value, str) and _is_local(value, here):
+                fix = "copy it into the cluster's shared folder and name it by its path there"
+                what = f"{value!r} is on this machine, and data is not sent along"
+                yield Problem(what, f"parameters.{name}", "an absolute path", fix)
+
+
+def _constants(domain: Domain) -> tuple[Any, ...]:
+    match domain:
+        case Choice(values):
+            return values
+        case Fixed(value):
+            return (value,)
+        case _:
+            return ()
+
+
+def _is_local(value: str, here: Path) -> bool:
+    """Whether it can only be meant as a path: a folder may have the name of a corpus by chance."""
+    looks_so = "/" in value or bool(Path(value).suffix)
+    return looks_so and not Path(value).is_absolute() and (here / value).exists()

@@ -1,0 +1,118 @@
+"""Runs a verb on a cluster instead of here: as a job of its head, where the studies are."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tune_app.console import commands
+from tune_app.errors import Problem, UserError
+from tune_app.storage.places import Folder, Storage
+
+if TYPE_CHECKING:
+    from tune_app.engine.jobs import Jobs
+
+INTERRUPTED = 130
+
+SENT = ".submitted"
+"""The folder of a storage with the files that came with each study: its trials read them, and
+`resume` after the job's own copy has gone."""
+
+
+def add_submit(parser: argparse.ArgumentParser) -> None:
+    """`--submit`, for verbs that can run on a cluster's head."""
+    parser.add_argument(
+        "--submit",
+        metavar="ADDRESS",
+        help="on a Ray cluster, as a job; ADDRESS is its dashboard, as http://127.0.0.1:8265",
+    )
+
+
+def ask(args: argparse.Namespace, verb: str, *words: str) -> int:
+    """Runs a verb that ends soon; its output and its exit code become this command's."""
+    jobs = _jobs(args)
+    flags = ["--json"] if args.json else []
+    return jobs.follow(jobs.submit(_command(args.storage, verb, [*words, *flags])), _print)
+
+
+def start(
+    args: argparse.Namespace,
+    verb: str,
+    study: str,
+    words: Sequence[str],
+    files: Mapping[str, Path] | None = None,
+) -> int:
+    """Starts a study's driver and follows it; Ctrl-C ends the following alone.
+
+    Args:
+        files: what is sent along, by its path there.
+    """
+    _check_options(args, study)
+    jobs = _jobs(args)
+    command = _command(args.storage, verb, [*words, "--address", "auto"])
+    folder = shlex.quote(f"{args.storage}/{SENT}/{study}")
+    if files is None:
+        # What was sent with it once; a study of the cluster's own has no such folder.
+        job = jobs.submit(f"cd {folder} 2>/dev/null; {command}")
+    else:
+        keep = f"mkdir -p {folder} && cp -R . {folder} && cd {folder}"
+        with tempfile.TemporaryDirectory() as copy:
+            _copy(files, Path(copy))
+            job = jobs.submit(f"{keep} && {command}", Path(copy))
+    _print(f"job {job} on {args.submit}; Ctrl-C leaves it running\n")
+    try:
+        return jobs.follow(job, _print)
+    except KeyboardInterrupt:
+        _print(f"\n{study} goes on. Look at it, stop it, follow it again:\n")
+        follow = f"RAY_AUTH_MODE=token ray job logs --follow --address {args.submit} {job}"
+        for line in (_again(args, "show", study), _again(args, "stop", study), follow):
+            _print(f"  {line}\n")
+        return INTERRUPTED
+
+
+def _check_options(args: argparse.Namespace, study: str) -> None:
+    why = {
+        "--json": f"ask when it has ended: {_again(args, 'show', study)} --json",
+        "--address": "leave it out: the job finds the cluster that it runs on",
+        "--plan": "run `plan` on a machine like the cluster's",
+    }
+    given = [name for name in why if getattr(args, name[2:], None)]
+    if given:
+        what = "does not go together with --submit"
+        raise UserError(Problem(what, name, fix=why[name]) for name in given)
+
+
+def _jobs(args: argparse.Namespace) -> Jobs:
+    if not isinstance(args.storage, Folder) or not args.storage.path.is_absolute():
+        expected = "the absolute path of a folder that all nodes share, such as /mnt/shared/studies"
+        where = f"--storage {args.storage}"
+        raise UserError(Problem("not a folder that a cluster knows", where, expected))
+    # Ray takes seconds to import: only after what can be wrong without it.
+    from tune_app.engine.jobs import Jobs
+
+    return Jobs(args.submit)
+
+
+def _command(storage: Storage, verb: str, words: Sequence[str]) -> str:
+    return shlex.join(["python", "-m", "tune_app", verb, *words, "--storage", str(storage)])
+
+
+def _again(args: argparse.Namespace, verb: str, study: str) -> str:
+    return f"{commands.verb(verb, study, args.storage)} --submit {args.submit}"
+
+
+def _copy(files: Mapping[str, Path], folder: Path) -> None:
+    for path, source in files.items():
+        target = folder / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(source.read_bytes())
+
+
+def _print(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()

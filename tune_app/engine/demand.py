@@ -1,0 +1,98 @@
+"""Asks a cluster that grows for machines: waits for the first one, and keeps more coming."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import ray
+
+from tune_app.engine.cluster import Cluster
+from tune_app.errors import Problem, UserError
+from tune_app.state import StudyState
+from tune_app.trial import Status
+
+PATIENCE_S = 1800.0
+"""The longest wait for the first machine: a spot machine can be sold out for a while."""
+
+POLL_S = 2.0
+
+AGAIN_S = 10.0
+"""How soon more is asked for: tasks that find a place at once are in the way of a trial for a
+moment, and an autoscaler looks every five seconds."""
+
+
+class Demand:
+    """Pending tasks as large as a trial, for which an autoscaler starts machines.
+
+    A task ends as soon as it has a place, so that it takes none from a trial; and unlike Ray's
+    `request_resources` it goes with the driver, however that ends: nobody pays for machines that a
+    killed study has asked for.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        cpu: float,
+        gpu: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._cluster = cluster
+        self._clock = clock
+        self._next = clock()
+        self._knock = ray.remote(num_cpus=cpu, num_gpus=gpu, max_retries=0)(_knock)
+        self._pending: list[ray.ObjectRef] = []
+
+    def ask(self, missing: int) -> None:
+        """Asks for so many more places than there are; for fewer than before, too."""
+        if not self._cluster.grows:
+            return
+        if self._pending:
+            _, self._pending = ray.wait(self._pending, num_returns=len(self._pending), timeout=0)
+        while len(self._pending) > max(missing, 0):
+            ray.cancel(self._pending.pop())
+        if missing <= len(self._pending) or self._clock() < self._next:
+            return
+        self._next = self._clock() + AGAIN_S
+        while len(self._pending) < missing:
+            self._pending.append(self._knock.remote())
+
+
+def _knock() -> None:
+    """Nothing is to be done: to have been placed is all."""
+
+
+def wanted(state: StudyState) -> int:
+    """Trials that could run now if there was a place for each.
+
+    Those that run, were interrupted or have not begun; paused ones wait for others, not for a
+    machine.
+    """
+    standings = state.standings
+    ready = len(standings.with_status(Status.RUNNING)) + len(standings.due())
+    return ready + max(0, int(state.document["budget"]["trials"]) - len(state.trials))
+
+
+def wait_for_a_machine(
+    cluster: Cluster,
+    cpu: float,
+    gpu: float,
+    say: Callable[[str], None],
+    clock: Callable[[], float] = time.monotonic,
+) -> None:
+    """Returns when a trial of this size fits somewhere.
+
+    Raises:
+        UserError: the cluster has started no such machine in time.
+    """
+    size = f"{cpu:g} CPUs" + (f" and {gpu:g} GPUs" if gpu else "")
+    say(f"waiting for the cluster to start a machine with {size} …")
+    demand, begun = Demand(cluster, cpu, gpu), clock()
+    while cluster.slots(cpu, gpu) == 0:
+        if clock() - begun > PATIENCE_S:
+            what = f"no machine with {size} has come in {PATIENCE_S / 60:g} minutes"
+            fix = "see `ray status` on the head: sold out, over a quota, or not in the file"
+            raise UserError(Problem(what, "tune.resources", fix=fix))
+        demand.ask(1)
+        time.sleep(POLL_S)
+    demand.ask(0)

@@ -1,0 +1,119 @@
+"""Ray's job server: runs a command on a cluster's head and follows what it prints.
+
+The job belongs to the cluster: it goes on when whoever sent it has gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import re
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import aiohttp
+from ray.exceptions import AuthenticationError
+from ray.job_submission import JobStatus, JobSubmissionClient
+
+from tune_app.errors import Problem, UserError
+
+KNOCK_TIMEOUT_S = 10.0
+STOPPED = 130
+"""The exit code of a job that somebody stopped, as of a command after Ctrl-C."""
+
+CHATTER = re.compile(
+    r"^(\S+ \S+\s+INFO job_manager\.py:.*|Running entrypoint for job .*)\n?", re.MULTILINE
+)
+"""What Ray writes into a job's output before the job does."""
+
+
+class Jobs:
+    """The job server at an address.
+
+    Raises:
+        UserError: there is none, or it refuses the token.
+    """
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        _knock(address)
+        # Ray would take these over the address that was given.
+        for name in ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS"):
+            os.environ.pop(name, None)
+        with self._explained():
+            self._client = JobSubmissionClient(address)
+        # It tells of each connection and upload.
+        logging.getLogger("ray").setLevel(logging.WARNING)
+
+    def submit(self, command: str, files: Path | None = None) -> str:
+        """Starts a shell command on the head, in a copy of the folder `files`; returns its id."""
+        # No variables: whoever may look at the job would see them, and a key with them.
+        environment = {"working_dir": str(files)} if files is not None else {}
+        with self._explained():
+            return str(self._client.submit_job(entrypoint=command, runtime_env=environment))
+
+    def follow(self, job: str, write: Callable[[str], object]) -> int:
+        """Passes on what a job prints until it ends; returns its exit code.
+
+        Raises:
+            UserError: the connection broke; the job goes on.
+        """
+        with self._explained():
+            asyncio.run(self._tail(job, write))
+            info = self._client.get_job_info(job)
+        if info.status == JobStatus.SUCCEEDED:
+            return 0
+        if info.status == JobStatus.STOPPED:
+            return STOPPED
+        if info.driver_exit_code is None:
+            # It never ran: Ray has said why, and nobody else will.
+            write(f"{info.message}\n")
+        return info.driver_exit_code or 1
+
+    async def _tail(self, job: str, write: Callable[[str], object]) -> None:
+        async for text in self._client.tail_job_logs(job):
+            write(CHATTER.sub("", text))
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except AuthenticationError as error:
+            fix = "copy the cluster's token to ~/.ray/auth_token, or set RAY_AUTH_TOKEN_PATH"
+            what = "Ray's job server refuses the token"
+            raise UserError(Problem(what, _where(self.address), fix=fix)) from error
+        except (RuntimeError, OSError, aiohttp.ClientError) as error:
+            raise UserError(_unreachable(self.address, error)) from error
+
+
+def _knock(address: str) -> None:
+    """Refuses an address where nothing listens; Ray would try it for long."""
+    parts = urlsplit(address)
+    try:
+        port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+    except ValueError:
+        port = None
+    if parts.scheme not in ("http", "https") or not parts.hostname or port is None:
+        expected = "http://HOST:PORT of Ray's dashboard, such as http://127.0.0.1:8265"
+        raise UserError(Problem("not an address of Ray's dashboard", _where(address), expected))
+    try:
+        socket.create_connection((parts.hostname, port), KNOCK_TIMEOUT_S).close()
+    except OSError as error:
+        raise UserError(_unreachable(address, error)) from error
+
+
+def _unreachable(address: str, error: Exception) -> Problem:
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    if isinstance(error, RuntimeError):
+        fix = "see dashboard_agent.log in /tmp/ray/session_latest/logs on the head"
+        return Problem(f"Ray's job server cannot do it: {lines[0]}", _where(address), fix=fix)
+    fix = "keep `ray dashboard cluster.yaml` running in another terminal; jobs go on without it"
+    return Problem(f"cannot reach Ray's job server: {lines[0]}", _where(address), fix=fix)
+
+
+def _where(address: str) -> str:
+    return f"--submit {address}"
