@@ -423,7 +423,7 @@ def test_storage_that_fails_is_no_fault_of_the_trial(
     def fail(*_: Any) -> None:
         raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr("tune_app.training.reporter.os.rename", fail)
+    monkeypatch.setattr("tune_app.storage.checkpoints.os.rename", fail)
     recorder = run(task, Recorder(tmp_path))
     assert recorder.of("segment_lost")["reason"].endswith("Input/output error")
     assert "trial_ended" not in [event for event, _ in recorder.sent]
