@@ -131,6 +131,9 @@ class Line:
         if not self._line.recv():
             raise SystemExit
 
+    def publish(self, folder: Path, step: int) -> str:
+        raise NotImplementedError
+
     def interrupted(self) -> bool:
         return False
 

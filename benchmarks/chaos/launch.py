@@ -69,9 +69,9 @@ def main() -> int:
     silence.START_S, silence.SILENCE_S = 6 * patience, patience
     # It is most of the work of a start, and none of what is looked at here.
     cluster.ray.init = partial(without_dashboard, cluster.ray.init)
-    from tune_app.cli import _session, resume, run
+    from tune_app.cli import _folders, _session
 
-    resume.Journal = run.Journal = FailingJournal  # type: ignore[misc,attr-defined]
+    _folders.Journal = FailingJournal  # type: ignore[misc,attr-defined]
     if os.environ.get(REAL):
         tuner.run_segment = real.run_segment
     else:

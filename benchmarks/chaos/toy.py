@@ -20,6 +20,7 @@ from tune_app.budget import Horizon, horizon
 from tune_app.engine.watch import this_process
 from tune_app.engine.worker import DISK_FULL, HELLO, TuneContext, tell
 from tune_app.ports import TrialContext
+from tune_app.storage import places
 from tune_app.training.disk import is_full, is_storage_fault
 
 STEPS = 72
@@ -76,7 +77,7 @@ def run_segment(config: dict[str, Any]) -> None:
     """In the place of `engine.worker.run_segment`; talks to the driver by the same means."""
     tell(HELLO, this_process())
     folder, task = Path(config["folder"]), config["task"]
-    context = TuneContext(folder, task["trial"])
+    context = TuneContext(places.on_worker(folder, config["url"]), task["trial"])
     try:
         train(context, folder, task)
     except OSError as error:

@@ -183,7 +183,7 @@ class Driver:
         """
         slots = self._cluster.slots(cpu, gpu)
         if slots == 0 and self._cluster.local:
-            raise UserError(Problem(GONE, fix=RESUME))
+            raise UserError(Problem(GONE, "local Ray", fix=RESUME))
         return slots
 
     def _leave(self, progress: Callable[[str], None]) -> None:
