@@ -62,6 +62,35 @@ class Answers:
             "project": _project(project),
         }
 
+    def project(self, given: Variables) -> Variables:
+        """A run as the client's reading side asks for it."""
+        where = (given["project"], given["name"])
+        known = self._store.run(*where)
+        return {**_project(where[0]), "internalId": "1", "run": known and self._read(*where)}
+
+    def _read(self, project: str, id: str) -> Variables:
+        fields = self._store.run(project, id) or {}
+        statement = "select complete, exitcode from run where project = ? and id = ?"
+        ((complete, code),) = self._store.ask(statement, project, id)
+        state = "running" if not complete else "failed" if code else "finished"
+        summary = self._store.lines(project, id, "wandb-summary.json")
+        return {
+            **self._bucket(project, id),
+            "state": state,
+            "group": fields.get("groupName"),
+            "jobType": fields.get("jobType"),
+            "commit": None,
+            "readOnly": False,
+            "createdAt": "2026-01-01T00:00:00",
+            "heartbeatAt": "2026-01-01T00:00:00",
+            "systemMetrics": "{}",
+            "summaryMetrics": summary[-1] if summary else "{}",
+            "historyLineCount": len(self._store.lines(project, id, "wandb-history.jsonl")),
+            "user": {"name": ENTITY, "username": ENTITY},
+            "historyKeys": {"lastStep": -1, "keys": {}},
+            "projectId": 1,
+        }
+
     def upsertBucket(self, given: Variables) -> Variables:
         project = given.get("project") or "uncategorized"
         known = self._store.run(project, given["name"])
