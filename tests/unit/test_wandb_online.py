@@ -25,10 +25,17 @@ PROJECT = DOCUMENT["project"]
 MIRROR = [sys.executable, "-m", "tune_app.trackers._wandb_mirror"]
 
 
+IMPATIENT = {
+    "WANDB_INIT_TIMEOUT": "3",
+    "WANDB_FINISH_TIMEOUT": "3",
+    "WANDB__FILE_STREAM_TRANSMIT_INTERVAL": "0.3",
+}
+
+
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     with serving(tmp_path) as found:
-        for name, value in found.environment.items():
+        for name, value in {**found.environment, **IMPATIENT}.items():
             monkeypatch.setenv(name, value)
         yield found
 
@@ -267,8 +274,9 @@ def test_the_verb_completes_and_restores_each_run_once(
     assert verb(story) == 0
     check(story.state, by_trial(server))
     before = len(server.requests)
+    capsys.readouterr()
     assert verb(story, "--json") == 0
-    said = json.loads(capsys.readouterr().out.splitlines()[-1])
+    said = json.loads(capsys.readouterr().out)
     assert (said["written"], said["kept"]) == (0, 4)
     assert "upsertBucket" not in server.requests[before:]
     for table in ("run", "line"):

@@ -63,10 +63,11 @@ class Answers:
         }
 
     def project(self, given: Variables) -> Variables:
-        """A run as the client's reading side asks for it."""
+        """A run as the client's reading side asks for it; there are no artifacts."""
         where = (given["project"], given["name"])
         known = self._store.run(*where)
-        return {**_project(where[0]), "internalId": "1", "run": known and self._read(*where)}
+        found = {"internalId": "1", "artifact": None, "run": known and self._read(*where)}
+        return {**_project(where[0]), **found}
 
     def _read(self, project: str, id: str) -> Variables:
         fields = self._store.run(project, id) or {}

@@ -95,9 +95,10 @@ class Mirror:
                 if over or last_pass:
                     self._settle()
                     return
-                self._catch_up()
                 # Whatever was written before the word to end is read by one more pass.
                 last_pass = is_told_to_end()
+                if not last_pass:
+                    self._catch_up()
                 continue
             self._state.apply(event)
             over = event["event"] in ("study_ended", "study_interrupted")
@@ -129,19 +130,19 @@ class Mirror:
         for trial in (self._state.trials[name] for name in changed):
             if trial.outcome is None and self._is_live():
                 self._bring(trial)
-        for name in sorted(self._put_off):
-            if self._state.trials[name].outcome is not None:
-                self._bring(self._state.trials[name])
+        self._try_again()
+
+    def _try_again(self) -> None:
+        for trial in (self._state.trials[name] for name in sorted(self._put_off)):
+            if trial.outcome is not None:
+                self._bring(trial)
 
     def _settle(self) -> None:
-        """Leaves nothing open, and marks the winner."""
-        self._catch_up()
-        if not self._is_live():
-            return self._mark_winner()
+        """Leaves no run open, those included whose trial lost its driver, and marks the winner."""
         for trial in self._state.trials.values():
-            if trial.status is Status.RUNNING:
-                # Its worker is not ours to wait for: the run goes on with the trial.
+            if trial.outcome is None and trial.segments and self._is_live():
                 self._write(trial, describe(self._state, trial))
+        self._try_again()
         self._mark_winner()
 
     def _mark_winner(self) -> None:

@@ -21,11 +21,8 @@ from urllib.parse import urlsplit
 from tune_app.trackers._wandb_ledger import Ledger
 from tune_app.trackers._wandb_run import RunRecord
 
-INIT_TIMEOUT_S = 60.0
-"""Longest wait for W&B to answer at a run's start."""
-
-FINISH_TIMEOUT_S = 60.0
-"""Longest wait for the rest of a run to be uploaded."""
+TIMEOUTS_S = {"WANDB_INIT_TIMEOUT": "30", "WANDB_FINISH_TIMEOUT": "60"}
+"""Longest waits at a run's start and for the rest of its upload; what the user has set stays."""
 
 ROOM_BYTES = 2_000_000
 """With less room on the disk than this an offline run is not taken for whole."""
@@ -41,8 +38,6 @@ _QUIET: dict[str, Any] = {
     "disable_git": True,
     "disable_job_creation": True,
     "save_code": False,
-    "init_timeout": INIT_TIMEOUT_S,
-    "finish_timeout": FINISH_TIMEOUT_S,
     "finish_timeout_raises": True,
     "x_disable_machine_info": True,
     "x_disable_meta": True,
@@ -73,6 +68,8 @@ class Writer:
     def __init__(self, folder: Path, target: Target) -> None:
         import wandb  # Takes most of a second, which a study without a trial need not pay.
 
+        for name, value in TIMEOUTS_S.items():
+            os.environ.setdefault(name, value)
         self._wandb = wandb
         self._folder = folder
         self._target = target
@@ -141,11 +138,11 @@ class Writer:
             return any((self._folder / "wandb").glob(f"offline-run-*-{record.id}"))
         entity = self._entity(record) or self._public_api().default_entity
         path = f"{entity}/{self._project(record)}/{record.id}"
-        try:
+        # "No such run" is one of the client's many errors; a server that is away shows next.
+        with contextlib.suppress(Exception):
             self._check_server(path, record.rows)
-        except (NotWritten, ValueError):  # The client's word for "no such run" is a ValueError.
-            return False
-        return True
+            return True
+        return False
 
     def check(self, run: Any, rows: int) -> None:
         """Makes sure that a finished run is all there.
