@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,8 +26,8 @@ from tune_app.trial import Outcome, TrialState
 if TYPE_CHECKING:
     from tune_app.engine.driver import Driver
 
-TRACKERS_TIMEOUT_S = 20.0
-"""The longest that the end of a study waits for its mirrors."""
+TRACKERS_TIMEOUT_S = 5.0
+"""The longest that the end of a study waits for its mirrors, all together."""
 
 INTERRUPTED = 130
 NO_ANSWER = 1
@@ -88,8 +89,9 @@ class Session:
             try:
                 driver.run(screen.say)
             finally:
+                end = time.monotonic() + TRACKERS_TIMEOUT_S
                 for mirror in mirrors:
-                    mirror.close(TRACKERS_TIMEOUT_S)
+                    mirror.close(max(0.0, end - time.monotonic()))
 
     def _record(self, event: str, **fields: Any) -> None:
         self._state.apply(self._journal.append(event, **fields))

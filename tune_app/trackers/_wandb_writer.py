@@ -15,7 +15,7 @@ import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from tune_app.trackers._wandb_ledger import Ledger
@@ -74,8 +74,10 @@ class Writer:
         self._folder = folder
         self._target = target
         given = wandb.setup(settings=wandb.Settings(silent=True)).settings
-        self.mode = str(given.mode)
-        if self.mode not in ("offline", "disabled"):
+        self.mode: Literal["online", "offline", "disabled"]
+        if given.mode in ("offline", "disabled"):
+            self.mode = given.mode
+        else:
             self.mode = "online" if _has_key(given) else "offline"
         self._server = str(given.base_url)
         known = {key: value for key, value in _QUIET.items() if key in wandb.Settings.model_fields}
@@ -95,10 +97,10 @@ class Writer:
         self._sweep = ledger.sweep
         if self.mode != "online" or self._sweep is not None:
             return
-        where = {"project": self._project(record), "entity": self._entity(record)}
+        entity, project = self._entity(record), self._project(record)
         # A server without sweeps is none the worse: the runs are the same.
         with contextlib.suppress(Exception), contextlib.redirect_stdout(io.StringIO()):
-            self._sweep = str(self._wandb.sweep(config, **where))
+            self._sweep = str(self._wandb.sweep(config, entity, project))
             ledger.keep_sweep(self._sweep)
 
     def open(self, record: RunRecord) -> OpenRun:

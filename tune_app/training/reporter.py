@@ -12,6 +12,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from tune_app.budget import Horizon
 from tune_app.ports import TrialContext
+from tune_app.training.system import Meter
 
 INTERRUPT_POLL_S = 1.0
 EXPLOSION = 4.0
@@ -51,6 +52,7 @@ class Reporter(TrainerCallback):  # type: ignore[misc]
         self._first_loss: float | None = None
         self._first_step_done = False
         self._metrics: dict[str, float] = {}
+        self._meter = Meter()
 
     def on_step_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
@@ -138,6 +140,7 @@ class Reporter(TrainerCallback):  # type: ignore[misc]
             fraction=round(state.global_step / self._horizon.max_steps, 6),
             seconds=round(self._seconds, 3),
             metrics=metrics,
+            system=self._meter.read(),
             rung=self._horizon.rung_at(state.global_step),
             checkpoint=checkpoint,
         )
