@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import Any
 from urllib.parse import quote
@@ -63,7 +64,9 @@ class Answers:
         }
 
     def project(self, given: Variables) -> Variables:
-        """A run as the client's reading side asks for it; there are no artifacts."""
+        """A run, or views, as the client's reading side asks for it; there are no artifacts."""
+        if "viewType" in given:
+            return {"allViews": {"edges": [{"node": view} for view in self._views(given)]}}
         where = (given["project"], given["name"])
         known = self._store.run(*where)
         found = {"internalId": "1", "artifact": None, "run": known and self._read(*where)}
@@ -113,15 +116,43 @@ class Answers:
         sweep = {"name": id, "project": _project(project)}
         return {"sweep": sweep, "configValidationWarnings": []}
 
+    def _views(self, given: Variables) -> list[Variables]:
+        rows = self._store.ask("select fields from view where project = ?", given["name"])
+        views = [json.loads(fields) for (fields,) in rows]
+        return [view for view in views if view["name"] == given["viewName"]]
+
+    def view(self, given: Variables) -> Variables:
+        rows = self._store.ask("select fields from view where id = ?", given["reportId"])
+        return self._view(json.loads(rows[0][0])) if rows else {}
+
+    def _view(self, fields: Variables) -> Variables:
+        names = ("id", "name", "displayName", "description", "type", "spec")
+        project = {**_project(fields["projectName"]), "entityName": ENTITY}
+        dates = {"createdAt": "2026-01-01T00:00:00", "updatedAt": "2026-01-01T00:00:00"}
+        return {**{name: fields.get(name) for name in names}, "project": project, **dates}
+
+    def models(self, given: Variables) -> Variables:
+        """The projects of an entity."""
+        rows = self._store.ask("select distinct project from run")
+        more = {"entityName": ENTITY, "createdAt": "", "isBenchmark": False, "user": None}
+        edges = [{"node": {**_project(name), **more}, "cursor": "0"} for (name,) in rows]
+        return {"edges": edges, "pageInfo": {"hasNextPage": False, "endCursor": None}}
+
+    def upsertModel(self, given: Variables) -> Variables:
+        return {"model": _project(given["name"]), "project": _project(given["name"])}
+
     def upsertView(self, given: Variables) -> Variables:
         count = len(self._store.ask("select id from view"))
-        id = given.get("id") or f"view{count}"
-        fields = json.dumps({**given, "id": id})
+        # As W&B's own: the client strips the padding in addresses and adds it again.
+        id = given.get("id") or base64.b64encode(f"View:{count}".encode()).decode()
+        fields = {**given, "id": id}
         self._store.ask(
-            "insert or replace into view values (?, ?, ?)", id, given["projectName"], fields
+            "insert or replace into view values (?, ?, ?)",
+            id,
+            given["projectName"],
+            json.dumps(fields),
         )
-        view = {"id": id, "name": given["name"], "displayName": given["displayName"]}
-        return {"view": view, "inserted": given.get("id") is None}
+        return {"view": self._view(fields), "inserted": given.get("id") is None}
 
 
 def _project(name: str) -> Variables:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import signal
 import time
@@ -31,6 +32,17 @@ TRACKERS_TIMEOUT_S = 5.0
 
 INTERRUPTED = 130
 NO_ANSWER = 1
+
+
+class _Warnings(logging.Handler):
+    """Shows a person what a tracker could not do."""
+
+    def __init__(self, screen: screens.Screen) -> None:
+        super().__init__(logging.WARNING)
+        self._screen = screen
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._screen.say(record.getMessage())
 
 
 class Session:
@@ -81,6 +93,7 @@ class Session:
         screen.opening(self._state)
         with connect(self._args.address, cache_folder()) as cluster:
             screen.say(f"Ray: {cluster.describe()}; dashboard {cluster.dashboard or 'off'}")
+            logging.getLogger("tune_app.trackers").addHandler(_Warnings(screen))
             mirrors = assembly.trackers(document, self._folder)
             trackers: list[Tracker] = [screen, Retention(self._folder), *mirrors]
             driver = self._driver = Driver(

@@ -16,7 +16,7 @@ from tune_app.trial import Outcome, Params, TrialState
 
 _GOOD_ENDS = {Outcome.COMPLETED, Outcome.STOPPED, Outcome.CANCELLED}
 _TAG_LIMIT = 64
-_NAME_LIMIT = 128
+NAME_LIMIT = 128
 """Longer names are refused by W&B."""
 
 
@@ -64,8 +64,8 @@ def describe(state: StudyState, trial: TrialState) -> RunRecord:
     prompt = document.get("prompt") or ""
     return RunRecord(
         id=run_id(state, trial.id),
-        name=f"{state.name[: _NAME_LIMIT - len(trial.id) - 1]}-{trial.id}",
-        group=state.name[:_NAME_LIMIT],
+        name=f"{state.name[: NAME_LIMIT - len(trial.id) - 1]}-{trial.id}",
+        group=state.name[:NAME_LIMIT],
         job_type=trial.kind.value,
         project=document["project"],
         entity=document.get("entity"),
@@ -86,7 +86,7 @@ def sweep_config(state: StudyState) -> dict[str, Any]:
     document = state.document
     space = {name: from_document(domain) for name, domain in document["parameters"].items()}
     return {
-        "name": state.name[:_NAME_LIMIT],
+        "name": state.name[:NAME_LIMIT],
         "description": document.get("description") or "",
         "method": "custom",
         "controller": {"type": "local"},

@@ -215,6 +215,20 @@ class OpenRun:
             shutil.rmtree(folder, ignore_errors=True)
 
 
+def default_entity() -> str:
+    """Where the account's runs go when nothing else is said.
+
+    Raises:
+        NotWritten: there is no account.
+    """
+    import wandb
+
+    settings = wandb.setup(settings=wandb.Settings(silent=True)).settings
+    if settings.mode in ("offline", "disabled") or not _has_key(settings):
+        raise NotWritten("there is no key for W&B")
+    return str(wandb.Api().default_entity)
+
+
 def _has_key(settings: Any) -> bool:
     """Whether W&B will find a key without asking: in the environment or a netrc file."""
     if settings.api_key or settings.identity_token_file:
