@@ -78,8 +78,8 @@ def test_parameters_have_the_axes_of_their_space(story: Story, tmp_path: Path) -
     section = made["workspace"]["section"]["panelBankConfig"]["sections"][0]
     columns = section["panels"][0]["config"]["columns"]
     logs = {column["accessor"]: column.get("log") for column in columns}
-    assert logs["c::learning_rate"] is True
-    assert not logs["c::warmup_steps"]
+    assert logs["config:learning_rate.value"] is True
+    assert not logs["config:warmup_steps.value"]
     assert not any("size" in name for name in logs)
 
 

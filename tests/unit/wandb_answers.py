@@ -11,6 +11,8 @@ from tests.unit.wandb_server import ENTITY, Store
 
 Variables = dict[str, Any]
 
+_MORE = {"entityName": ENTITY, "createdAt": "", "isBenchmark": False, "user": None}
+
 
 class Answers:
     """Takes a query's variables, gives what comes under its first field."""
@@ -134,12 +136,13 @@ class Answers:
     def models(self, given: Variables) -> Variables:
         """The projects of an entity."""
         rows = self._store.ask("select distinct project from run")
-        more = {"entityName": ENTITY, "createdAt": "", "isBenchmark": False, "user": None}
-        edges = [{"node": {**_project(name), **more}, "cursor": "0"} for (name,) in rows]
+        edges = [{"node": {**_project(name), **_MORE}, "cursor": "0"} for (name,) in rows]
         return {"edges": edges, "pageInfo": {"hasNextPage": False, "endCursor": None}}
 
     def upsertModel(self, given: Variables) -> Variables:
-        return {"model": _project(given["name"]), "project": _project(given["name"])}
+        """Projects are there as soon as somebody writes to them."""
+        fields = {**_project(given["input"]["name"]), **_MORE}
+        return {"model": fields, "project": fields, "inserted": True}
 
     def upsertView(self, given: Variables) -> Variables:
         count = len(self._store.ask("select id from view"))

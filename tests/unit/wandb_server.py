@@ -43,7 +43,8 @@ create table if not exists file (project, run, name, content, primary key (proje
 create table if not exists sweep (id primary key, project, fields);
 create table if not exists view (id primary key, project, fields);
 """
-_FIRST_FIELD = re.compile(r"\{\s*(?:\w+\s*:\s*)?(\w+)")
+_FIRST_FIELD = re.compile(r"\{\s*(?:(\w+)\s*:\s*)?(\w+)")
+"""With the name that the answer is to have."""
 
 
 @dataclass
@@ -264,8 +265,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _what(self) -> str:
         if not self.path.endswith("/graphql"):
             return self.path.rsplit("/", 1)[-1]
-        found = _FIRST_FIELD.search(json.loads(self.body)["query"])
-        return found[1] if found else ""
+        return _first_field(json.loads(self.body)["query"])[1]
 
     def _has_key(self) -> bool:
         kind, _, given = self.headers.get("Authorization", "").partition(" ")
@@ -278,7 +278,8 @@ class _Handler(BaseHTTPRequestHandler):
         answer = getattr(Answers(self.store, self.server_of.url), self._what(), None)
         if answer is None:
             return {"errors": [{"message": f"no field {self._what()}"}]}
-        return {"data": {self._what(): answer(asked.get("variables") or {})}}
+        name = _first_field(asked["query"])[0]
+        return {"data": {name: answer(asked.get("variables") or {})}}
 
     def _stream(self, project: str, run: str) -> dict[str, Any]:
         sent = json.loads(self.body)
@@ -295,6 +296,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         self.wfile.write(data)
+
+
+def _first_field(query: str) -> tuple[str, str]:
+    """The name in the answer, and the field."""
+    found = _FIRST_FIELD.search(query)
+    return (found[1] or found[2], found[2]) if found else ("", "")
 
 
 @contextmanager
