@@ -18,6 +18,7 @@ import pytest
 
 from tests.unit.story import DOCUMENT, EFFECTIVE, Story
 from tune_app.state import StudyState
+from tune_app.trackers import _wandb_mirror, _wandb_writer
 from tune_app.trackers import wandb as wandb_tracker
 from tune_app.trackers._wandb_ledger import Ledger
 from tune_app.trackers._wandb_mirror import Mirror
@@ -271,6 +272,24 @@ def test_a_mirror_that_cannot_write_leaves_the_study_alone(
         tracker.close(60)
     assert len(caplog.records) == 1
     assert len((tmp_path / "journal.jsonl").read_text().splitlines()) == 9
+
+
+def test_a_full_disk_costs_no_run_once_there_is_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    story = Story(tmp_path)
+    story.start()
+    story.complete(0)
+    monkeypatch.setattr(_wandb_mirror, "WAITS_S", (0.2,))
+    monkeypatch.setattr(_wandb_writer, "ROOM_BYTES", 1 << 60)
+    with _wandb_mirror.locked(tmp_path, wait=True):
+        assert not _wandb_mirror.keep_up(tmp_path, lambda: True, patience_s=0.3)
+        assert "No space left" in capsys.readouterr().err
+        assert not (tmp_path / "wandb" / "mirrored.jsonl").exists()
+        monkeypatch.setattr(_wandb_writer, "ROOM_BYTES", 0)
+        assert _wandb_mirror.keep_up(tmp_path, lambda: True, patience_s=0.3)
+    assert mirrored(tmp_path) == ["0000"]
+    assert len(run_folders(tmp_path)) == 1
 
 
 def test_without_wandb_the_mirror_says_so_in_one_line(
