@@ -117,6 +117,7 @@ def stalled() -> None:
             for kind in ("none", "stalled"):
                 more = server.environment if kind == "stalled" else {"WANDB_MODE": "disabled"}
                 words = ["--name", f"{kind}{number}", "--storage", f"{name}/studies"]
+                words += ["--set", "budget.trials=4"]
                 command = [sys.executable, "-m", "tune_app", "run", str(SMALL), *words]
                 begun = time.monotonic()
                 done = subprocess.run(

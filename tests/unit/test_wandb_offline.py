@@ -21,7 +21,7 @@ from tune_app.state import StudyState
 from tune_app.trackers import _wandb_mirror, _wandb_writer
 from tune_app.trackers import wandb as wandb_tracker
 from tune_app.trackers._wandb_ledger import Ledger
-from tune_app.trackers._wandb_mirror import Mirror
+from tune_app.trackers._wandb_pass import Mirror
 from tune_app.trackers._wandb_run import describe, run_id
 from tune_app.trackers._wandb_writer import _has_key
 

@@ -19,7 +19,8 @@ from typing import Any
 import pytest
 
 from tests.unit.story import DOCUMENT, EFFECTIVE, Story
-from tests.unit.wandb_server import KEY, Run, Server, Trouble, serving
+from tests.unit.wandb_server import KEY, Server, Trouble, serving
+from tests.unit.wandb_store import Run
 from tune_app.__main__ import main
 from tune_app.state import StudyState
 from tune_app.trackers import _wandb_mirror
@@ -341,7 +342,7 @@ def test_what_was_written_offline_goes_online_later_with_the_same_content(
     runs = [str(path) for path in (story.folder / "wandb").glob("offline-run-*")]
     monkeypatch.setenv("WANDB_MODE", "online")
     sync = [str(Path(sys.executable).parent / "wandb"), "sync", *runs]
-    subprocess.run(sync, check=True, capture_output=True, timeout=90)
+    subprocess.run(sync, check=True, capture_output=True, timeout=90, cwd=story.folder)
     synced = by_trial(server)
     check(story.state, synced)
     assert verb(story, "--project", "elsewhere") == 0

@@ -21,7 +21,6 @@ import base64
 import gzip
 import json
 import re
-import sqlite3
 import threading
 import time
 from collections.abc import Iterator
@@ -32,17 +31,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-ENTITY = "practitioner"
+from tests.unit.wandb_answers import Answers
+from tests.unit.wandb_store import Run, Store
+
 KEY = "0123456789abcdef" * 2 + "01234567"
 
-_SCHEMA = """
-create table if not exists run (project, id, fields, complete, exitcode, primary key (project, id));
-create table if not exists line (project, run, file, number, text,
-    primary key (project, run, file, number));
-create table if not exists file (project, run, name, content, primary key (project, run, name));
-create table if not exists sweep (id primary key, project, fields);
-create table if not exists view (id primary key, project, fields);
-"""
 _FIRST_FIELD = re.compile(r"\{\s*(?:(\w+)\s*:\s*)?(\w+)")
 """With the name that the answer is to have."""
 
@@ -57,62 +50,6 @@ class Trouble:
     """Each request is refused with it."""
     only: str = ""
     """Only requests whose path or query has this word are in trouble."""
-
-
-class Store:
-    """What the server was sent."""
-
-    def __init__(self, path: Path) -> None:
-        self._lock = threading.Lock()
-        self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-        # What it holds is looked at while it runs and thrown away after.
-        self._db.executescript("pragma synchronous = off; pragma journal_mode = wal;" + _SCHEMA)
-
-    def ask(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
-        with self._lock:
-            return self._db.execute(statement, values).fetchall()
-
-    def close(self) -> None:
-        with self._lock:
-            self._db.close()
-
-    def run(self, project: str, id: str) -> dict[str, Any] | None:
-        rows = self.ask("select fields from run where project = ? and id = ?", project, id)
-        return json.loads(rows[0][0]) if rows else None
-
-    def lines(self, project: str, run: str, file: str) -> list[str]:
-        statement = "select text from line where project=? and run=? and file=? order by number"
-        return [text for (text,) in self.ask(statement, project, run, file)]
-
-    def stream(self, project: str, run: str, files: dict[str, Any]) -> None:
-        for file, part in files.items():
-            for number, text in enumerate(part["content"], start=part["offset"]):
-                statement = "insert or replace into line values (?, ?, ?, ?, ?)"
-                self.ask(statement, project, run, file, number, text)
-
-    def upsert(self, project: str, id: str, fields: dict[str, Any]) -> dict[str, Any]:
-        """Fields that are given replace those that were."""
-        known = self.run(project, id) or {}
-        given = {key: value for key, value in fields.items() if value is not None}
-        merged = {**known, **given}
-        self.ask(
-            "insert or replace into run values (?, ?, ?, 0, null)", project, id, json.dumps(merged)
-        )
-        return merged
-
-
-@dataclass(frozen=True)
-class Run:
-    """A run as a person would find it in W&B."""
-
-    id: str
-    fields: dict[str, Any]
-    config: dict[str, Any]
-    history: list[dict[str, Any]]
-    summary: dict[str, Any]
-    files: dict[str, bytes]
-    complete: bool
-    exitcode: int | None
 
 
 class Server:
@@ -272,8 +209,6 @@ class _Handler(BaseHTTPRequestHandler):
         return kind == "Basic" and base64.b64decode(given).decode().partition(":")[2] == KEY
 
     def _graphql(self) -> dict[str, Any]:
-        from tests.unit.wandb_answers import Answers
-
         asked = json.loads(self.body)
         answer = getattr(Answers(self.store, self.server_of.url), self._what(), None)
         if answer is None:

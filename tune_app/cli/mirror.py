@@ -20,7 +20,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(args: argparse.Namespace) -> int:
     folder = _folders.find(args.storage, args.name).resolve()
     _folders.read(folder)
-    from tune_app.trackers._wandb_mirror import Away, Busy, Mirror, locked
+    from tune_app.trackers._wandb_mirror import Busy, locked
+    from tune_app.trackers._wandb_pass import Away, Mirror
     from tune_app.trackers._wandb_writer import Target
 
     mirror = Mirror(folder, Target(project=args.project, entity=args.entity), is_checking=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -47,9 +48,7 @@ def _gpu() -> dict[str, float]:
     peak = torch.cuda.max_memory_allocated()
     torch.cuda.reset_peak_memory_stats()
     used = {"gpu_memory_gib": round(peak / GIB, 3)}
-    try:
+    # It takes NVIDIA's management library, which need not be there and raises errors of its own.
+    with suppress(Exception):
         used["gpu_percent"] = float(torch.cuda.utilization())
-    except (ImportError, RuntimeError, AttributeError):
-        # It takes NVIDIA's management library, which need not be there.
-        return used
     return used
