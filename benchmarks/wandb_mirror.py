@@ -1,7 +1,7 @@
 """What the W&B mirror costs, against a server on loopback.
 
     python -m benchmarks.wandb_mirror memory    # 1,000 trials: time, peak memory, open runs
-    python -m benchmarks.wandb_mirror stalled   # a study with a server that never answers, or none
+    python -m benchmarks.wandb_mirror stalled   # 50 toy trials, the server never answers, or none
     python -m benchmarks.wandb_mirror peer      # 50 toy trials beside Ray's WandbLoggerCallback
 
 Each prints one JSON object a line. Run from the root of the repository.
@@ -33,7 +33,6 @@ TRIALS = 1000
 TOYS = 50
 REPORTS = 9
 PAIRS = 3
-SMALL = ROOT / "tests" / "system" / "small.yaml"
 
 
 def show(**facts: Any) -> None:
@@ -108,50 +107,41 @@ def memory() -> None:
 
 
 def stalled() -> None:
-    """Wall time of the same small study, by turns with a stalled server and without a tracker."""
-    seconds: dict[str, list[float]] = {"stalled": [], "none": []}
-    with tempfile.TemporaryDirectory() as name, serving(Path(name)) as server:
-        server.trouble = Trouble(delay_s=3600)
-        common = {**os.environ, "TUNE_APP_CACHE": f"{name}/cache", "PYTHONPATH": str(ROOT)}
-        for number in range(-1, PAIRS):
-            for kind in ("none", "stalled"):
-                more = server.environment if kind == "stalled" else {"WANDB_MODE": "disabled"}
-                words = ["--name", f"{kind}{number}", "--storage", f"{name}/studies"]
-                words += ["--set", "budget.trials=4"]
-                command = [sys.executable, "-m", "tune_app", "run", str(SMALL), *words]
-                begun = time.monotonic()
-                done = subprocess.run(
-                    command, env={**common, **more}, capture_output=True, cwd=name
-                )
-                took = time.monotonic() - begun
-                warned = done.stdout.decode().count("W&B")
-                show(kind=kind, exit=done.returncode, seconds=round(took, 1), lines_on_wandb=warned)
-                if number >= 0:  # The first pair fills the cache.
-                    seconds[kind].append(took)
-    medians = {kind: statistics.median(values) for kind, values in seconds.items()}
-    show(ratio=round(medians["stalled"] / medians["none"], 3), medians=medians)
+    """The same toy trials, by turns with a server that never answers and without a tracker."""
+    seconds: dict[str, list[float]] = {"ours": [], "none": []}
+    for _ in range(PAIRS):
+        for kind in seconds:
+            facts = _toys(kind, Trouble(delay_s=3600))
+            show(kind=kind, **facts)
+            seconds[kind].append(facts["seconds"])
+    ratios = [ours / none for ours, none in zip(*seconds.values(), strict=True)]
+    show(ratio=round(statistics.median(ratios), 3), lowest=min(ratios), highest=max(ratios))
 
 
 def peer() -> None:
     """The same toy trials in Ray Tune with no tracker, Ray's own callback, and ours."""
     for kind in ("none", "ray", "ours"):
-        with tempfile.TemporaryDirectory() as name, serving(Path(name)) as server:
-            command = [sys.executable, "-m", "benchmarks.wandb_mirror", "toys", kind, name]
-            environment = {**os.environ, **server.environment, "RAY_AUTH_MODE": "token"}
-            environment["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
-            process = subprocess.Popen(
-                command, env=environment, cwd=ROOT, stdout=subprocess.PIPE, text=True
-            )
-            watch = Watch(process.pid)
-            out, _ = process.communicate()
-            watch.end()
-            _wait_for_mirror(Path(name))
-            facts = json.loads(out.splitlines()[-1])
-            show(kind=kind, **facts, **_points(server), processes=watch.processes, **_mb(watch))
+        show(kind=kind, **_toys(kind, Trouble()))
 
 
-def _mb(watch: Watch) -> dict[str, float]:
-    return {"peak_mb": watch.peak_mb["all"]}
+def _toys(kind: str, trouble: Trouble) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as name, serving(Path(name)) as server:
+        server.trouble = trouble
+        environment = {**os.environ, **server.environment, "RAY_AUTH_MODE": "token"}
+        environment["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
+        command = [sys.executable, "-m", "benchmarks.wandb_mirror", "toys", kind, name]
+        process = subprocess.Popen(
+            command, env=environment, cwd=ROOT, stdout=subprocess.PIPE, text=True
+        )
+        watch = Watch(process.pid)
+        out, _ = process.communicate()
+        watch.end()
+        facts: dict[str, Any] = json.loads(out.splitlines()[-1])
+        if trouble.delay_s:
+            return facts
+        _wait_for_mirror(Path(name))
+        peaks = {"processes": watch.processes, "peak_mb": watch.peak_mb["all"]}
+        return {**facts, **_points(server), **peaks}
 
 
 def _wait_for_mirror(folder: Path) -> None:
@@ -192,7 +182,9 @@ def toys(kind: str, folder: Path) -> None:
     import ray
     from ray import tune
 
-    ray.init(num_cpus=8, include_dashboard=False, logging_level="ERROR", log_to_driver=False)
+    ray.init(
+        "local", num_cpus=8, include_dashboard=False, logging_level="ERROR", log_to_driver=False
+    )
     ends: list[float] = []
     callbacks: list[Any] = [_stopwatch(ends)]
     close: Callable[[], None] = lambda: None  # noqa: E731

@@ -371,6 +371,21 @@ def test_the_verb_completes_and_restores_each_run_once(
     check(story.state, by_trial(server))
 
 
+def test_the_verb_says_that_wandb_is_switched_off(
+    story: Story, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    story.complete(0)
+    assert verb(story) == 2
+    assert "unset WANDB_MODE" in capsys.readouterr().err
+
+
+def test_one_mirror_at_a_time(story: Story, capsys: pytest.CaptureFixture[str]) -> None:
+    with locked(story.folder, wait=True):
+        assert verb(story) == 2
+    assert "another mirror of this study is at work" in capsys.readouterr().err
+
+
 def test_the_verb_says_that_nobody_answers_and_leaves_with_2(
     server: Server, story: Story, capsys: pytest.CaptureFixture[str]
 ) -> None:

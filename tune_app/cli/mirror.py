@@ -38,6 +38,8 @@ def execute(args: argparse.Namespace) -> int:
         raise UserError(Problem(what, mirror.place, fix=fix)) from error
     finally:
         mirror.close()
+    if mirror.mode == "disabled":
+        raise UserError(Problem("W&B is switched off", "WANDB_MODE", fix="unset WANDB_MODE"))
     return _told(args, mirror.place, mirror.written, mirror.kept)
 
 
