@@ -32,7 +32,7 @@ MIRROR = [sys.executable, "-m", "tune_app.trackers._wandb_mirror"]
 TRIALS = 1000
 TOYS = 50
 REPORTS = 9
-PAIRS = 3
+PAIRS = 2
 
 
 def show(**facts: Any) -> None:
@@ -200,6 +200,7 @@ def toys(kind: str, folder: Path) -> None:
     tuner = tune.Tuner(
         tune.with_resources(toy, {"cpu": 2}),
         param_space={"number": tune.grid_search(list(range(TOYS))), "folder": str(folder)},
+        tune_config=tune.TuneConfig(reuse_actors=True),
         run_config=tune.RunConfig(
             storage_path=str(folder / "ray"),
             callbacks=callbacks,
