@@ -10,7 +10,7 @@ Every line has `event` and `time` (Unix seconds). The events, in the order they 
     trial_created      trial, number, kind, params
     segment_started    trial, segment, checkpoint          a worker takes the trial (again)
     trial_effective    trial, effective                    what really runs
-    report             trial, step, tokens, fraction, seconds, metrics, rung, checkpoint
+    report             trial, step, tokens, fraction, seconds, metrics, system, rung, checkpoint
     decision           trial, rung, decision               the scheduler's answer at a rung
     sample             trial, stage, prompt, text          stage: untrained or trained
     trial_interrupted  trial, checkpoint                   stopped by a person, to be resumed

@@ -261,6 +261,8 @@ def _report(event: Event) -> Report:
         metrics={name: float(value) for name, value in metrics.items()},
         rung=event.get("rung"),
         checkpoint=event.get("checkpoint"),
+        system=event.get("system", {}),
+        time=event["time"],
     )
 
 

@@ -69,6 +69,10 @@ class Report:
     metrics: Mapping[str, float]
     rung: int | None = None
     checkpoint: str | None = None
+    system: Mapping[str, float] = field(default_factory=dict)
+    """What the worker used, see `training.system`."""
+    time: float = 0.0
+    """When it was written, Unix seconds."""
 
 
 @dataclass(frozen=True, slots=True)

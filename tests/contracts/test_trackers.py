@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.simulation import document, on_disk, sometimes_diverging
-from tune_app import plugins
+from tune_app import assembly, plugins
 from tune_app.journal import FILE_NAME, Event, read
 from tune_app.ports import Tracker
 from tune_app.state import StudyState
@@ -68,6 +68,19 @@ def test_a_study_can_be_followed_to_its_end_and_again(
         tell(tracker, events)
         tracker.close(CLOSE_TIMEOUT_S)
     assert (folder / FILE_NAME).read_bytes() == journal
+
+
+def test_a_study_can_have_all_of_them(
+    study: tuple[Path, list[Event]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    folder, events = study
+    trackers = assembly.trackers({"trackers": [{"name": name} for name in NAMES]}, folder)
+    for tracker in trackers:
+        tell(tracker, events)
+        tracker.close(CLOSE_TIMEOUT_S)
+    assert (folder / "optuna.journal").stat().st_size > 0
+    assert len(list((folder / "tensorboard").iterdir())) == 3
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -15,7 +15,7 @@ from tune_app import plugins
 from tune_app.__main__ import main
 
 NAMES = plugins.names("verb")
-NAMED = [name for name in ("show", "report", "resume", "stop") if name in NAMES]
+NAMED = [name for name in ("show", "report", "resume", "stop", "mirror", "panels") if name in NAMES]
 HEAVY = ("ray", "torch", "transformers", "datasets", "wandb", "optuna")
 
 

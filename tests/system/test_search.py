@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import subprocess
 import sys
@@ -112,6 +113,9 @@ def test_each_run_in_wandb_equals_its_trial_in_the_journal(
 
 def _inspect_all(folder: Path) -> list[dict[str, Any]]:
     found = []
+    with open(folder / "mirror.lock") as lock:
+        # On a busy machine the mirror goes on for a while after the study has ended.
+        fcntl.flock(lock, fcntl.LOCK_SH)
     for path in sorted(folder.rglob("run-*.wandb")):
         command = [sys.executable, "-m", "wandb", "leet", "inspect", "--summary", "--json"]
         out = subprocess.run([*command, str(path)], capture_output=True, text=True, check=True)
@@ -132,6 +136,13 @@ def test_the_optuna_storage_opens_with_the_right_states(
     states = {"completed": "COMPLETE", "stopped": "PRUNED"}
     expected = [states[outcomes[name]] for name in sorted(outcomes)]
     assert [trial.state.name for trial in study.trials] == expected
+
+
+def test_what_the_worker_used_is_told_with_every_report(
+    searched: subprocess.CompletedProcess[str], shell: Shell
+) -> None:
+    used = [event["system"] for event in shell.journal("first") if event["event"] == "report"]
+    assert all(0.1 < item["rss_gib"] < 10 and item["cpus"] > 0 for item in used)
 
 
 def test_what_ran_is_recorded_for_every_trial(

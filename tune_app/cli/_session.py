@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import signal
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from textwrap import indent
@@ -29,11 +31,22 @@ from tune_app.trial import Outcome, TrialState
 if TYPE_CHECKING:
     from tune_app.engine.driver import Driver
 
-TRACKERS_TIMEOUT_S = 20.0
-"""The longest that the end of a study waits for its mirrors."""
+TRACKERS_TIMEOUT_S = 5.0
+"""The longest that the end of a study waits for its mirrors, all together."""
 
 INTERRUPTED = 130
 NO_ANSWER = 1
+
+
+class _Warnings(logging.Handler):
+    """Shows a person what a tracker could not do."""
+
+    def __init__(self, screen: screens.Screen) -> None:
+        super().__init__(logging.WARNING)
+        self._screen = screen
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._screen.say(record.getMessage())
 
 
 class Session:
@@ -86,6 +99,7 @@ class Session:
         screen.opening(self._state)
         with connect(self._args.address, cache_folder()) as cluster:
             screen.say(f"Ray: {cluster.describe()}; dashboard {cluster.dashboard or 'off'}")
+            logging.getLogger("tune_app.trackers").addHandler(_Warnings(screen))
             mirrors = assembly.trackers(document, self._folder)
             trackers: list[Tracker] = [screen, self._retention(document), *mirrors]
             driver = self._driver = Driver(
@@ -94,8 +108,9 @@ class Session:
             try:
                 driver.run(screen.say)
             finally:
+                end = time.monotonic() + TRACKERS_TIMEOUT_S
                 for mirror in mirrors:
-                    mirror.close(TRACKERS_TIMEOUT_S)
+                    mirror.close(max(0.0, end - time.monotonic()))
 
     def _retention(self, document: Mapping[str, Any]) -> Tracker:
         from tune_app.engine.checkpoints import Retention

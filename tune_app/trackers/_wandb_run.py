@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import re
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from tune_app.space import rules
+from tune_app.space import rules, wandb_export
 from tune_app.space.domains import fixed, from_document, nested
 from tune_app.state import StudyState
-from tune_app.trial import Outcome, TrialState
+from tune_app.trial import Outcome, Params, TrialState
 
 _GOOD_ENDS = {Outcome.COMPLETED, Outcome.STOPPED, Outcome.CANCELLED}
 _TAG_LIMIT = 64
+NAME_LIMIT = 128
+"""Longer names are refused by W&B."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,9 +33,23 @@ class RunRecord:
     notes: str | None
     tags: tuple[str, ...]
     config: dict[str, Any]
-    history: list[dict[str, float]]
+    history: list[dict[str, Any]]
     summary: dict[str, Any]
+    samples: list[list[str]]
+    """Rows of stage, prompt and text."""
+    tokens: int
+    created: float
     exit_code: int
+
+    @property
+    def rows(self) -> int:
+        """Of its history in W&B: the samples are a row of their own."""
+        return len(self.history) + bool(self.samples)
+
+    def digest(self) -> str:
+        """Differs when there is something else to write."""
+        text = json.dumps({**asdict(self), "history": len(self.history)}, sort_keys=True)
+        return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()[:16]
 
 
 def run_id(state: StudyState, trial: str) -> str:
@@ -42,24 +59,54 @@ def run_id(state: StudyState, trial: str) -> str:
 
 
 def describe(state: StudyState, trial: TrialState) -> RunRecord:
-    """The run of a trial that has ended."""
+    """The run of a trial as it is now; of one that has not ended, what there is of it."""
     document = state.document
-    outcome = Outcome.FAILED if trial.outcome is None else trial.outcome
-    tags = (document["searcher"]["name"], document["scheduler"]["name"], outcome.value)
+    prompt = document.get("prompt") or ""
     return RunRecord(
         id=run_id(state, trial.id),
-        name=f"{state.name}-{trial.id}",
-        group=state.name,
+        name=f"{state.name[: NAME_LIMIT - len(trial.id) - 1]}-{trial.id}",
+        group=state.name[:NAME_LIMIT],
         job_type=trial.kind.value,
         project=document["project"],
         entity=document.get("entity"),
         notes=document.get("description"),
-        tags=tuple(dict.fromkeys(str(tag)[:_TAG_LIMIT] for tag in tags)),
+        tags=_tags(state, trial),
         config=_config(state, trial),
         history=_history(trial),
-        summary=_summary(state, trial, outcome),
-        exit_code=0 if outcome in _GOOD_ENDS else 1,
+        summary=_summary(state, trial),
+        samples=[[stage, prompt, text] for stage, text in trial.samples.items()],
+        tokens=trial.tokens,
+        created=trial.created,
+        exit_code=0 if trial.outcome in {None, *_GOOD_ENDS} else 1,
     )
+
+
+def sweep_config(state: StudyState) -> dict[str, Any]:
+    """The study as a W&B sweep whose runs come from elsewhere."""
+    document = state.document
+    space = {name: from_document(domain) for name, domain in document["parameters"].items()}
+    return {
+        "name": state.name[:NAME_LIMIT],
+        "description": document.get("description") or "",
+        "method": "custom",
+        "controller": {"type": "local"},
+        "metric": {key: document["metric"][key] for key in ("name", "goal")},
+        "parameters": wandb_export.parameters(space),
+    }
+
+
+def _tags(state: StudyState, trial: TrialState) -> tuple[str, ...]:
+    document = state.document
+    tags = [document["searcher"]["name"], document["scheduler"]["name"], _end(trial)]
+    if trial.top_rung is not None:
+        tags.append(f"rung {trial.top_rung}")
+    if state.ended is not None and trial is state.best():
+        tags.append("winner")
+    return tuple(dict.fromkeys(str(tag)[:_TAG_LIMIT] for tag in tags))
+
+
+def _end(trial: TrialState) -> str:
+    return str(trial.status if trial.outcome is None else trial.outcome)
 
 
 def _config(state: StudyState, trial: TrialState) -> dict[str, Any]:
@@ -85,24 +132,43 @@ def _config(state: StudyState, trial: TrialState) -> dict[str, Any]:
     return {**nested(params), "tune": tune, **effective}
 
 
-def _history(trial: TrialState) -> list[dict[str, float]]:
+def _history(trial: TrialState) -> list[dict[str, Any]]:
+    """A row a report; values that changed on the way stand in each row as `params/NAME`."""
     return [
         {
             **report.metrics,
+            **{f"system/{name}": value for name, value in report.system.items()},
+            **{f"params/{name}": value for name, value in changed.items()},
             "tokens": report.tokens,
             "step": report.step,
             "seconds": report.seconds,
             "fraction": report.fraction,
+            "_timestamp": report.time,
         }
-        for report in trial.reports
+        for report, changed in zip(trial.reports, _changing(trial), strict=True)
     ]
 
 
-def _summary(state: StudyState, trial: TrialState, outcome: Outcome) -> dict[str, Any]:
+def _changing(trial: TrialState) -> list[dict[str, Any]]:
+    """The values at each report of the parameters that takeovers changed."""
+    phases: list[Params] = [takeover.params for takeover in trial.takeovers] + [trial.params]
+    names = [n for n in trial.params if any(p.get(n) != trial.params[n] for p in phases)]
+    ends = [takeover.rung for takeover in trial.takeovers]
+    rows, phase = [], 0
+    for report in trial.reports:
+        rows.append({name: phases[phase].get(name) for name in names})
+        if phase < len(ends) and report.rung == ends[phase]:
+            phase += 1
+    return rows
+
+
+def _summary(state: StudyState, trial: TrialState) -> dict[str, Any]:
     """The objective under its own name for completed trials only: it is a value at full budget."""
     metrics = sorted({name for report in trial.reports for name in report.metrics})
     summary: dict[str, Any] = {
-        "outcome": outcome.value,
+        "outcome": _end(trial),
+        "stopped_early": trial.outcome is Outcome.STOPPED,
+        "rung": trial.top_rung,
         "tokens": trial.tokens,
         "seconds": trial.seconds,
         "fraction": trial.fraction,

@@ -1,10 +1,11 @@
-"""Mirrors every ended trial as a W&B run, from a process of its own.
+"""Mirrors the trials as W&B runs, from a process of its own.
 
 The driver only starts that process and later closes its standard input; all else, the reading of
 the journal included, happens over there (see `_wandb_mirror`). W&B can therefore be slow, broken or
-absent without a trial noticing. Runs are written offline into the study's `wandb` folder unless W&B
-finds a key (`WANDB_API_KEY` or netrc); `WANDB_MODE` is respected. Offline runs go to a server with
-`wandb sync FOLDER/wandb/offline-run-*`.
+absent without a trial noticing. With a key (`WANDB_API_KEY` or netrc) runs are seen while they run.
+Without one they are written offline into the study's `wandb` folder, each when its trial has ended,
+and go to a server with `wandb sync FOLDER/wandb/offline-run-*` or `python -m tune_app mirror`.
+`WANDB_MODE` is respected.
 """
 
 from __future__ import annotations
@@ -50,10 +51,11 @@ class WandbTracker:
         try:
             code = process.wait(timeout_s)
         except subprocess.TimeoutExpired:
-            _log.warning("W&B runs are still being written, see %s", self._log_path)
+            _log.warning("W&B runs are still being written, which goes on: %s", self._log_path)
             return
         if code != 0:
-            _log.warning("not all trials were mirrored to W&B, see %s", self._log_path)
+            again = f"python -m tune_app mirror {self._folder.name}"
+            _log.warning("not all runs are in W&B (%s); complete them: %s", self._log_path, again)
 
     def _start(self) -> None:
         environment = {key: item for key, item in os.environ.items() if key not in _ONE_RUN_ONLY}

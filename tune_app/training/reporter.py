@@ -13,6 +13,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from tune_app.budget import Horizon
 from tune_app.ports import TrialContext
 from tune_app.silence import ALIVE, ALIVE_EVERY_S
+from tune_app.training.system import Meter
 
 INTERRUPT_POLL_S = 1.0
 SAVE_EVERY_S = 300.0
@@ -75,6 +76,7 @@ class Reporter(TrainerCallback):  # type: ignore[misc]
         self._save_began = self._save_s = 0.0
         self._first_step_done = False
         self._metrics: dict[str, float] = {}
+        self._meter = Meter()
 
     def on_step_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
@@ -177,6 +179,7 @@ class Reporter(TrainerCallback):  # type: ignore[misc]
             fraction=round(state.global_step / self._horizon.max_steps, 6),
             seconds=round(self._seconds, 3),
             metrics=metrics,
+            system=self._meter.read(),
             rung=self._horizon.rung_at(state.global_step),
             checkpoint=checkpoint,
         )

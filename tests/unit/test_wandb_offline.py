@@ -1,4 +1,4 @@
-"""The trackers against real W&B (offline) and real Optuna storage."""
+"""The W&B mirror against the real client, offline, and W&B's own reader."""
 
 from __future__ import annotations
 
@@ -14,114 +14,16 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import optuna
 import pytest
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
-from optuna.trial import TrialState as OptunaState
 
-from tune_app.journal import Journal
-from tune_app.ports import Tracker
-from tune_app.space import optuna_domains
+from tests.unit.story import DOCUMENT, EFFECTIVE, Story
 from tune_app.state import StudyState
-from tune_app.trackers import optuna as optuna_tracker
+from tune_app.trackers import _wandb_mirror, _wandb_writer
 from tune_app.trackers import wandb as wandb_tracker
-from tune_app.trackers._wandb_mirror import Ledger, Mirror, _has_key
+from tune_app.trackers._wandb_ledger import Ledger
+from tune_app.trackers._wandb_pass import Mirror
 from tune_app.trackers._wandb_run import describe, run_id
-
-AWKWARD = [True, 1, "1", None, [1, 2], {"a": 1}]
-FLOAT = {"type": "float", "low": 1e-5, "high": 1e-3, "log": True, "step": None}
-DOCUMENT: dict[str, Any] = {
-    "name": "tiny study",
-    "project": "trackers-test",
-    "entity": None,
-    "description": "about nothing",
-    "method": "bayes",
-    "metric": {"name": "final_eval_loss", "goal": "minimize"},
-    "parameters": {
-        "learning_rate": FLOAT,
-        "warmup_steps": {"type": "int", "low": 0, "high": 100, "log": False, "step": None},
-        "optim": {"type": "choice", "values": ["adamw_torch", "adafactor"], "weights": None},
-        "awkward": {"type": "choice", "values": AWKWARD, "weights": None},
-        "size": {"type": "fixed", "value": "nano"},
-    },
-    "budget": {"unit": "tokens", "amount": 9000, "trials": 9, "evaluations": 9},
-    "rungs": [0.1111, 0.3333, 1.0],
-    "trainable": "causal_lm",
-    "searcher": {"name": "tpe"},
-    "scheduler": {"name": "asha"},
-    "trackers": [{"name": "wandb"}, {"name": "optuna"}],
-    "seed": 0,
-    "prompt": "Once",
-}
-EFFECTIVE = {"optimizer": "AdamW", "autocast": None, "compiled": False, "tokens_per_step": 100}
-
-
-class Story:
-    """Tells a study as a driver does: journal, then state, then tracker."""
-
-    def __init__(self, folder: Path, tracker: Tracker | None = None) -> None:
-        self.folder = folder
-        self.tracker = tracker
-        self.journal = Journal(folder)
-        self.state = StudyState()
-
-    def tell(self, event: str, **fields: Any) -> None:
-        written = self.journal.append(event, **fields)
-        self.state.apply(written)
-        if self.tracker is not None:
-            self.tracker.on_event(written, self.state)
-
-    def start(self) -> None:
-        self.tell("study_started", study=DOCUMENT, software={}, machine={})
-
-    def begin(self, number: int, **params: Any) -> str:
-        trial = f"{number:04d}"
-        values = {"learning_rate": 1e-4, "warmup_steps": 10, "optim": "adafactor", "awkward": None}
-        self.tell(
-            "trial_created", trial=trial, number=number, kind="search", params={**values, **params}
-        )
-        self.tell("segment_started", trial=trial, segment=1, checkpoint=None)
-        self.tell("trial_effective", trial=trial, effective=EFFECTIVE)
-        return trial
-
-    def report(self, trial: str, step: int, loss: float, rung: int | None = None) -> None:
-        self.tell(
-            "report",
-            trial=trial,
-            step=step,
-            tokens=step * 100,
-            fraction=step / 90,
-            seconds=step / 8,
-            metrics={"eval_loss": loss, "train_loss": loss + 0.25},
-            rung=rung,
-            checkpoint=f"checkpoints/{trial}/step-{step}" if rung is not None else None,
-        )
-
-    def end(self, trial: str, outcome: str, reason: str = "") -> None:
-        tokens = self.state.trials[trial].tokens
-        self.tell(
-            "trial_ended", trial=trial, outcome=outcome, value=None, tokens=tokens, reason=reason
-        )
-
-    def complete(self, number: int, loss: float = 2.0, **params: Any) -> str:
-        trial = self.begin(number, **params)
-        for step, rung in ((10, 0), (30, 1), (60, None), (90, 2)):
-            self.report(trial, step, loss + 1 - step / 90, rung)
-        self.end(trial, "completed")
-        return trial
-
-    def three_trials(self) -> None:
-        """One completed, one stopped, one diverged trial."""
-        self.complete(0, awkward=[1, 2])
-        stopped = self.begin(1, awkward=True)
-        self.report(stopped, 10, 4.5, rung=0)
-        self.end(stopped, "stopped", "stopped at rung 0")
-        diverged = self.begin(2, awkward={"a": 1})
-        self.report(diverged, 10, 4.25, rung=0)
-        self.report(diverged, 20, float("inf"))
-        self.report(diverged, 30, float("nan"))
-        self.end(diverged, "diverged", "eval_loss is NaN")
+from tune_app.trackers._wandb_writer import _has_key
 
 
 @pytest.fixture(autouse=True)
@@ -150,7 +52,7 @@ def inspect(run: Path, *options: str) -> str:
 
 def mirrored(folder: Path) -> list[str]:
     lines = (folder / "wandb" / "mirrored.jsonl").read_text().splitlines()
-    return [json.loads(line)["trial"] for line in lines]
+    return list(dict.fromkeys(json.loads(line)["trial"] for line in lines))
 
 
 def wait_for(condition: Callable[[], bool], what: str) -> None:
@@ -199,13 +101,15 @@ def test_a_run_carries_its_study_and_its_outcome(
     study: Story, runs: dict[str, dict[str, Any]]
 ) -> None:
     exits = {"0000": 0, "0001": 0, "0002": 1}
+    more = {"0000": {"rung 2", "winner"}, "0001": {"rung 0"}, "0002": {"rung 0"}}
     for trial, outcome in (("0000", "completed"), ("0001", "stopped"), ("0002", "diverged")):
         run = runs[trial]
         assert run["run_id"] == run_id(study.state, trial)
         assert run["name"] == f"tiny study-{trial}"
         assert run["project"] == "trackers-test"
         assert run["notes"] == "about nothing"
-        assert set(run["tags"]) == {"tpe", "asha", outcome}
+        assert set(run["tags"]) == {"tpe", "asha", outcome} | more[trial]
+        assert run["summary"]["stopped_early"] is (outcome == "stopped")
         assert run["summary"]["outcome"] == outcome
         assert run["exit_code"] == exits[trial]
     assert runs["0000"]["state"] == "finished"
@@ -370,6 +274,24 @@ def test_a_mirror_that_cannot_write_leaves_the_study_alone(
     assert len((tmp_path / "journal.jsonl").read_text().splitlines()) == 9
 
 
+def test_a_full_disk_costs_no_run_once_there_is_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    story = Story(tmp_path)
+    story.start()
+    story.complete(0)
+    monkeypatch.setattr(_wandb_mirror, "WAITS_S", (0.2,))
+    monkeypatch.setattr(_wandb_writer, "ROOM_BYTES", 1 << 60)
+    with _wandb_mirror.locked(tmp_path, wait=True):
+        assert not _wandb_mirror.keep_up(tmp_path, lambda: True, patience_s=0.3)
+        assert "No space left" in capsys.readouterr().err
+        assert not (tmp_path / "wandb" / "mirrored.jsonl").exists()
+        monkeypatch.setattr(_wandb_writer, "ROOM_BYTES", 0)
+        assert _wandb_mirror.keep_up(tmp_path, lambda: True, patience_s=0.3)
+    assert mirrored(tmp_path) == ["0000"]
+    assert len(run_folders(tmp_path)) == 1
+
+
 def test_without_wandb_the_mirror_says_so_in_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -459,158 +381,17 @@ def test_run_ids_differ_between_studies_of_one_name_and_not_between_drivers(tmp_
 
 
 def test_a_torn_ledger_forgets_only_its_last_line(tmp_path: Path) -> None:
-    ledger = Ledger(tmp_path)
-    ledger.add("0000", "run", "wandb/x")
+    Ledger(tmp_path, "offline p").add("0000", "run", "d")
     with open(tmp_path / "mirrored.jsonl", "ab") as file:
         file.write(b'{"trial": "00')
-    again = Ledger(tmp_path)
+    again = Ledger(tmp_path, "offline p")
     assert again.trials == {"0000"}
-    again.add("0001", "run", "wandb/y")
-    assert Ledger(tmp_path).trials == {"0000", "0001"}
+    again.add("0001", "run", "d")
+    assert Ledger(tmp_path, "offline p").trials == {"0000", "0001"}
 
 
-def reopened(folder: Path) -> optuna.Study:
-    storage = JournalStorage(JournalFileBackend(str(folder / optuna_tracker.FILE_NAME)))
-    return optuna.load_study(study_name="tiny study", storage=storage)
-
-
-def test_the_optuna_view_has_states_values_and_intermediate_values(tmp_path: Path) -> None:
-    story = Story(tmp_path, optuna_tracker.create(tmp_path))
-    story.start()
-    story.three_trials()
-    story.begin(3)
-    study = reopened(tmp_path)
-    completed, stopped, diverged, running = study.trials
-    assert [trial.state for trial in study.trials] == [
-        OptunaState.COMPLETE,
-        OptunaState.PRUNED,
-        OptunaState.FAIL,
-        OptunaState.RUNNING,
-    ]
-    assert completed.value == 2.0
-    assert list(completed.intermediate_values) == [1000, 3000, 6000, 9000]
-    assert stopped.intermediate_values == {1000: 4.5}
-    assert diverged.intermediate_values == {1000: 4.25}
-    assert diverged.user_attrs["not_finite_at_tokens"] == [2000, 3000]
-    outcomes = [trial.user_attrs.get("outcome") for trial in study.trials]
-    assert outcomes == ["completed", "stopped", "diverged", None]
-    assert running.user_attrs["effective"] == EFFECTIVE
-    assert study.best_trial.params["optim"] == "adafactor"
-    assert study.direction == optuna.study.StudyDirection.MINIMIZE
-
-
-def test_a_resumed_optuna_view_has_no_duplicates(tmp_path: Path) -> None:
-    story = Story(tmp_path, optuna_tracker.create(tmp_path))
-    story.start()
-    story.complete(0)
-    unfinished = story.begin(1)
-    story.report(unfinished, 10, 4.0, rung=0)
-    view = tmp_path / optuna_tracker.FILE_NAME
-    with open(view, "ab") as file:
-        file.write(b'{"op_code": 4, "worke')  # a driver killed in the middle of a line
-    (tmp_path / f"{view.name}.lock").touch()  # and with the lock in its hand
-    story.tracker = optuna_tracker.create(tmp_path)
-    story.tell("study_resumed", software={}, machine={})
-    story.end(unfinished, "cancelled")
-    study = reopened(tmp_path)
-    assert [trial.user_attrs["trial"] for trial in study.trials] == ["0000", "0001"]
-    assert study.trials[1].state is OptunaState.FAIL
-
-
-def test_feeding_all_events_again_changes_nothing_in_the_optuna_view(tmp_path: Path) -> None:
-    story = Story(tmp_path, optuna_tracker.create(tmp_path))
-    story.start()
-    story.three_trials()
-    before = (tmp_path / optuna_tracker.FILE_NAME).read_bytes()
-    again = optuna_tracker.create(tmp_path)
-    replay = StudyState()
-    for line in (tmp_path / "journal.jsonl").read_text().splitlines():
-        event = json.loads(line)
-        replay.apply(event)
-        again.on_event(event, replay)
-    assert (tmp_path / optuna_tracker.FILE_NAME).read_bytes() == before
-
-
-@pytest.mark.parametrize("value", AWKWARD, ids=repr)
-def test_values_of_any_type_survive_the_optuna_view(tmp_path: Path, value: Any) -> None:
-    story = Story(tmp_path, optuna_tracker.create(tmp_path))
-    story.start()
-    story.complete(0, awkward=value)
-    held = reopened(tmp_path).trials[0].params["awkward"]
-    back = optuna_domains.from_optuna(DOCUMENT["parameters"]["awkward"], held)
-    assert json.dumps(back) == json.dumps(value)
-
-
-def test_a_baseline_outside_of_the_space_is_told_in_an_attribute(tmp_path: Path) -> None:
-    story = Story(tmp_path, optuna_tracker.create(tmp_path))
-    story.start()
-    story.complete(0, learning_rate=0.5, optim="sgd")
-    trial = reopened(tmp_path).trials[0]
-    assert trial.user_attrs["params"] == {"learning_rate": 0.5, "optim": "sgd"}
-    assert set(trial.params) == {"warmup_steps", "awkward"}
-
-
-def test_an_optuna_view_that_cannot_be_written_warns_once(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    (tmp_path / optuna_tracker.FILE_NAME).mkdir()
-    story = Story(tmp_path, optuna_tracker.create(tmp_path))
-    with caplog.at_level(logging.WARNING):
-        story.start()
-        story.three_trials()
-    assert len(caplog.records) == 1
-
-
-def number(kind: str, low: float, high: float, log: bool, step: float | None) -> dict[str, Any]:
-    return {"type": kind, "low": low, "high": high, "log": log, "step": step}
-
-
-NUMBERS = [
-    number("float", 0.0, 1.0, False, None),
-    number("float", 0.0, 0.3, False, 0.1),
-    number("float", 0.0, 1.0, False, 0.3),
-    number("float", 0.05, 0.9, True, 0.05),
-    FLOAT,
-    number("int", 1, 10, False, 4),
-    number("int", 1, 1000, True, None),
-    number("int", 4, 1000, True, 4),
-]
-
-
-@pytest.mark.parametrize("domain", NUMBERS, ids=str)
-@pytest.mark.filterwarnings("error")
-def test_suggestions_come_back_on_the_step_and_can_be_told_again(domain: dict[str, Any]) -> None:
-    sampler = optuna.samplers.RandomSampler(seed=0)
-    study = optuna.create_study(sampler=sampler)
-    distribution = optuna_domains.distribution(domain)
-    for _ in range(50):
-        suggested = study.ask({"x": distribution}).params["x"]
-        value = optuna_domains.from_optuna(domain, suggested)
-        assert type(value) is (int if domain["type"] == "int" else float)
-        assert domain["low"] <= value <= domain["high"]
-        if domain["step"] is not None:
-            steps = (value - domain["low"]) / domain["step"]
-            assert steps == pytest.approx(round(steps))
-        told = optuna_domains.to_optuna(domain, value)
-        assert distribution._contains(distribution.to_internal_repr(told))
-        assert optuna_domains.from_optuna(domain, told) == value
-
-
-@pytest.mark.parametrize("value", [2.0, -1.0, True, "0.5", None, float("nan")])
-def test_a_number_outside_of_its_range_is_refused(value: Any) -> None:
-    with pytest.raises(ValueError, match=r"outside|is no"):
-        optuna_domains.to_optuna(NUMBERS[0], value)
-
-
-def test_choices_that_differ_for_optuna_keep_their_raw_values() -> None:
-    domain = {"type": "choice", "values": [1, 2.5, None, "a"], "weights": None}
-    distribution = optuna_domains.distribution(domain)
-    assert isinstance(distribution, optuna.distributions.CategoricalDistribution)
-    assert distribution.choices == (1, 2.5, None, "a")
-    with pytest.raises(ValueError, match="none of"):
-        optuna_domains.to_optuna(domain, True)
-
-
-def test_a_fixed_value_has_no_distribution() -> None:
-    with pytest.raises(ValueError, match="fixed"):
-        optuna_domains.distribution({"type": "fixed", "value": 1})
+def test_what_is_written_in_one_place_is_not_written_in_another(tmp_path: Path) -> None:
+    Ledger(tmp_path, "offline p").add("0000", "run", "d")
+    assert Ledger(tmp_path, "offline p").has("0000", "d")
+    assert not Ledger(tmp_path, "offline p").has("0000", "another")
+    assert not Ledger(tmp_path, "https://wandb.example.org p").has("0000", "d")

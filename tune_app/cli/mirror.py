@@ -1,0 +1,53 @@
+"""Brings W&B up to a study's journal: every run once, whatever is there already."""
+
+from __future__ import annotations
+
+import argparse
+
+from tune_app.cli import _folders
+from tune_app.errors import Problem, UserError
+
+HELP = "write a study's runs to W&B, or complete them: now, later, or into another project"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    _folders.add_name(parser)
+    _folders.add_storage(parser)
+    parser.add_argument("--project", help="a W&B project; default: the study's")
+    parser.add_argument("--entity", help="a W&B user or team; default: the study's")
+
+
+def execute(args: argparse.Namespace) -> int:
+    folder = _folders.find(args.storage, args.name).folder
+    _folders.read(folder)
+    from tune_app.trackers._wandb_mirror import Busy, locked
+    from tune_app.trackers._wandb_pass import Away, Mirror
+    from tune_app.trackers._wandb_writer import Target
+
+    mirror = Mirror(folder, Target(project=args.project, entity=args.entity), is_checking=True)
+    try:
+        with _folders.explained("keep W&B's files", folder / "wandb"), locked(folder, wait=False):
+            mirror.run(lambda: True, poll_s=0.0)
+    except Busy as error:
+        what, fix = "another mirror of this study is at work", "wait for it to end"
+        raise UserError(Problem(what, str(folder), fix=fix)) from error
+    except ImportError as error:
+        raise UserError(Problem(str(error), "W&B", fix="pip install wandb")) from error
+    except Away as error:
+        what, fix = f"W&B does not take the runs: {error}", "do it again; what is there is kept"
+        raise UserError(Problem(what, mirror.place, fix=fix)) from error
+    finally:
+        mirror.close()
+    if mirror.mode == "disabled":
+        raise UserError(Problem("W&B is switched off", "WANDB_MODE", fix="unset WANDB_MODE"))
+    return _told(args, mirror.place, mirror.written, mirror.kept)
+
+
+def _told(args: argparse.Namespace, place: str, written: int, kept: int) -> int:
+    if args.json:
+        _folders.print_json({"place": place, "written": written, "kept": kept})
+    elif not place:
+        print("no trial has begun yet: there is nothing to write")
+    else:
+        print(f"{place}: {written} written, {kept} there already")
+    return 0

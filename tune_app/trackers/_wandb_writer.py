@@ -1,0 +1,244 @@
+"""Writes runs with the W&B client: offline into the study's folder, or to a server.
+
+Online a run is opened with `resume="allow"`: the server says how many rows it has, and only those
+after are sent. A row's W&B step is its index, so that nothing is lost or doubled, whoever was
+killed in between. A run counts as written when the server, asked again, has all rows.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import io
+import netrc
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from tune_app.trackers._wandb_ledger import Ledger
+from tune_app.trackers._wandb_run import RunRecord
+
+TIMEOUTS_S = {"WANDB_INIT_TIMEOUT": "30", "WANDB_FINISH_TIMEOUT": "60"}
+"""Longest waits at a run's start and for the rest of its upload; what the user has set stays."""
+
+ROOM_BYTES = 2_000_000
+"""With less room on the disk than this an offline run is not taken for whole."""
+
+_HOST_BEFORE_0_31 = "api.wandb.ai"
+
+_QUIET: dict[str, Any] = {
+    "allow_val_change": True,
+    "silent": True,
+    "console": "off",
+    "symlink": False,
+    "disable_code": True,
+    "disable_git": True,
+    "disable_job_creation": True,
+    "save_code": False,
+    "finish_timeout_raises": True,
+    "x_disable_machine_info": True,
+    "x_disable_meta": True,
+    "x_disable_stats": True,
+    "x_save_requirements": False,
+    "x_transaction_log_flush_interval": 0.0,
+}
+
+
+class NotWritten(Exception):
+    """A run is not, or not all, where it should be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where runs go, in place of what the study says."""
+
+    project: str | None = None
+    entity: str | None = None
+
+
+class Writer:
+    """One session with the W&B client.
+
+    `mode` is online, offline or disabled: what the environment says, and offline without a key.
+    """
+
+    def __init__(self, folder: Path, target: Target) -> None:
+        import wandb  # Takes most of a second, which a study without a trial need not pay.
+
+        for name, value in TIMEOUTS_S.items():
+            os.environ.setdefault(name, value)
+        self._wandb = wandb
+        self._folder = folder
+        self._target = target
+        given = wandb.setup(settings=wandb.Settings(silent=True)).settings
+        self.mode: Literal["online", "offline", "disabled"]
+        if given.mode in ("offline", "disabled"):
+            self.mode = given.mode
+        else:
+            self.mode = "online" if _has_key(given) else "offline"
+        self._server = str(given.base_url)
+        known = {key: value for key, value in _QUIET.items() if key in wandb.Settings.model_fields}
+        # Online the journal is the copy that is kept.
+        self._options = {**known, "x_skip_transaction_log": self.mode == "online"}
+        self._api: Any = None
+        self._sweep: str | None = None
+
+    def place(self, project: str, entity: str | None) -> str:
+        """The target's name in the ledger, and for a person."""
+        project, entity = self._target.project or project, self._target.entity or entity
+        where = "offline" if self.mode == "offline" else self._server
+        return f"{where} {entity}/{project}" if entity else f"{where} {project}"
+
+    def join_sweep(self, ledger: Ledger, config: dict[str, Any], record: RunRecord) -> None:
+        """Makes all runs from now on part of a sweep, where the server has such a thing."""
+        self._sweep = ledger.sweep
+        if self.mode != "online" or self._sweep is not None:
+            return
+        entity, project = self._entity(record), self._project(record)
+        # A server without sweeps is none the worse: the runs are the same.
+        with contextlib.suppress(Exception), contextlib.redirect_stdout(io.StringIO()):
+            self._sweep = str(self._wandb.sweep(config, entity, project))
+            ledger.keep_sweep(self._sweep)
+
+    def open(self, record: RunRecord) -> OpenRun:
+        """Begins a run, or goes on with it where the server has it already."""
+        prefix = "run-" if self.mode == "online" else "offline-run-"
+        for leftover in (self._folder / "wandb").glob(f"{prefix}*-{record.id}"):
+            shutil.rmtree(leftover)
+        run = self._wandb.init(
+            id=record.id,
+            name=record.name,
+            group=record.group,
+            job_type=record.job_type,
+            project=self._project(record),
+            entity=self._entity(record),
+            notes=record.notes,
+            tags=record.tags,
+            config=record.config,
+            mode=self.mode,
+            resume="allow" if self.mode == "online" else None,
+            settings=self._wandb.Settings(
+                **self._options,
+                root_dir=str(self._folder),
+                x_start_time=record.created,
+                sweep_id=self._sweep,
+            ),
+            reinit="create_new",
+        )
+        run.define_metric("*", step_metric="tokens", summary="none")
+        return OpenRun(self, run)
+
+    def table(self, record: RunRecord) -> Any:
+        return self._wandb.Table(columns=["stage", "prompt", "text"], data=record.samples)
+
+    def has(self, record: RunRecord) -> bool:
+        """Whether a run that was written once is still where it was."""
+        if self.mode != "online":
+            return any((self._folder / "wandb").glob(f"offline-run-*-{record.id}"))
+        entity = self._entity(record) or self._public_api().default_entity
+        path = f"{entity}/{self._project(record)}/{record.id}"
+        # "No such run" is one of the client's many errors; a server that is away shows next.
+        with contextlib.suppress(Exception):
+            self._check_server(path, record.rows)
+            return True
+        return False
+
+    def check(self, run: Any, rows: int) -> None:
+        """Makes sure that a finished run is all there.
+
+        Raises:
+            NotWritten: it is not.
+        """
+        if self.mode == "online":
+            self._check_server(f"{run.entity}/{run.project}/{run.id}", rows)
+        elif shutil.disk_usage(self._folder).free < ROOM_BYTES:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._folder))
+
+    def _check_server(self, path: str, rows: int) -> None:
+        # The client may lose an upload without an error, as when the key is withdrawn.
+        found = self._public_api().run(path)
+        if found.historyLineCount < rows or found.state == "running":
+            raise NotWritten(f"W&B has {found.historyLineCount} of {rows} rows of {path}")
+
+    def _public_api(self) -> Any:
+        """The client's reading side, without what it remembers of earlier answers."""
+        self._api = self._api or self._wandb.Api()
+        self._api.flush()
+        return self._api
+
+    def close(self) -> None:
+        """Ends the client's service; open runs are left as they are on the server."""
+        self._wandb.teardown()
+
+    def _project(self, record: RunRecord) -> str:
+        return self._target.project or record.project
+
+    def _entity(self, record: RunRecord) -> str | None:
+        return self._target.entity or record.entity
+
+
+class OpenRun:
+    """A run that takes rows until it is finished."""
+
+    def __init__(self, writer: Writer, run: Any) -> None:
+        self._writer = writer
+        self._run = run
+        self._next = int(run.starting_step)
+
+    def send(self, record: RunRecord) -> None:
+        """Sends the rows that are not there yet; those of lost work keep their first values."""
+        for index in range(self._next, len(record.history)):
+            self._run.log(record.history[index], step=index, commit=True)
+        self._next = max(self._next, len(record.history))
+
+    def finish(self, record: RunRecord) -> None:
+        """Sends the rest, and what is only known now.
+
+        Raises:
+            NotWritten, or whatever the client raises: not all of it has arrived.
+        """
+        self.send(record)
+        last = len(record.history)
+        if record.samples and self._next == last:
+            row = {"samples": self._writer.table(record), "tokens": record.tokens}
+            self._run.log(row, step=last, commit=True)
+        self._run.tags = record.tags
+        self._run.config.update(record.config, allow_val_change=True)
+        self._run.summary.update(record.summary)
+        folder = Path(self._run.settings.sync_dir)
+        self._run.finish(exit_code=record.exit_code)
+        self._writer.check(self._run, record.rows)
+        if self._writer.mode == "online":
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def default_entity() -> str:
+    """Where the account's runs go when nothing else is said.
+
+    Raises:
+        NotWritten: there is no account.
+    """
+    import wandb
+
+    settings = wandb.setup(settings=wandb.Settings(silent=True)).settings
+    if settings.mode in ("offline", "disabled") or not _has_key(settings):
+        raise NotWritten("there is no key for W&B")
+    return str(wandb.Api().default_entity)
+
+
+def _has_key(settings: Any) -> bool:
+    """Whether W&B will find a key without asking: in the environment or a netrc file."""
+    if settings.api_key or settings.identity_token_file:
+        return True
+    named = os.environ.get("NETRC")
+    paths = [Path(named)] if named else [Path("~/.netrc"), Path("~/_netrc")]
+    hosts = {urlsplit(settings.base_url).netloc, _HOST_BEFORE_0_31}
+    for path in filter(Path.is_file, (path.expanduser() for path in paths)):
+        # A file that cannot be read holds no key for W&B either.
+        with contextlib.suppress(netrc.NetrcParseError, OSError):
+            if hosts & netrc.netrc(path).hosts.keys():
+                return True
+    return False
