@@ -225,7 +225,7 @@ def test_a_trial_that_waits_keeps_no_run_open_and_goes_on_in_it(
     assert mirror(story.folder)
     check(story.state, by_trial(server))
     assert "paused" in by_trial(server)["0000"].fields["tags"]
-    story.tell("segment_started", trial=trial, segment=2, checkpoint="trials/0000/checkpoint-10")
+    story.tell("segment_started", trial=trial, segment=2, checkpoint="checkpoints/0000/step-10")
     story.report(trial, 90, 2.0, rung=2)
     story.end(trial, "completed")
     assert mirror(story.folder)
@@ -315,10 +315,10 @@ def test_what_the_worker_used_and_changing_values_are_history(server: Server, st
         trial=trial,
         source=source,
         rung=0,
-        checkpoint="trials/0000/checkpoint-10",
+        checkpoint="checkpoints/0000/step-10",
         params=changed,
     )
-    story.tell("segment_started", trial=trial, segment=2, checkpoint="trials/0000/checkpoint-10")
+    story.tell("segment_started", trial=trial, segment=2, checkpoint="checkpoints/0000/step-10")
     fields = {"step": 30, "tokens": 3000, "fraction": 1 / 3, "seconds": 9.0, "rung": 1}
     story.tell("report", trial=trial, metrics={"eval_loss": 3.0}, system={"rss_gib": 1.5}, **fields)
     for name in (source, trial):
