@@ -9,10 +9,11 @@ run: $(VENV)/.installed
 	$(BIN)/python -m tune_app.run
 
 test: $(VENV)/.installed check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not system" -n 2 --dist loadfile
+	$(BIN)/python -m pytest -m system
 
 test-fast: $(VENV)/.installed
-	$(BIN)/python -m pytest -m "not system"
+	$(BIN)/python -m pytest -m "not system" -n 2 --dist loadfile
 
 # A real `ray up` of head and workers in namespaces of this machine, 8 minutes, as root; needs
 # openssh-server, rsync and iproute2.
