@@ -39,8 +39,8 @@ class Shell:
         self, *words: str, program: tuple[str, ...] = ("-m", "tune_app")
     ) -> subprocess.Popen[str]:
         """Starts a verb in a process group of its own, as a shell does."""
-        environment = {**os.environ, "TUNE_APP_CACHE": str(self.cache), **self.environment}
-        environment.pop("WANDB_API_KEY", None)
+        inherited = {name: v for name, v in os.environ.items() if name != "WANDB_API_KEY"}
+        environment = {**inherited, "TUNE_APP_CACHE": str(self.cache), **self.environment}
         return subprocess.Popen(
             [sys.executable, *program, *words],
             cwd=self.folder,

@@ -43,16 +43,7 @@ class Machine(Shell):
     """A machine with secrets in its environment; a dead driver's lease is short here."""
 
     def start(self, *words: str) -> subprocess.Popen[str]:
-        environment = {**os.environ, "TUNE_APP_CACHE": str(self.cache), **self.environment}
-        return subprocess.Popen(
-            [sys.executable, "-c", SHORT_LEASE, *words],
-            cwd=self.folder,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
+        return super().start(*words, program=("-c", SHORT_LEASE))
 
     def copy(self) -> Path:
         """The working copy of the study."""

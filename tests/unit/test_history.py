@@ -382,7 +382,8 @@ def test_a_metric_to_be_maximised_is(tmp_path: Path) -> None:
     assert values[-1] == max(row["accuracy"] for row in rows)
 
 
-SCHEDULERS = plugins.names("scheduler")
+SCHEDULERS = [name for name in plugins.names("scheduler") if name != "pbt"]
+"""All that can be replayed: what a takeover would have led to is in no table."""
 
 
 @pytest.mark.parametrize("scheduler", SCHEDULERS)
@@ -402,8 +403,7 @@ def test_every_incumbent_was_paid_for(
     )
     table = table_of(tmp_path, rows)
     search = setting(2.5, scheduler={"name": scheduler}, **changes)
-    if problems(table, search):
-        pytest.skip(f"{scheduler} cannot be replayed")
+    assert not problems(table, search)
     for seed in range(3):
         steps = replay(table, search, seed)
         assert repr(steps) == repr(replay(table, search, seed))
