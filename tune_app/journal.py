@@ -4,7 +4,8 @@ Every line has `event` and `time` (Unix seconds). The events, in the order they 
 
     study_started      study (the resolved document), software, machine
     study_resumed      software, machine
-    study_prepared     data, baseline_params, parameters, prior   what preflight found and left
+    study_prepared     data, baseline_params, parameters, prior, budget, rungs
+                                                           what preflight found and left
     choice_dropped     parameter, value, reason            a choice that cannot run here
     finding            text                                something a person should know
     trial_created      trial, number, kind, params

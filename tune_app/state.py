@@ -146,11 +146,8 @@ class StudyState:
         self.sessions.append([float(event["time"])] * 2)
 
     def _on_study_prepared(self, event: Event) -> None:
-        self.document = self.document | {
-            key: event[key]
-            for key in ("data", "baseline_params", "parameters", "prior")
-            if key in event
-        }
+        found = ("data", "baseline_params", "parameters", "prior", "budget", "rungs")
+        self.document = self.document | {key: event[key] for key in found if key in event}
 
     def _on_choice_dropped(self, event: Event) -> None:
         self.dropped.append(event)

@@ -31,13 +31,17 @@ def test_fewer_trials_have_fewer_rungs(trials: int, rungs: tuple[float, ...]) ->
     assert auto.create(budget(trials)).rungs == rungs
 
 
+@pytest.mark.parametrize("unit", ["steps", "tokens"])
 @pytest.mark.parametrize(
-    ("steps", "rungs"), [(1, 1), (2, 1), (3, 2), (8, 2), (9, 3), (26, 3), (27, 4)]
+    ("steps", "rungs"), [(1, 1), (5, 1), (6, 2), (17, 2), (18, 3), (53, 3), (54, 4)]
 )
-def test_no_rung_lies_before_the_first_step(steps: int, rungs: int) -> None:
-    found = auto.create(budget(100, "steps", steps)).rungs
+def test_no_rung_lies_before_the_second_step_of_any_trial(
+    unit: str, steps: int, rungs: int
+) -> None:
+    known = budget(100, unit, steps) if unit == "steps" else {"fewest_steps": steps, **budget(100)}
+    found = auto.create(known).rungs
     assert len(found) == rungs
-    assert all(share * steps >= 1 for share in found)
+    assert all(share * steps >= 2 for share in found[:-1])
 
 
 @pytest.mark.parametrize("trials", [1, 2, 5, 20, 80])

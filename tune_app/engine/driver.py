@@ -307,6 +307,8 @@ class Driver:
             baseline_params=baseline,
             parameters=parameters,
             prior=findings["prior"],
+            budget=findings["budget"],
+            rungs=findings["rungs"],
         )
 
     def _check_still_allowed(self, space: dict[str, Domain], laws: rules.Rules) -> None:

@@ -4,7 +4,11 @@ Promotion ASHA with eta 3. Replayed on tables of learning curves, rungs at 1/27,
 the budget did well on all of them; a first rung at 1/64 was as good on text classifiers and misled
 the search in pretraining. Each rung but the last is to be passed by one trial in three, so with
 fewer than 27 trials there are three rungs, with fewer than 9 two, and with fewer than 3 every trial
-runs to the end. A budget in steps has no rung before its first step.
+runs to the end.
+
+No rung is before the second optimiser step of any trial, the one with the largest batch included.
+On our pretraining curves a first rung at 2 to 32 steps, by batch size, was the best or as good as a
+later one, and one at 1 to 11 steps worse (docs/log.md, 2026-11-25).
 
 A rung may lie within the warm-up of the learning rate; `plan` tells of that. It is not moved: the
 warm-up may itself be searched, and all trials must be compared at the same share of the budget.
@@ -19,15 +23,16 @@ from tune_app.budget import Unit
 from tune_app.schedulers.asha import Asha
 
 ETA, MAX_RUNGS = 3, 4
+FEWEST_STEPS = 2
+"""Before a rung, of every trial."""
 
 
 def create(budget: Mapping[str, Any]) -> Asha:
-    """The scheduler; it has no options."""
-    has_steps = budget["unit"] == Unit.STEPS
-    powers = range(MAX_RUNGS - 1, 0, -1)
-    shares = [
-        1 / ETA**power
-        for power in powers
-        if budget["trials"] >= ETA**power and (not has_steps or budget["amount"] >= ETA**power)
-    ]
+    """The scheduler; it has no options.
+
+    `fewest_steps` of the budget, optimiser steps of the shortest trial, are known once the data is.
+    """
+    steps = budget["amount"] if budget["unit"] == Unit.STEPS else budget.get("fewest_steps")
+    most = budget["trials"] if steps is None else min(budget["trials"], steps / FEWEST_STEPS)
+    shares = [1 / ETA**power for power in range(MAX_RUNGS - 1, 0, -1) if most >= ETA**power]
     return Asha(ETA, (*shares, 1.0))

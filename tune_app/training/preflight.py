@@ -8,6 +8,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from tune_app import assembly
 from tune_app.budget import Epoch, Unit, steps_for
 from tune_app.errors import Problem, UserError
 from tune_app.space import rules
@@ -38,6 +39,10 @@ class Findings:
     data: dict[str, Any] = field(default_factory=dict)
     prior: dict[str, Any] = field(default_factory=dict)
     """Beliefs about good values, those that only the model and the budget tell included."""
+    budget: dict[str, Any] = field(default_factory=dict)
+    """The budget, with the steps of the shortest trial where they can be known: `fewest_steps`."""
+    rungs: list[float] = field(default_factory=list)
+    """The scheduler's, for this budget."""
 
 
 def check_names(document: Mapping[str, Any]) -> trainable.Trainable:
@@ -119,6 +124,11 @@ def prepare(
     findings = Findings(data=data.facts)
     findings.baseline = loaded.defaults(searched(space))
     epochs = _epochs(document, loaded, data, findings.baseline)
+    findings.budget = _with_steps(document["budget"], epochs)
+    document = {**document, "budget": findings.budget}
+    findings.rungs = list(assembly.scheduler(document).rungs)
+    moved = _rungs_note(document["rungs"], findings.rungs)
+    document["rungs"] = findings.rungs
     problems = _budget_problems(document, epochs)
     if problems:
         raise UserError(problems)
@@ -126,7 +136,7 @@ def prepare(
     runs = _runs(document, loaded, left, data)
     laws = rules.of_document(document)
     findings.notes = equivalence.findings(loaded, left, runs, document["accelerator"], laws)
-    findings.notes += _evaluation_note(document, data)
+    findings.notes += moved + _evaluation_note(document, data)
     findings.prior, notes = step_law.fill_in(document, loaded, space, epochs[-1])
     findings.notes += notes
     return findings
@@ -188,6 +198,26 @@ def _extremes(domain: Domain) -> list[Any]:
     return [min(values), max(values)]
 
 
+def _with_steps(budget: dict[str, Any], epochs: list[Epoch]) -> dict[str, Any]:
+    """The budget with the optimiser steps of a trial of the largest batch, if it has any."""
+    unit = Unit(budget["unit"])
+    if unit is Unit.SECONDS or any(epoch.micro_batches == 0 for epoch in epochs):
+        return budget
+    return {
+        **budget,
+        "fewest_steps": min(steps_for(unit, budget["amount"], epoch) for epoch in epochs),
+    }
+
+
+def _rungs_note(before: list[float], after: list[float]) -> list[str]:
+    if before == after:
+        return []
+    return [
+        f"the first rung is at {after[0]:.3g} of the budget instead of {before[0]:.3g}, "
+        "where trials of the largest batch would have made no more than one step"
+    ]
+
+
 def _budget_problems(document: Mapping[str, Any], epochs: list[Epoch]) -> list[Problem]:
     """Batch sizes that the data or the budget is too small for."""
     problems = []
@@ -201,10 +231,9 @@ def _budget_problems(document: Mapping[str, Any], epochs: list[Epoch]) -> list[P
         return [Problem(what, "parameters.per_device_train_batch_size", fix=fix)]
     if budget["unit"] == Unit.SECONDS:
         return []
-    steps = steps_for(Unit(budget["unit"]), budget["amount"], largest)
-    if steps < rungs:
+    if budget["fewest_steps"] < rungs:
         what = (
-            f"{budget['amount']:,} {budget['unit']} are {steps} optimiser steps at batch size "
+            f"{budget['amount']:,} {budget['unit']} are {budget['fewest_steps']} optimiser steps at batch size "
             f"{largest.batch_size} x accumulation {largest.accumulation}"
         )
         expected = f"at least {rungs} steps, one for each rung of the scheduler"

@@ -1,0 +1,77 @@
+"""What preflight makes of a budget, once the data is there and steps can be counted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tune_app import assembly, study
+from tune_app.errors import UserError
+from tune_app.training import preflight
+
+SWEEP = """
+method: bayes
+metric: {{name: final_eval_loss, goal: minimize}}
+parameters:
+  per_device_train_batch_size: {{values: [2, 8]}}
+  gradient_accumulation_steps: {{values: [1, 2]}}
+  dataset: {{value: "{corpus}"}}
+  vocab_size: {{value: 400}}
+  block_size: {{value: 32}}
+  size: {{value: nano}}
+  eval_tokens: {{value: 256}}
+tune:
+  trainable: causal_lm
+  budget: {{{unit}: {amount}, trials: 40, evaluations: 2}}
+  {scheduler}
+"""
+LARGEST_STEP = 8 * 2 * 32
+"""Tokens of an optimiser step of the largest batch."""
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("corpus") / "text.txt"
+    path.write_text("\n".join(f"{i} books on shelf {i * i}" for i in range(2000)))
+    return path
+
+
+def document(corpus: Path, amount: float, unit: str = "tokens", scheduler: str = "") -> Any:
+    path = corpus.parent / "study.yaml"
+    path.write_text(SWEEP.format(corpus=corpus, unit=unit, amount=amount, scheduler=scheduler))
+    return study.load(path).to_document()
+
+
+def prepare(resolved: dict[str, Any], corpus: Path) -> preflight.Findings:
+    return preflight.prepare(resolved, corpus.parent / "cache", lambda line: None)
+
+
+@pytest.mark.parametrize(
+    ("steps", "first"), [(60, 1 / 27), (54, 1 / 27), (53, 1 / 9), (17, 1 / 3), (5, 1.0)]
+)
+def test_automatic_rungs_leave_the_largest_batch_two_steps(
+    corpus: Path, steps: int, first: float
+) -> None:
+    resolved = document(corpus, steps * LARGEST_STEP)
+    assert resolved["rungs"][0] == 1 / 27
+    found = prepare(resolved, corpus)
+    assert (found.budget["fewest_steps"], found.rungs[0]) == (steps, first)
+    told = [note for note in found.notes if "first rung" in note]
+    assert len(told) == (first != 1 / 27)
+    prepared = resolved | {"budget": found.budget, "rungs": found.rungs}
+    assert list(assembly.scheduler(prepared).rungs) == found.rungs
+
+
+def test_rungs_that_were_asked_for_stay_and_need_a_step_each(corpus: Path) -> None:
+    asked = "scheduler: {name: asha, rungs: [0.01, 0.02, 1]}"
+    assert prepare(document(corpus, 3 * LARGEST_STEP, scheduler=asked), corpus).rungs[0] == 0.01
+    with pytest.raises(UserError, match="are 2 optimiser steps at batch size 8 x accumulation 2"):
+        prepare(document(corpus, 2 * LARGEST_STEP, scheduler=asked), corpus)
+
+
+def test_a_budget_in_seconds_has_its_rungs_before_any_step_is_known(corpus: Path) -> None:
+    found = prepare(document(corpus, 60, "seconds"), corpus)
+    assert "fewest_steps" not in found.budget
+    assert found.rungs[0] == 1 / 27
