@@ -231,9 +231,10 @@ def _budget_problems(document: Mapping[str, Any], epochs: list[Epoch]) -> list[P
         return [Problem(what, "parameters.per_device_train_batch_size", fix=fix)]
     if budget["unit"] == Unit.SECONDS:
         return []
-    if budget["fewest_steps"] < rungs:
+    steps = budget["fewest_steps"]
+    if steps < rungs:
         what = (
-            f"{budget['amount']:,} {budget['unit']} are {budget['fewest_steps']} optimiser steps at batch size "
+            f"{budget['amount']:,} {budget['unit']} are {steps} optimiser steps at batch size "
             f"{largest.batch_size} x accumulation {largest.accumulation}"
         )
         expected = f"at least {rungs} steps, one for each rung of the scheduler"
