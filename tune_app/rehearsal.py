@@ -65,6 +65,13 @@ def rehearse(
     return done
 
 
+def full_runs(document: Mapping[str, Any]) -> float:
+    """What a study will probably cost: one quick rehearsal on one worker, with values at random."""
+    quick = {**document, "seed": 0, "searcher": {"name": "random"}}
+    study = Simulation(quick, max_steps=STEPS, metric=_reported(document))
+    return sum(trial.fraction for trial in study.run().trials.values())
+
+
 def first_suggestions(document: Mapping[str, Any], count: int) -> list[dict[str, Any]]:
     """The values of the first searched trials, as the study itself will draw them."""
     trials = count + bool(document["baseline"])

@@ -11,7 +11,8 @@ import pytest
 from rich.console import Console, ConsoleDimensions
 
 from tests.unit import synthetic
-from tune_app import journal
+from tests.unit.simulation import Simulation, document
+from tune_app import journal, plugins
 from tune_app.analysis.summary import summarise
 from tune_app.console import closing, commands, forecast, screens, table
 from tune_app.state import StudyState, rebuild
@@ -64,6 +65,17 @@ def test_the_forecast_never_promises_the_end_while_trials_run(
         left = forecast.remaining_s(state, 100.0)
         if left is not None and state.ended is None and forecast.certain_runs(state) > 0:
             assert left > 0
+
+
+@pytest.mark.parametrize("scheduler", plugins.names("scheduler"))
+@pytest.mark.parametrize("trials", [20, 300])
+def test_the_cost_of_a_study_is_foreseen_whatever_the_scheduler(
+    scheduler: str, trials: int
+) -> None:
+    resolved = document(scheduler={"name": scheduler}, trials=trials, seed=1)
+    study = Simulation(resolved, workers=4, max_steps=1000).run()
+    foreseen = forecast.expected_runs(study)
+    assert foreseen == pytest.approx(forecast.spent_runs(study), rel=0.3)
 
 
 @pytest.mark.parametrize("width", [60, 240])

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import json
+from functools import cache
+
+from tune_app.rehearsal import full_runs
 from tune_app.state import StudyState
 from tune_app.trial import Status
 
+MOST_REHEARSED = 200
+"""Trials; a larger study is taken to go on alike."""
+
 
 def expected_runs(state: StudyState) -> float:
-    """Full runs that the study will cost, if each rung passes on what its ladder plans for.
+    """Full runs that the study will cost: those of a rehearsal, with its scheduler."""
+    parts = ("scheduler", "budget", "rungs", "parameters", "baseline", "baseline_params", "metric")
+    return _rehearsed(json.dumps({part: state.document.get(part) for part in parts}))
 
-    With rungs 1/9, 1/3, 1 a third of the trials passes each rung, and one at least.
-    """
-    document = state.document
-    rungs, trials = document["rungs"], document["budget"]["trials"]
-    searching = trials - (1 if document["baseline"] else 0)
-    total, before = float(trials - searching), 0.0
-    for rung in rungs:
-        reaching = max(1.0, searching * rungs[0] / rung) if searching else 0.0
-        total += reaching * (rung - before)
-        before = rung
-    return total
+
+@cache
+def _rehearsed(parts: str) -> float:
+    document = json.loads(parts)
+    trials = document["budget"]["trials"]
+    few = min(trials, MOST_REHEARSED)
+    runs = full_runs({**document, "budget": {**document["budget"], "trials": few}})
+    return float(runs * trials / few)
 
 
 def spent_runs(state: StudyState) -> float:
