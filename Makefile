@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Two processes; one of them has all that start Ray, and starts with them.
+TWO := -n 2 --dist loadgroup --no-loadscope-reorder
 
 .PHONY: run test test-fast test-cluster check fix lock wheel clean
 
@@ -9,11 +11,10 @@ run: $(VENV)/.installed
 	$(BIN)/python -m tune_app.run
 
 test: $(VENV)/.installed check
-	$(BIN)/python -m pytest -m "not system" -n 2 --dist loadfile
-	$(BIN)/python -m pytest -m system
+	$(BIN)/python -m pytest $(TWO)
 
 test-fast: $(VENV)/.installed
-	$(BIN)/python -m pytest -m "not system" -n 2 --dist loadfile
+	$(BIN)/python -m pytest $(TWO) -m "not system"
 
 # A real `ray up` of head and workers in namespaces of this machine, 8 minutes, as root; needs
 # openssh-server, rsync and iproute2.

@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+
+SYSTEM = Path(__file__).parent / "system"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With several processes, one runs the system tests in their order, the first thing it does."""
+    for item in items:
+        is_system = SYSTEM in item.path.parents
+        if is_system:
+            item.add_marker(pytest.mark.system)
+        item.add_marker(pytest.mark.xdist_group("system" if is_system else str(item.path)))
+    items.sort(key=lambda item: SYSTEM not in item.path.parents)
 
 
 @pytest.fixture(autouse=True)

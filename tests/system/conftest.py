@@ -21,12 +21,6 @@ SMALL = Path(__file__).parent / "small.yaml"
 TIMEOUT_S = 300
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.system)
-
-
 @dataclass
 class Shell:
     """A working folder with its own studies; all share the cache of prepared data."""
@@ -103,13 +97,26 @@ AGENTS = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")
 
 
 def _ours() -> Iterator[int]:
+    beside = _of_other_test_processes()
     for process in psutil.process_iter(["cmdline", "status"]):
         line = " ".join(process.info["cmdline"] or [])
-        if process.info["status"] == psutil.STATUS_ZOMBIE:
+        if process.info["status"] == psutil.STATUS_ZOMBIE or process.pid in beside:
             continue
         ours = any(word in line for word in ("raylet", "ray::", "gcs_server", "tune_app"))
         if ours and "pytest" not in line and line.strip() not in AGENTS:
             yield process.pid
+
+
+def _of_other_test_processes() -> set[int]:
+    """What the tests that run beside these have started, and not left behind."""
+    me = psutil.Process()
+    found: set[int] = set()
+    for sibling in me.parent().children():
+        # It may be gone by now.
+        with suppress(psutil.NoSuchProcess):
+            if sibling != me:
+                found |= {child.pid for child in [sibling, *sibling.children(recursive=True)]}
+    return found
 
 
 def kill_group(process: subprocess.Popen[str], number: signal.Signals) -> None:
