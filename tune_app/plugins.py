@@ -98,7 +98,11 @@ def option_problems(module: ModuleType, options: dict[str, Any], where: str) -> 
     }
     needed = [name for name, is_needed in taken.items() if is_needed and name not in options]
     return [
-        Problem(f"unknown option {name!r}", where, fix=nearest(name, taken))
+        Problem(
+            f"unknown option {name!r}",
+            where,
+            fix=nearest(name, taken) if taken else "leave it out: there are no options",
+        )
         for name in options
         if name not in taken
     ] + [Problem(f"the option {name!r} is missing", where) for name in needed]
