@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from tests.unit.test_segment import Recorder, corpus, run, task
 from tune_app.errors import UserError
@@ -87,5 +87,23 @@ def test_crafted_safetensors_end_the_trial_and_nothing_else(
         weights.write_bytes(length.to_bytes(8, "little") + head)
         assert outcome(task, study) == "failed"
     save_file({"../../escaped": torch.zeros(3)}, weights)
-    outcome(task, study)
+    assert outcome(task, study) == "failed"
     assert not list(tmp_path.rglob("escaped*"))
+
+
+def test_weights_of_another_model_are_not_taken_for_this_ones(task: Task, study: Path) -> None:
+    path = checkpoint(study) / "model.safetensors"
+    saved = load_file(path)
+    first, *others = sorted(saved)
+    for changed in (
+        {name: saved[name] for name in others},
+        saved | {"more": torch.zeros(3)},
+        {name: saved[name] for name in others} | {"renamed": saved[first]},
+    ):
+        save_file(changed, path, {"format": "pt"})
+        recorder = run(replace(task, checkpoint=checkpoint(study)), Recorder(study))
+        ended = recorder.of("trial_ended")
+        assert ended["outcome"] == "failed"
+        assert first in ended["reason"] or "more" in ended["reason"]
+    save_file(saved, path, {"format": "pt"})
+    assert outcome(task, study) == "completed"

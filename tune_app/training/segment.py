@@ -22,7 +22,7 @@ from tune_app.budget import Epoch, Horizon, TooShort, Unit, horizon, steps_for
 from tune_app.errors import UserError
 from tune_app.ports import TrialContext
 from tune_app.storage.store import StorageFailed
-from tune_app.training import trainable
+from tune_app.training import trainable, weights
 from tune_app.training.arguments import training_arguments
 from tune_app.training.data import Data
 from tune_app.training.disk import is_full, is_storage_fault
@@ -186,6 +186,8 @@ def _train(task: Task, context: TrialContext) -> bool:
     max_steps = task.max_steps or _max_steps(task, loaded, data, epoch, work)
     plan = _plan(task, max_steps, epoch)
     trainer = _trainer(task, loaded, data, max_steps, work)
+    if task.checkpoint is not None:
+        weights.check(trainer.model, task.checkpoint)
     if task.has_new_values:
         keep_own_settings(trainer)
     if task.wants_untrained_sample:
