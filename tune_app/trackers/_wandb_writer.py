@@ -13,16 +13,24 @@ import io
 import netrc
 import os
 import shutil
+import socket
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 from tune_app.trackers._wandb_ledger import Ledger
 from tune_app.trackers._wandb_run import RunRecord
 
 TIMEOUTS_S = {"WANDB_INIT_TIMEOUT": "30", "WANDB_FINISH_TIMEOUT": "60"}
 """Longest waits at a run's start and for the rest of its upload; what the user has set stays."""
+
+REACH_S = 10.0
+"""The longest wait for a connection to the server."""
+
+SERVICE_MEMORY = "48MiB"
+"""What the collector of W&B's own service aims at; else it takes 0.1 MB more with each run."""
 
 ROOM_BYTES = 2_000_000
 """With less room on the disk than this an offline run is not taken for whole."""
@@ -68,7 +76,7 @@ class Writer:
     def __init__(self, folder: Path, target: Target) -> None:
         import wandb  # Takes most of a second, which a study without a trial need not pay.
 
-        for name, value in TIMEOUTS_S.items():
+        for name, value in {**TIMEOUTS_S, "GOMEMLIMIT": SERVICE_MEMORY}.items():
             os.environ.setdefault(name, value)
         self._wandb = wandb
         self._folder = folder
@@ -85,6 +93,18 @@ class Writer:
         self._options = {**known, "x_skip_transaction_log": self.mode == "online"}
         self._api: Any = None
         self._sweep: str | None = None
+
+    def reach(self) -> None:
+        """Makes sure that somebody listens, of whom the client would go on asking for a minute.
+
+        Raises:
+            OSError: nobody does.
+        """
+        if self.mode != "online" or getproxies():
+            return
+        server = urlsplit(self._server)
+        port = server.port or (443 if server.scheme == "https" else 80)
+        socket.create_connection((str(server.hostname), port), REACH_S).close()
 
     def place(self, project: str, entity: str | None) -> str:
         """The target's name in the ledger, and for a person."""
