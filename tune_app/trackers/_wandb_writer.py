@@ -114,14 +114,24 @@ class Writer:
 
     def join_sweep(self, ledger: Ledger, config: dict[str, Any], record: RunRecord) -> None:
         """Makes all runs from now on part of a sweep, where the server has such a thing."""
-        self._sweep = ledger.sweep
-        if self.mode != "online" or self._sweep is not None:
+        if self.mode != "online":
+            return
+        self._sweep = ledger.sweep or self._sweep_of(record)
+        if self._sweep is not None:
             return
         entity, project = self._entity(record), self._project(record)
         # A server without sweeps is none the worse: the runs are the same.
         with contextlib.suppress(Exception), contextlib.redirect_stdout(io.StringIO()):
             self._sweep = str(self._wandb.sweep(config, entity, project))
             ledger.keep_sweep(self._sweep)
+
+    def _sweep_of(self, record: RunRecord) -> str | None:
+        """The sweep that a run is in already: the ledger may be lost with its machine."""
+        # "No such run", as in every new study, is one of the client's many errors.
+        with contextlib.suppress(Exception):
+            found: str | None = self._public_api().run(self._path(record)).sweep_name
+            return found
+        return None
 
     def open(self, record: RunRecord) -> OpenRun:
         """Begins a run, or goes on with it where the server has it already."""
@@ -158,11 +168,9 @@ class Writer:
         """Whether a run that was written once is still where it was."""
         if self.mode != "online":
             return any((self._folder / "wandb").glob(f"offline-run-*-{record.id}"))
-        entity = self._entity(record) or self._public_api().default_entity
-        path = f"{entity}/{self._project(record)}/{record.id}"
         # "No such run" is one of the client's many errors; a server that is away shows next.
         with contextlib.suppress(Exception):
-            self._check_server(path, record.rows)
+            self._check_server(self._path(record), record.rows)
             return True
         return False
 
@@ -192,6 +200,10 @@ class Writer:
     def close(self) -> None:
         """Ends the client's service; open runs are left as they are on the server."""
         self._wandb.teardown()
+
+    def _path(self, record: RunRecord) -> str:
+        entity = self._entity(record) or self._public_api().default_entity
+        return f"{entity}/{self._project(record)}/{record.id}"
 
     def _project(self, record: RunRecord) -> str:
         return self._target.project or record.project
