@@ -98,8 +98,8 @@ def test_the_same_seed_and_one_slot_give_the_same_search_with_a_wandb_that_is_do
     first, second = shell.journal("first"), shell.journal("second")
     assert suggestions(first) == suggestions(second)
     assert reports(first) == reports(second)
-    (said,) = (line for line in again.stdout.splitlines() if "W&B is away" in line)
-    assert said.endswith("(nobody answers); later: python -m tune_app mirror second")
+    (said,) = (line for line in again.stdout.splitlines() if "W&B mirror waits" in line)
+    assert said.endswith("nobody answers; later: python -m tune_app mirror second")
     assert again.stderr == ""
 
 

@@ -77,7 +77,7 @@ def keep_up(folder: Path, is_told_to_end: Callable[[], bool], patience_s: float)
             if not put_off:
                 print(error, file=sys.stderr, flush=True)
                 later = f"python -m tune_app mirror {folder.name}"
-                _say(f"W&B is away ({error.reason}); later: {later}")
+                _say(f"W&B mirror waits: {error.reason}; later: {later}")
             put_off |= {error.trial}
         finally:
             mirror.close()

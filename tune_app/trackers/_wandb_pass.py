@@ -26,9 +26,11 @@ class Away(Exception):
 
 
 def _in_short(error: Exception) -> str:
-    """Two words for a person; the client packs the server's answer into a sentence of its own."""
+    """A few words for a person; the client packs the server's answer into a sentence of its own."""
     if isinstance(error, (ConnectionError, TimeoutError, socket.gaierror)):
         return "nobody answers"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
     status = re.search(r"\berror ([45]\d\d)\b", str(error))
     return f"error {status[1]}" if status else type(error).__name__
 
