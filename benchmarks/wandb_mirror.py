@@ -1,7 +1,6 @@
 """What the W&B mirror costs, against a server on loopback.
 
     python -m benchmarks.wandb_mirror memory    # 1,000 trials: time, peak memory, open runs
-    python -m benchmarks.wandb_mirror stalled   # 50 toy trials, the server never answers, or none
     python -m benchmarks.wandb_mirror peer      # 50 toy trials beside Ray's WandbLoggerCallback
 
 Each prints one JSON object a line. Run from the root of the repository.
@@ -11,7 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -24,7 +22,7 @@ from typing import Any
 import psutil
 
 from tests.unit.story import DOCUMENT, Story
-from tests.unit.wandb_server import Server, Trouble, serving
+from tests.unit.wandb_server import Server, serving
 from tune_app.trackers import wandb as wandb_tracker
 
 ROOT = Path(__file__).parents[1]
@@ -32,7 +30,6 @@ MIRROR = [sys.executable, "-m", "tune_app.trackers._wandb_mirror"]
 TRIALS = 1000
 TOYS = 50
 REPORTS = 9
-PAIRS = 2
 
 
 def show(**facts: Any) -> None:
@@ -106,27 +103,14 @@ def memory() -> None:
             )
 
 
-def stalled() -> None:
-    """The same toy trials, by turns with a server that never answers and without a tracker."""
-    seconds: dict[str, list[float]] = {"ours": [], "none": []}
-    for _ in range(PAIRS):
-        for kind in seconds:
-            facts = _toys(kind, Trouble(delay_s=3600))
-            show(kind=kind, **facts)
-            seconds[kind].append(facts["seconds"])
-    ratios = [ours / none for ours, none in zip(*seconds.values(), strict=True)]
-    show(ratio=round(statistics.median(ratios), 3), lowest=min(ratios), highest=max(ratios))
-
-
 def peer() -> None:
     """The same toy trials in Ray Tune with no tracker, Ray's own callback, and ours."""
     for kind in ("none", "ray", "ours"):
-        show(kind=kind, **_toys(kind, Trouble()))
+        show(kind=kind, **_toys(kind))
 
 
-def _toys(kind: str, trouble: Trouble) -> dict[str, Any]:
+def _toys(kind: str) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as name, serving(Path(name)) as server:
-        server.trouble = trouble
         environment = {**os.environ, **server.environment, "RAY_AUTH_MODE": "token"}
         environment["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
         command = [sys.executable, "-m", "benchmarks.wandb_mirror", "toys", kind, name]
@@ -137,8 +121,6 @@ def _toys(kind: str, trouble: Trouble) -> dict[str, Any]:
         out, _ = process.communicate()
         watch.end()
         facts: dict[str, Any] = json.loads(out.splitlines()[-1])
-        if trouble.delay_s:
-            return facts
         _wait_for_mirror(Path(name))
         peaks = {"processes": watch.processes, "peak_mb": watch.peak_mb["all"]}
         return {**facts, **_points(server), **peaks}
@@ -268,8 +250,6 @@ def main() -> None:
     match sys.argv[1:]:
         case ["memory"]:
             memory()
-        case ["stalled"]:
-            stalled()
         case ["peer"]:
             peer()
         case ["toys", kind, folder]:

@@ -6,9 +6,11 @@ import fcntl
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from tests.system.conftest import SMALL, Shell, ends
@@ -85,14 +87,27 @@ def test_the_study_folder_holds_what_is_promised(
     assert (folder / best["checkpoint"] / "model.safetensors").exists()
 
 
-def test_the_same_seed_and_one_slot_give_the_same_search(
+def test_the_same_seed_and_one_slot_give_the_same_search_with_a_wandb_that_is_down(
     searched: subprocess.CompletedProcess[str], shell: Shell
 ) -> None:
-    again = shell.run("run", str(SMALL), "--name", "second", *ONE_SLOT)
+    nobody = {"WANDB_BASE_URL": "http://127.0.0.1:9", "WANDB_API_KEY": "0123456789" * 4}
+    with_key = replace(shell, environment={**shell.environment, **nobody})
+    again = with_key.run("run", str(SMALL), "--name", "second", *ONE_SLOT)
+    _end_mirror(shell.study("second"))
     assert again.returncode == 0, again.stderr
     first, second = shell.journal("first"), shell.journal("second")
     assert suggestions(first) == suggestions(second)
     assert reports(first) == reports(second)
+    (said,) = (line for line in again.stdout.splitlines() if "W&B mirror waits" in line)
+    assert said.endswith("nobody answers; later: python -m tune_app mirror second")
+    assert again.stderr == ""
+
+
+def _end_mirror(folder: Path) -> None:
+    """It would wait ten minutes for W&B to come back."""
+    for process in psutil.process_iter(["cmdline"]):
+        if str(folder) in (process.info["cmdline"] or []):
+            process.kill()
 
 
 def test_each_run_in_wandb_equals_its_trial_in_the_journal(

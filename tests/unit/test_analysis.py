@@ -424,6 +424,8 @@ def test_a_report_tells_what_was_found_and_what_it_cannot_tell(tmp_path: Path) -
         "400,000",
         "trial 0009 did not fit into memory: 1.2 GB more than the worker has",
         "`optim` = adamw_apex_fused: no apex",
+        "What mattered",
+        "| `learning_rate` | ",
         "one seed",
         "![Learning curves of all trials](learning_curves.png)",
         "`../checkpoints/0002/step-400`",

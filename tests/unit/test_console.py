@@ -13,7 +13,7 @@ from rich.console import Console, ConsoleDimensions
 from tests.unit import synthetic
 from tests.unit.simulation import Simulation, document
 from tune_app import journal, plugins
-from tune_app.analysis.summary import summarise
+from tune_app.analysis.importance_words import in_full
 from tune_app.console import closing, commands, forecast, screens, table
 from tune_app.state import StudyState, rebuild
 from tune_app.storage.study import FolderStudy
@@ -84,7 +84,7 @@ def test_paths_and_commands_are_never_cut(state: StudyState, tmp_path: Path, wid
     (folder / "report").mkdir(parents=True)
     (folder / "report" / "report.md").touch()
     console = Console(file=io.StringIO(), width=width, force_terminal=False)
-    closing.write(console, summarise(state), FolderStudy(folder), tmp_path)
+    closing.write(console, in_full(state), FolderStudy(folder), tmp_path)
     assert isinstance(console.file, io.StringIO)
     text = console.file.getvalue()
     assert str(folder / "report" / "report.md") in text

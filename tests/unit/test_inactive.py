@@ -13,7 +13,7 @@ from rich.console import Console, ConsoleDimensions
 from tests.unit import synthetic
 from tune_app import journal
 from tune_app.analysis import report
-from tune_app.analysis.summary import summarise
+from tune_app.analysis.importance_words import in_full
 from tune_app.console import closing, screens, table
 from tune_app.state import StudyState, rebuild
 from tune_app.storage.study import FolderStudy
@@ -55,7 +55,7 @@ def test_the_report_leaves_a_gap_and_names_the_rules(state: StudyState, tmp_path
 def test_the_terminal_shows_a_gap(state: StudyState, tmp_path: Path) -> None:
     console = Console(file=io.StringIO(), width=150)
     console.print(table.render(state, 0.0, ConsoleDimensions(150, 50)))
-    closing.write(console, summarise(state), FolderStudy(tmp_path), tmp_path)
+    closing.write(console, in_full(state), FolderStudy(tmp_path), tmp_path)
     assert isinstance(console.file, io.StringIO)
     assert "0003" in console.file.getvalue()
 

@@ -240,7 +240,7 @@ def test_an_outage_leaves_no_gap(
 
     def warned() -> bool:
         said.append(capsys.readouterr().err)
-        return "tried again" in "".join(said)
+        return "mirror waits: " in "".join(said)
 
     server.die()
     story.complete(0)
@@ -258,7 +258,7 @@ def test_an_outage_leaves_no_gap(
         server.revive()
     check(story.state, by_trial(server))
     said.append(capsys.readouterr().err)
-    assert "".join(said).count("tried again") == 1
+    assert "".join(said).count("mirror waits: ") == 1
 
 
 @pytest.mark.parametrize("status", [401, 404])

@@ -24,6 +24,7 @@ from tune_app.__main__ import main
 PANELS = {
     "Parallel Coordinates Plot",
     "Parameter Importance",
+    "Markdown Panel",
     "Scatter Plot",
     "Run History Line Plot",
     "Run Comparer",
@@ -84,6 +85,23 @@ def test_parameters_have_the_axes_of_their_space(story: Story, tmp_path: Path) -
     assert not any("size" in name for name in logs)
 
 
+def test_our_importance_stands_beside_wandbs_and_is_kept_up(story: Story, server: Server) -> None:
+    def shown() -> list[Any]:
+        (saved,) = json.loads((story.folder / "wandb" / "panels.json").read_text()).values()
+        view = workspaces.Workspace.from_url(saved["workspace"])
+        return next(s.panels for s in view.sections if s.name == "Parameters")
+
+    assert panels(story) == 0
+    assert "cannot be told from 3 trials" in shown()[-1].markdown
+    for number in range(3, 20):
+        story.complete(number, loss=number, learning_rate=10 ** (-3 - number / 10))
+    assert panels(story) == 0
+    *_, theirs, ours = shown()
+    assert isinstance(theirs, reports.ParameterImportancePlot)
+    assert "| `learning_rate` | **" in ours.markdown
+    assert "| `optim` | " in ours.markdown
+
+
 def test_what_is_saved_can_be_loaded_back_and_is_saved_once(
     story: Story, server: Server, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -93,6 +111,7 @@ def test_what_is_saved_can_be_loaded_back_and_is_saved_once(
     assert {type(p).__name__ for s in view.sections for p in s.panels} >= {
         "ParallelCoordinatesPlot",
         "ParameterImportancePlot",
+        "MarkdownPanel",
     }
     report = reports.Report.from_url(saved["report"])
     assert sum(isinstance(block, reports.PanelGrid) for block in report.blocks) == 6

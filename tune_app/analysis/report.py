@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tune_app.analysis import importance_words
 from tune_app.analysis import markdown as md
 from tune_app.analysis import report_sections as sections
 from tune_app.analysis.plots import draw
@@ -52,6 +53,7 @@ def _text(
         ("The best values", best),
         ("How the best one came there", sections.schedule(state, facts)),
         ("What really ran", sections.effective(state, facts)),
+        ("What mattered", importance_words.section(state)),
         ("All trials", sections.trials(state, facts)),
         ("Plots", "\n\n".join(f"![{_ALT[plot.name]}]({plot.name})" for plot in plots)),
         ("Generations", sections.generations(facts)),

@@ -183,8 +183,7 @@ def limits(state: StudyState, facts: Facts) -> list[str]:
     told = [
         "Every trial is one run with one seed. Differences as small as those between seeds of "
         "the same values mean nothing, and how large these are was not measured here.",
-        f"{done} of {every} trials reached the full budget: few for any statement about a "
-        "single hyper-parameter.",
+        f"{done} of {every} trials reached the full budget.",
         "The best trial was chosen by the same evaluation data that its value is measured on: "
         "the value flatters it a little.",
     ]

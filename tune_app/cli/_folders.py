@@ -61,6 +61,22 @@ def find(storage: Storage, name: str) -> Study:
     return study
 
 
+@contextmanager
+def shared(study: Study, part: str) -> Iterator[None]:
+    """Works on a folder of a study as the storage has it, and gives it back.
+
+    Raises:
+        UserError: the storage does not answer.
+    """
+    with places.answering(study.address):
+        study.bring(part)
+    try:
+        yield
+    finally:
+        with places.answering(study.address):
+            study.publish(part)
+
+
 def opened(study: Study) -> Journal:
     """The pen of a study's journal, for this process alone.
 

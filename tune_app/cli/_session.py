@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from tune_app import assembly, engine
 from tune_app.analysis import report
-from tune_app.analysis.summary import summarise
+from tune_app.analysis.importance_words import in_full
 from tune_app.cache import cache_folder
 from tune_app.cli import _folders, _requests
 from tune_app.console import closing, commands, screens, terminal
@@ -167,7 +167,7 @@ class Session:
             self._study.publish()
 
     def _say_goodbye(self, stdout: TextIO, screen: screens.Screen) -> int:
-        summary = summarise(self._state)
+        summary = in_full(self._state)
         closing.write(screen.console, summary, self._study, self._args.storage)
         if self._args.json:
             _folders.print_json({**summary, "folder": self._study.address}, stdout)

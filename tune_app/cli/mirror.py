@@ -18,7 +18,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(args: argparse.Namespace) -> int:
-    folder = _folders.find(args.storage, args.name).folder
+    study = _folders.find(args.storage, args.name)
+    folder = study.folder
     _folders.read(folder)
     from tune_app.trackers._wandb_mirror import Busy, locked
     from tune_app.trackers._wandb_pass import Away, Mirror
@@ -26,7 +27,11 @@ def execute(args: argparse.Namespace) -> int:
 
     mirror = Mirror(folder, Target(project=args.project, entity=args.entity), is_checking=True)
     try:
-        with _folders.explained("keep W&B's files", folder / "wandb"), locked(folder, wait=False):
+        with (
+            _folders.explained("keep W&B's files", folder / "wandb"),
+            locked(folder, wait=False),
+            _folders.shared(study, "wandb"),
+        ):
             mirror.run(lambda: True, poll_s=0.0)
     except Busy as error:
         what, fix = "another mirror of this study is at work", "wait for it to end"

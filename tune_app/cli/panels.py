@@ -22,15 +22,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(args: argparse.Namespace) -> int:
-    folder = _folders.find(args.storage, args.name).folder
-    state, _ = _folders.read(folder)
+    study = _folders.find(args.storage, args.name)
+    state, _ = _folders.read(study.folder)
     project = args.project or state.document["project"]
     entity = args.entity or state.document.get("entity")
     if args.out is not None:
         _write(state, entity or "", project, args.out)
         saved = {"file": str(args.out)}
     else:
-        saved = _save(state, entity, project, folder)
+        with _folders.shared(study, "wandb"):
+            saved = _save(state, entity, project, study.folder)
     if args.json:
         _folders.print_json(saved)
     else:

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tune_app.analysis import format
-from tune_app.analysis.summary import summarise
+from tune_app.analysis.importance_words import in_full
 from tune_app.cli import _folders, _submit
 from tune_app.cli.list import standing
 from tune_app.console import closing, output
@@ -28,7 +28,7 @@ def execute(args: argparse.Namespace) -> int:
         return _submit.ask(args, "show", args.name)
     study = _folders.find(args.storage, args.name)
     state, _ = _folders.read(study.folder)
-    summary = summarise(state)
+    summary = in_full(state)
     summary["status"] = standing(summary["status"], study)
     if args.json:
         _folders.print_json({**summary, "folder": study.address})

@@ -18,7 +18,7 @@ from tune_app.storage.study import Study
 
 
 def write(console: Console, summary: dict[str, Any], study: Study, storage: object) -> None:
-    """Prints the closing; `summary` is what `analysis.summary.summarise` gives.
+    """Prints the closing; `summary` is what `analysis.importance_words.in_full` gives.
 
     Paths and commands are never cut or wrapped: they are there to be copied.
     """
@@ -52,6 +52,7 @@ def _answer(summary: dict[str, Any]) -> list[RenderableType]:
         values,
         Text(summary["improvement"]["text"]),
         *_so_far(summary),
+        Text(summary["importance"]["text"]),
         Text(_spent(summary)),
     ]
 

@@ -87,11 +87,20 @@ def problems(table: Table, setting: Setting) -> list[Problem]:
 
 def replay(table: Table, setting: Setting, seed: int) -> list[Step]:
     """The incumbents of one search, in order."""
+    return _replayed(table, setting, seed).steps
+
+
+def search(table: Table, setting: Setting, seed: int) -> StudyState:
+    """What one search amounts to, whose trials are runs of the table."""
+    return _replayed(table, setting, seed).simulation.state
+
+
+def _replayed(table: Table, setting: Setting, seed: int) -> _Replay:
     run = _Replay(table, setting, seed)
     for _ in run.simulation.messages_delivered():
         if math.isinf(run.simulation.next_at):
             break
-    return run.steps
+    return run
 
 
 class _Replay:

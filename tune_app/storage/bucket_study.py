@@ -55,7 +55,7 @@ class BucketStudy:
         lease = Lease(self._store, place_of(self.folder), self.address, beat=self._push_quietly)
         try:
             self._pull_journal()
-            self._pull_files()
+            self.bring("")
             pusher = journals.Pusher(
                 self._store, self.folder / journal.FILE_NAME, secrets.token_hex(4)
             )
@@ -94,9 +94,23 @@ class BucketStudy:
                 self._is_stopping = bool(self._store.list(CONTROL))
         return self._is_stopping
 
-    def publish(self) -> None:
-        there = self._store.list("")
-        for path in _files(self.folder):
+    def bring(self, part: str) -> None:
+        # What an earlier session left beside the journal: views that go on from there.
+        for key, entry in self._store.list(part).items():
+            target = self.folder / key
+            if not _is_mirrored(key) or (
+                target.exists() and target.stat().st_mtime >= entry.modified
+            ):
+                continue
+            _check_inside(self.folder, target)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            partial = target.with_name(f".{target.name}.partial")
+            self._store.download(key, partial)
+            partial.replace(target)
+
+    def publish(self, part: str = "") -> None:
+        there = self._store.list(part)
+        for path in _files(self.folder, part):
             key, stat = path.relative_to(self.folder).as_posix(), path.stat()
             entry = there.get(key)
             if entry is None or entry.size != stat.st_size or entry.modified < stat.st_mtime:
@@ -146,30 +160,20 @@ class BucketStudy:
                 file.truncate()
                 os.fsync(file.fileno())
 
-    def _pull_files(self) -> None:
-        """Brings what an earlier session left beside the journal: views that go on from there."""
-        for key, entry in self._store.list("").items():
-            target = self.folder / key
-            if not _is_mirrored(key) or (
-                target.exists() and target.stat().st_mtime >= entry.modified
-            ):
-                continue
-            _check_inside(self.folder, target)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            partial = target.with_name(f".{target.name}.partial")
-            self._store.download(key, partial)
-            partial.replace(target)
-
 
 def _is_mirrored(key: str) -> bool:
     """Whether a key is a file like report and logs, and not one that is kept another way."""
     top = key.split("/")[0]
     kept_otherwise = top in (FOLDER, journals.FOLDER, CLAIMS, CONTROL, journal.FILE_NAME)
-    return not kept_otherwise and not any(name.startswith(".") for name in key.split("/"))
+    # A lock is of one machine, and who holds it holds the file that is there now.
+    is_hidden = any(name.startswith(".") for name in key.split("/")) or key.endswith(".lock")
+    return not kept_otherwise and not is_hidden
 
 
-def _files(folder: Path) -> list[Path]:
-    found = (path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+def _files(folder: Path, part: str) -> list[Path]:
+    found = (
+        path for path in (folder / part).rglob("*") if path.is_file() and not path.is_symlink()
+    )
     return [path for path in found if _is_mirrored(path.relative_to(folder).as_posix())]
 
 

@@ -59,8 +59,16 @@ class Study(Protocol):
         """
         ...
 
-    def publish(self) -> None:
-        """Brings report, tables and logs to the storage.
+    def bring(self, part: str) -> None:
+        """Brings what is newer in a folder of the storage, one that is not kept another way.
+
+        Raises:
+            StorageFailed: it does not give it.
+        """
+        ...
+
+    def publish(self, part: str = "") -> None:
+        """Brings report, tables and logs to the storage, or one folder of them.
 
         Raises:
             StorageFailed: it does not take them.
@@ -110,7 +118,10 @@ class FolderStudy:
     def commit(self) -> None:
         """The disk has it already."""
 
-    def publish(self) -> None:
+    def bring(self, part: str) -> None:
+        """It is here."""
+
+    def publish(self, part: str = "") -> None:
         """It is where it belongs."""
 
     def stop(self, wanted: bool) -> None:

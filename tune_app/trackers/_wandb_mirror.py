@@ -25,6 +25,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tune_app.trackers._wandb_pass import Away, Mirror
+from tune_app.trackers.wandb import SAYS
 
 NICENESS = 10
 """Trials share the processors with the mirror and go first."""
@@ -74,7 +75,9 @@ def keep_up(folder: Path, is_told_to_end: Callable[[], bool], patience_s: float)
             return True
         except Away as error:
             if not put_off:
-                _say(f"W&B does not take the runs, they will be tried again: {error}")
+                print(error, file=sys.stderr, flush=True)
+                later = f"python -m tune_app mirror {folder.name}"
+                _say(f"W&B mirror waits: {error.reason}; later: {later}")
             put_off |= {error.trial}
         finally:
             mirror.close()
@@ -116,8 +119,8 @@ def _is_stdin_closed() -> bool:
 
 
 def _say(line: str) -> None:
-    """One line for the log, to which the driver ties standard error."""
-    print(line, file=sys.stderr, flush=True)
+    """One line for the log, to which the driver ties standard error, and for the terminal."""
+    print(f"{SAYS}{line}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

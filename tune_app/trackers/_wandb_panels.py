@@ -14,7 +14,7 @@ from typing import Any
 import wandb_workspaces.reports.v2 as reports
 import wandb_workspaces.workspaces as workspaces
 
-from tune_app.analysis.summary import summarise
+from tune_app.analysis import importance_words
 from tune_app.space.domains import Domain, Drawn, Fixed, Float, Int, from_document
 from tune_app.state import StudyState
 from tune_app.trackers._wandb_run import NAME_LIMIT
@@ -48,6 +48,7 @@ def sections(state: StudyState) -> Sections:
         "Parameters": [
             reports.ParallelCoordinatesPlot(title="completed trials", columns=columns),
             reports.ParameterImportancePlot(with_respect_to=state.metric),
+            reports.MarkdownPanel(markdown=_importance(state)),
         ],
         "Loss over each parameter": scatters,
         "Learning curves": [
@@ -158,15 +159,21 @@ def _blocks(state: StudyState) -> list[Any]:
     return blocks
 
 
+def _importance(state: StudyState) -> str:
+    """Ours, with intervals, beside W&B's, which has none."""
+    return f"**What mattered**\n\n{importance_words.section(state)}"
+
+
 def _filters(state: StudyState) -> list[Any]:
     return [workspaces.Metric("group") == state.name[:NAME_LIMIT]]
 
 
 def _words(state: StudyState) -> list[str]:
-    summary = summarise(state)
+    summary = importance_words.in_full(state)
     samples = summary["samples"] or {}
     told = [f"{stage}: {text}" for stage in ("untrained", "best") if (text := samples.get(stage))]
-    return [summary["improvement"]["text"], summary["spent"]["text"], *told]
+    texts = [summary[key]["text"] for key in ("improvement", "importance", "spent")]
+    return [*texts, *told]
 
 
 def _title(state: StudyState) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import socket
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -20,6 +22,18 @@ class Away(Exception):
     def __init__(self, trial: str, error: Exception) -> None:
         super().__init__(f"trial {trial}: {type(error).__name__}: {error}".splitlines()[0])
         self.trial = trial
+        self.reason = _in_short(error)
+
+
+def _in_short(error: Exception) -> str:
+    """A few words for a person; the client packs the server's answer into a sentence of its own."""
+    is_silent = isinstance(error, (ConnectionError, TimeoutError, socket.gaierror))
+    if is_silent or "deadline exceeded" in str(error):
+        return "nobody answers"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    status = re.search(r"\berror ([45]\d\d)\b", str(error))
+    return f"error {status[1]}" if status else type(error).__name__
 
 
 class Mirror:
@@ -129,7 +143,7 @@ class Mirror:
 
     def _write(self, trial: TrialState, record: RunRecord) -> None:
         """Writes all there is of a run and closes it."""
-        writer, ledger = self._session(record)
+        writer, ledger = self._session(trial, record)
         if self.mode == "disabled":
             return
         digest = record.digest()
@@ -149,21 +163,24 @@ class Mirror:
 
     def _run_of(self, trial: TrialState, record: RunRecord) -> OpenRun:
         if trial.id not in self._open:
-            self._open[trial.id] = self._session(record)[0].open(record)
+            self._open[trial.id] = self._session(trial, record)[0].open(record)
         return self._open[trial.id]
 
     def _attempt(self, trial: TrialState, act: Callable[[], None]) -> None:
         try:
             act()
+        except Away:
+            raise
         except Exception as error:
             # The client raises what it likes, its service's errors and the network's included.
             raise Away(trial.id, error) from error
 
-    def _session(self, record: RunRecord) -> tuple[Writer, Ledger]:
+    def _session(self, trial: TrialState, record: RunRecord) -> tuple[Writer, Ledger]:
         """The W&B client and the record of what it wrote, from the first run on."""
         if self._writer is None or self._ledger is None:
             self._writer = Writer(self._folder, self._target)
             self.place = self._writer.place(record.project, record.entity)
+            self._attempt(trial, self._writer.reach)
             self._ledger = Ledger(self._folder / "wandb", self.place)
             self._writer.join_sweep(self._ledger, sweep_config(self._state), record)
         return self._writer, self._ledger
@@ -172,7 +189,7 @@ class Mirror:
         """Whether trials are shown while they run; only asked where one has begun."""
         if self._writer is None and self._state.trials:
             any_trial = next(iter(self._state.trials.values()))
-            self._session(describe(self._state, any_trial))
+            self._session(any_trial, describe(self._state, any_trial))
         return self.mode == "online"
 
     def _forget(self, trial: TrialState) -> None:

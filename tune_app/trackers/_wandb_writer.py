@@ -13,16 +13,24 @@ import io
 import netrc
 import os
 import shutil
+import socket
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 from tune_app.trackers._wandb_ledger import Ledger
 from tune_app.trackers._wandb_run import RunRecord
 
 TIMEOUTS_S = {"WANDB_INIT_TIMEOUT": "30", "WANDB_FINISH_TIMEOUT": "60"}
 """Longest waits at a run's start and for the rest of its upload; what the user has set stays."""
+
+REACH_S = 10.0
+"""The longest wait for a connection to the server."""
+
+SERVICE_MEMORY = "48MiB"
+"""What the collector of W&B's own service aims at; else it takes 0.1 MB more with each run."""
 
 ROOM_BYTES = 2_000_000
 """With less room on the disk than this an offline run is not taken for whole."""
@@ -68,7 +76,7 @@ class Writer:
     def __init__(self, folder: Path, target: Target) -> None:
         import wandb  # Takes most of a second, which a study without a trial need not pay.
 
-        for name, value in TIMEOUTS_S.items():
+        for name, value in {**TIMEOUTS_S, "GOMEMLIMIT": SERVICE_MEMORY}.items():
             os.environ.setdefault(name, value)
         self._wandb = wandb
         self._folder = folder
@@ -86,6 +94,18 @@ class Writer:
         self._api: Any = None
         self._sweep: str | None = None
 
+    def reach(self) -> None:
+        """Makes sure that somebody listens, of whom the client would go on asking for a minute.
+
+        Raises:
+            OSError: nobody does.
+        """
+        if self.mode != "online" or getproxies():
+            return
+        server = urlsplit(self._server)
+        port = server.port or (443 if server.scheme == "https" else 80)
+        socket.create_connection((str(server.hostname), port), REACH_S).close()
+
     def place(self, project: str, entity: str | None) -> str:
         """The target's name in the ledger, and for a person."""
         project, entity = self._target.project or project, self._target.entity or entity
@@ -94,14 +114,24 @@ class Writer:
 
     def join_sweep(self, ledger: Ledger, config: dict[str, Any], record: RunRecord) -> None:
         """Makes all runs from now on part of a sweep, where the server has such a thing."""
-        self._sweep = ledger.sweep
-        if self.mode != "online" or self._sweep is not None:
+        if self.mode != "online":
+            return
+        self._sweep = ledger.sweep or self._sweep_of(record)
+        if self._sweep is not None:
             return
         entity, project = self._entity(record), self._project(record)
         # A server without sweeps is none the worse: the runs are the same.
         with contextlib.suppress(Exception), contextlib.redirect_stdout(io.StringIO()):
             self._sweep = str(self._wandb.sweep(config, entity, project))
             ledger.keep_sweep(self._sweep)
+
+    def _sweep_of(self, record: RunRecord) -> str | None:
+        """The sweep that a run is in already: the ledger may be lost with its machine."""
+        # "No such run", as in every new study, is one of the client's many errors.
+        with contextlib.suppress(Exception):
+            found: str | None = self._public_api().run(self._path(record)).sweep_name
+            return found
+        return None
 
     def open(self, record: RunRecord) -> OpenRun:
         """Begins a run, or goes on with it where the server has it already."""
@@ -138,11 +168,9 @@ class Writer:
         """Whether a run that was written once is still where it was."""
         if self.mode != "online":
             return any((self._folder / "wandb").glob(f"offline-run-*-{record.id}"))
-        entity = self._entity(record) or self._public_api().default_entity
-        path = f"{entity}/{self._project(record)}/{record.id}"
         # "No such run" is one of the client's many errors; a server that is away shows next.
         with contextlib.suppress(Exception):
-            self._check_server(path, record.rows)
+            self._check_server(self._path(record), record.rows)
             return True
         return False
 
@@ -172,6 +200,10 @@ class Writer:
     def close(self) -> None:
         """Ends the client's service; open runs are left as they are on the server."""
         self._wandb.teardown()
+
+    def _path(self, record: RunRecord) -> str:
+        entity = self._entity(record) or self._public_api().default_entity
+        return f"{entity}/{self._project(record)}/{record.id}"
 
     def _project(self, record: RunRecord) -> str:
         return self._target.project or record.project
