@@ -1,11 +1,12 @@
 """Whether a real study waits for a W&B server that takes connections and never answers.
 
-    python -m benchmarks.wandb_stalled [--pairs 3]
+    python -m benchmarks.wandb_stalled [--pairs 4]
 
-Studies of real training, by turns with such a server and without W&B, each with all its processes
-anew and the prepared data at hand. Prints one JSON object a line: a study's wall seconds, the load
-of the machine before it and the processor seconds of the driver and what it waited for; at the end
-the ratios of the pairs, which go up and down with the load. Run from the root of the repository.
+Studies of real training with such a server and without W&B, in pairs of changing order, each with
+all its processes anew and the prepared data at hand. Prints one JSON object a line: a study's wall
+seconds, those from its first to its last event, the load of the machine before it and the processor
+seconds of the mirror; at the end the ratios of the pairs, which go up and down with the load. Run
+from the root of the repository.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -24,6 +24,7 @@ from pathlib import Path
 import psutil
 
 from tests.unit.wandb_server import Trouble, serving
+from tune_app.journal import FILE_NAME, read
 
 ROOT = Path(__file__).parents[1]
 STUDY = ROOT / "tests" / "system" / "small.yaml"
@@ -32,55 +33,57 @@ FOR_EVER_S = 3600.0
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--pairs", type=int, default=3)
+    parser.add_argument("--pairs", type=int, default=4)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as name, serving(Path(name)) as server:
         server.trouble = Trouble(delay_s=FOR_EVER_S)
-        _study(Path(name), "warm-up", {"WANDB_MODE": "disabled"})
+        kinds = {"stalled": server.environment, "none": {"WANDB_MODE": "disabled"}}
+        _study(Path(name), "warm-up", kinds["none"])
         ratios = []
         for number in range(args.pairs):
-            stalled = _study(Path(name), f"stalled-{number}", server.environment)
-            none = _study(Path(name), f"none-{number}", {"WANDB_MODE": "disabled"})
-            ratios.append(round(stalled / none, 3))
-    print(json.dumps({"ratios": ratios, "median": statistics.median(ratios)}))
+            order = list(kinds) if number % 2 == 0 else list(kinds)[::-1]
+            pair = {k: _study(Path(name), f"{k}-{number}", kinds[k]) for k in order}
+            ratios.append([a / b for a, b in zip(pair["stalled"], pair["none"], strict=True)])
+    for title, found in zip(
+        ("wall", "first to last event"), zip(*ratios, strict=True), strict=True
+    ):
+        rounded = [round(ratio, 2) for ratio in found]
+        print(json.dumps({title: rounded, "median": round(statistics.median(found), 2)}))
 
 
-def _study(folder: Path, name: str, environment: dict[str, str]) -> float:
-    """Wall seconds of one study."""
+def _study(folder: Path, name: str, environment: dict[str, str]) -> tuple[float, float]:
+    """Wall seconds of one study, and those between its events."""
     words = ["run", str(STUDY), "--name", name, "--set", "resources.concurrent=1"]
-    load, before = os.getloadavg()[0], resource.getrusage(resource.RUSAGE_CHILDREN)
-    begun = time.monotonic()
+    own = {"TUNE_APP_CACHE": str(folder / "cache"), "PYTHONPATH": str(ROOT)}
+    load, begun = os.getloadavg()[0], time.monotonic()
     subprocess.run(
         [sys.executable, "-m", "tune_app", *words],
         cwd=folder,
-        env={
-            **os.environ,
-            **environment,
-            "TUNE_APP_CACHE": str(folder / "cache"),
-            "PYTHONPATH": str(ROOT),
-        },
+        env={**os.environ, **environment, **own},
         stdout=subprocess.DEVNULL,
         check=True,
     )
     wall = time.monotonic() - begun
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    _end_mirror(folder / "studies" / name)
-    own = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    times = [event["time"] for event in read(folder / "studies" / name / FILE_NAME)[0]]
     facts = {
-        "study": name,
-        "wall_s": round(wall, 1),
-        "load": round(load, 1),
-        "driver_cpu_s": round(own, 1),
+        "wall_s": wall,
+        "events_s": times[-1] - times[0],
+        "load": load,
+        "mirror_cpu_s": _end_mirror(folder / "studies" / name),
     }
-    print(json.dumps(facts), flush=True)
-    return wall
+    print(json.dumps({"study": name} | {k: round(v, 1) for k, v in facts.items()}), flush=True)
+    return wall, times[-1] - times[0]
 
 
-def _end_mirror(folder: Path) -> None:
-    """It would go on for ten minutes, beside the next study."""
+def _end_mirror(folder: Path) -> float:
+    """Ends what would go on for ten minutes beside the next study; its processor seconds."""
+    spent = 0.0
     for process in psutil.process_iter(["cmdline"]):
         if str(folder) in (process.info["cmdline"] or []):
-            process.kill()
+            for part in [*process.children(recursive=True), process]:
+                spent += sum(part.cpu_times()[:2])
+                part.kill()
+    return spent
 
 
 if __name__ == "__main__":

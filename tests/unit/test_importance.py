@@ -12,8 +12,8 @@ import pytest
 
 from tests.unit.synthetic import SyntheticStudy, document
 from tune_app.analysis.effects import LEVEL, UNKNOWN, Effect, effects
-from tune_app.analysis.importance import MIN_TRIALS, comparisons_lost, importance
-from tune_app.analysis.importance_words import in_full, section, sentence
+from tune_app.analysis.importance import MIN_TRIALS, Importance, comparisons_lost, importance
+from tune_app.analysis.importance_words import in_full, section, sentence, table
 from tune_app.space.cube import Cube
 from tune_app.space.domains import Choice, Float, Space
 from tune_app.state import StudyState
@@ -181,13 +181,27 @@ def test_a_table_and_a_sentence_tell_it(tmp_path: Path) -> None:
     state = study(tmp_path).state()
     part = section(state)
     assert "| `learning_rate` | **" in part
-    assert "| `optim` | cannot tell | at most" in part
+    assert "| `optim` | hardly any | at most 0 %" in part
     assert "about one in 20 parameters" in part
     assert "early values" in part
     assert "good values more often" in part
     assert in_full(state)["importance"]["text"].startswith(
         "What mattered for the order of 20 trials: learning_rate ("
     )
+
+
+def test_little_is_told_apart_from_unknown() -> None:
+    told = [
+        Importance("rate", 0.6, 0.4, 0.8, chance=0.005, matters=True),
+        Importance("batch", 0.1, 0.0, 0.3, chance=0.2, matters=False),
+        Importance("decay", 0.0, 0.0, 0.04, chance=0.7, matters=False),
+    ]
+    assert sentence(30, told) == (
+        "What mattered for the order of 30 trials: rate (40 % to 80 %). "
+        "The others: 1 hardly mattered, 1 cannot be told."
+    )
+    rows = table(told).splitlines()[2:]
+    assert [row.split(" | ")[1] for row in rows] == ["**60 %**", "cannot tell", "hardly any"]
 
 
 def test_an_even_search_to_the_end_has_less_to_warn_of(tmp_path: Path) -> None:

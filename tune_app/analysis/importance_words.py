@@ -15,6 +15,9 @@ from tune_app.state import StudyState
 NAMED = 3
 """So many parameters are named in a sentence."""
 
+LITTLE = 0.05
+"""A share that nobody would tune for."""
+
 _EVEN = {"random", "quasirandom", "grid"}
 """Searchers that try good values no more often than bad ones."""
 
@@ -39,7 +42,10 @@ def sentence(count: int, told: list[Importance]) -> str:
     shown, rest = known[:NAMED], len(told) - len(known)
     more = f" and {len(known) - NAMED} more" if len(known) > NAMED else ""
     text = f"What mattered for the order of {trials}: {', '.join(shown)}{more}."
-    return f"{text} Of the other {rest} that cannot be told." if rest else text
+    little = sum(_is_little(item) for item in told)
+    counts = {"hardly mattered": little, "cannot be told": rest - little}
+    others = ", ".join(f"{number} {kind}" for kind, number in counts.items() if number)
+    return f"{text} The others: {others}." if others else text
 
 
 def section(state: StudyState) -> str:
@@ -47,7 +53,7 @@ def section(state: StudyState) -> str:
     count, told = importance(state)
     if not told:
         return md.text(sentence(count, told)) if state.trials else ""
-    return f"{table(told)}\n\n{' '.join(_notes(state, count))}"
+    return f"{table(told)}\n\n{md.bullets(_notes(state, count))}"
 
 
 def table(told: list[Importance]) -> str:
@@ -60,7 +66,15 @@ def _row(item: Importance) -> list[str]:
     name = md.code(format.shorten(item.parameter, 40))
     if item.matters:
         return [name, f"**{format.share(item.share)}**", _interval(item)]
-    return [name, "cannot tell", f"at most {format.share(item.high)}"]
+    return [name, "hardly any" if _is_little(item) else "cannot tell", _at_most(item)]
+
+
+def _is_little(item: Importance) -> bool:
+    return not item.matters and item.high <= LITTLE
+
+
+def _at_most(item: Importance) -> str:
+    return f"at most {format.share(item.high)}"
 
 
 def _interval(item: Importance) -> str:
@@ -81,7 +95,7 @@ def _notes(state: StudyState, count: int) -> list[str]:
     if any(trial.fraction < 1 for trial in state.trials.values()):
         notes.append(
             "Trials that ended early count by their early values, and what matters early is not "
-            "always what matters in the end."
+            "always what matters in the end: for the full budget intervals are too narrow."
         )
     if state.document["searcher"]["name"] not in _EVEN or state.document.get("prior"):
         notes.append(
