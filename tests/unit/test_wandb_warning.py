@@ -56,12 +56,23 @@ def tell_until_warned(story: Story, caplog: pytest.LogCaptureFixture) -> None:
     pytest.fail("nobody was told")
 
 
-@pytest.mark.parametrize(("status", "reason"), [(0, "nobody answers"), (401, "error 401")])
+@pytest.mark.parametrize(
+    ("trouble", "reason"),
+    [
+        (None, "nobody answers"),
+        (Trouble(delay_s=3600.0, only="model"), "nobody answers"),
+        (Trouble(status=401), "error 401"),
+    ],
+)
 def test_it_is_said_once_in_one_line_when_nobody_takes_the_runs(
-    server: Server, story: Story, caplog: pytest.LogCaptureFixture, status: int, reason: str
+    server: Server,
+    story: Story,
+    caplog: pytest.LogCaptureFixture,
+    trouble: Trouble | None,
+    reason: str,
 ) -> None:
-    if status:
-        server.trouble = Trouble(status=status)
+    if trouble is not None:
+        server.trouble = trouble
     else:
         server.die()
     story.start()

@@ -27,7 +27,8 @@ class Away(Exception):
 
 def _in_short(error: Exception) -> str:
     """A few words for a person; the client packs the server's answer into a sentence of its own."""
-    if isinstance(error, (ConnectionError, TimeoutError, socket.gaierror)):
+    is_silent = isinstance(error, (ConnectionError, TimeoutError, socket.gaierror))
+    if is_silent or "deadline exceeded" in str(error):
         return "nobody answers"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
