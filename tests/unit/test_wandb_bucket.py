@@ -25,8 +25,9 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     with serving(tmp_path) as found, object_server() as bucket:
         for name, value in {**found.environment, **bucket}.items():
             monkeypatch.setenv(name, value)
+        # Its settings are kept in the process: each test has another server.
+        wandb.teardown()
         yield found
-    # Its settings are kept in the process: the next test has another server.
     wandb.teardown()
 
 

@@ -35,10 +35,12 @@ def story(tmp_path: Path) -> Iterator[Story]:
     folder.mkdir()
     told = Story(folder, wandb_tracker.create(folder))
     yield told
-    for child in psutil.Process().children(recursive=True):
-        # The mirror would wait for W&B for ten minutes more.
-        with suppress(psutil.Error):
-            child.kill()
+    for child in psutil.Process().children():
+        if str(folder) in child.cmdline():
+            # The mirror would wait for W&B for ten minutes more.
+            for process in [*child.children(recursive=True), child]:
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
             child.wait()
 
 
