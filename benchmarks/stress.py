@@ -100,10 +100,10 @@ class Meter:
             )
 
 
-def work(line: Connection, folder: Path) -> None:
+def work(line: Connection, folder: Path, number: int) -> None:
     """A worker process: runs segments, and now and then dies in the middle of one."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    rng = random.Random(os.getpid())
+    rng = random.Random(number)
     while True:
         task = line.recv()
         context = Line(line, folder / "checkpoints" / task["trial"], rng)
@@ -150,7 +150,8 @@ class Pool:
 
     def _spawn(self) -> None:
         ours, theirs = multiprocessing.Pipe()
-        process = multiprocessing.Process(target=work, args=(theirs, self._folder), daemon=True)
+        arguments = (theirs, self._folder, len(self._processes))
+        process = multiprocessing.Process(target=work, args=arguments, daemon=True)
         process.start()
         theirs.close()
         self._processes.append(process)
