@@ -236,6 +236,8 @@ def with_ray(home: Path, trials: int, workers: int) -> None:
         if event is not None:
             meter.note(event, driver)
     meter.close(0)
+    if len(meter.rows) <= PARTS:
+        raise SystemExit((home / "output-1").read_text(encoding="utf-8"))
 
 
 def written(home: Path, trials: int, workers: int) -> Path:

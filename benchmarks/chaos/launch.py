@@ -53,9 +53,11 @@ class FailingJournal(journal.Journal):
 
 def prepare(self: driver.Driver, progress: Callable[[str], None], cpu: float, gpu: float) -> None:
     """In the place of preflight, which would import torch on a worker."""
-    if "baseline_params" not in self._state.document:
-        space = {k: driver.from_document(v) for k, v in self._state.document["parameters"].items()}
-        self._keep({"notes": [], "baseline": {}, "data": {}, "prior": {}}, space)
+    document = self._state.document
+    if "baseline_params" not in document:
+        space = {k: driver.from_document(v) for k, v in document["parameters"].items()}
+        known = {key: document[key] for key in ("budget", "rungs")}
+        self._keep({"notes": [], "baseline": {}, "data": {}, "prior": {}, **known}, space)
 
 
 def without_dashboard(init: Callable[..., Any], **options: Any) -> Any:
