@@ -191,7 +191,7 @@ def plan(**changes: Any) -> dict[str, Any]:
         "examples": [{"learning_rate": 1e-3}],
         "machines": "2 CPUs",
         "slots": 2,
-        "resources": {"cpu": 1, "gpu": 0},
+        "resources": {"cpu": 1, "gpu": 0, "processes": 1},
         "corners": [corner(4, params=kinds), corner(16, params=kinds), broken],
         "corners_not_measured": 3,
         "largest_batch": 48,
