@@ -72,11 +72,10 @@ class ResourcesSection(_Section):
 
     @model_validator(mode="after")
     def _a_gpu_for_each_process(self) -> ResourcesSection:
-        if (gpu := self.gpu or 0) > 1:
-            several = math.ceil(gpu) * self.processes
-            raise ValueError(f"gpu: {gpu:g} for one process; write processes: {several}, gpu: 1")
-        if 0 < gpu < 1 < self.processes:
-            raise ValueError(f"gpu: {gpu:g} for one of several processes, which need 1 each")
+        gpu, processes = self.gpu or 0, self.processes
+        if gpu > 1 or 0 < gpu < 1 < processes:
+            fix = f"write processes: {math.ceil(gpu * processes)}, gpu: 1"
+            raise ValueError(f"gpu: {gpu:g} with processes: {processes} cannot be; {fix}")
         return self
 
 

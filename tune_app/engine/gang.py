@@ -82,11 +82,22 @@ def run(task: Task, context: TrialContext) -> None:
 
     Raises: as `segment.attempt`.
     """
-    from tune_app.training.ending import cause
+    ending = _attempt(task, context)
+    if ending is not None:
+        context.send(ending.event, **ending.fields)
+
+
+def _attempt(task: Task, context: TrialContext) -> Ending | None:
+    from tune_app.training.ending import cause, lost
     from tune_app.training.ranks import Leading, Rank
     from tune_app.training.segment import attempt
 
-    others: list[Ending | None] = []
+    try:
+        # Who waits at the meeting for one that is dead waits for hours.
+        ray.get([follower.ready.remote() for follower in _followers.values()])
+    except ray.exceptions.RayActorError as error:
+        _kill(_followers)
+        return lost(f"a process of it died before it began: {error}")
     with tempfile.TemporaryDirectory() as folder:
         meeting = Path(folder) / "meeting"
         calls = _called(task, context.checkpoints, meeting)
@@ -95,9 +106,7 @@ def run(task: Task, context: TrialContext) -> None:
                 own = attempt(task, Leading(context), Rank(0, meeting))
         finally:
             others = _endings(calls)
-    ending = cause(own, others)
-    if ending is not None:
-        context.send(ending.event, **ending.fields)
+    return cause(own, others)
 
 
 def _called(task: Task, checkpoints: Path, meeting: Path) -> Calls:
