@@ -6,7 +6,6 @@ import math
 import multiprocessing
 import os
 import textwrap
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -44,21 +43,27 @@ def ending_of(task: Task, context: Any, rank: Rank) -> Ending | str | None:
         return STOPPED
 
 
-def run_two(
-    task: Task, recorder: Recorder, before_second: Callable[[], None] = lambda: None
-) -> Two:
-    """Runs a task in this process and another one, in which `before_second` is called."""
-    fork = multiprocessing.get_context("fork")
-    hear, say = fork.Pipe(duplex=False)
+# Forked from a process that has imported all and has no threads: those of this one hold locks.
+SERVER = multiprocessing.get_context("forkserver")
+SERVER.set_forkserver_preload([__name__, "trainables.causal_lm"])
+
+
+def follow(
+    task: Task, checkpoints: Path, meeting: Path, patience_s: float | None, say: Any
+) -> None:
+    if patience_s is not None:
+        reporter.SAVE_EVERY_S = reporter.INTERRUPT_POLL_S = patience_s
+    say.send(ending_of(task, Following(checkpoints), Rank(1, meeting)))
+
+
+def run_two(task: Task, recorder: Recorder, patience_s: float | None = None) -> Two:
+    """Runs a task in this process and another one, which saves and looks up as seldom as told."""
+    hear, say = SERVER.Pipe(duplex=False)
     meeting = recorder.checkpoints / "meeting"
     meeting.unlink(missing_ok=True)
     both = replace(task, processes=2)
-
-    def follow() -> None:
-        before_second()
-        say.send(ending_of(both, Following(recorder.checkpoints), Rank(1, meeting)))
-
-    other = fork.Process(target=follow)
+    arguments = (both, recorder.checkpoints, meeting, patience_s, say)
+    other = SERVER.Process(target=follow, args=arguments, daemon=True)
     other.start()
     first = ending_of(both, Leading(recorder), Rank(0, meeting))
     assert hear.poll(60), "the second process never ended"
@@ -119,10 +124,7 @@ def test_the_first_process_alone_looks_at_the_clock_and_for_a_stop(
     monkeypatch.setattr(reporter, "SAVE_EVERY_S", 0.0)
     monkeypatch.setattr(reporter, "INTERRUPT_POLL_S", 0.0)
 
-    def patience() -> None:
-        reporter.SAVE_EVERY_S = reporter.INTERRUPT_POLL_S = math.inf
-
-    two = run_two(task, Recorder(tmp_path, stop_at=7), patience)
+    two = run_two(task, Recorder(tmp_path, stop_at=7), patience_s=math.inf)
     assert (two.first, two.second) == (None, None)
     saved = [report["step"] for report in two.recorder.reports() if report["checkpoint"]]
     assert saved == [1, 2, 5]
