@@ -48,10 +48,21 @@ def joined(rank: Rank | None, processes: int) -> Iterator[None]:
         # One that hangs is ended from outside; none may give up on another that takes its time.
         timeout=timedelta(seconds=START_S),
     )
+    _groups.append(dist.group.WORLD)
     try:
         yield
     finally:
         dist.destroy_process_group()
+
+
+_groups: list[dist.ProcessGroup | None] = []
+"""The process group of the segment, kept until nothing else holds it. Where DDP is the last to free
+it, it waits with the GIL for its own threads, which may want that: they would wait for ever."""
+
+
+def part() -> None:
+    """Closes the connections to the others, once the model is gone."""
+    _groups.clear()
 
 
 def _environment(rank: Rank, processes: int) -> dict[str, str]:

@@ -36,7 +36,7 @@ from tune_app.training.memory import (
 )
 from tune_app.training.new_values import keep_own_settings
 from tune_app.training.optimizers import own_class
-from tune_app.training.ranks import Rank, agreed, joined
+from tune_app.training.ranks import Rank, agreed, joined, part
 from tune_app.training.reporter import Diverged, Reporter, SignsOfLife
 from tune_app.trial import Outcome
 
@@ -94,6 +94,8 @@ def attempt(task: Task, context: TrialContext, rank: Rank | None = None) -> Endi
             with joined(rank, task.processes):
                 is_done = _train(task, context)
             return ended(Outcome.COMPLETED) if is_done else None
+        except SystemExit:
+            pass  # Raised anew below, without the frames that hold the model.
         except Diverged as diverged:
             return ended(Outcome.DIVERGED, str(diverged))
         except StorageFailed as failed:
@@ -104,6 +106,7 @@ def attempt(task: Task, context: TrialContext, rank: Rank | None = None) -> Endi
             if is_full(raised):
                 raise
             return _failed(task, raised)
+        raise SystemExit
 
 
 def _failed(task: Task, raised: Exception) -> Ending:
@@ -131,6 +134,7 @@ def clean_process() -> Iterator[None]:
         GradientState._reset_state()
         torch._dynamo.reset()
         release_memory()
+        part()
 
 
 def make_trainer(
