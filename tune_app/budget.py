@@ -6,9 +6,10 @@ learning-rate horizon ends where the budget is spent, and it is evaluated at the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 
 class Unit(StrEnum):
@@ -37,6 +38,11 @@ class Horizon:
         return self.rung_steps.index(step) if step in self.rung_steps else None
 
 
+def processes_of(document: Mapping[str, Any]) -> int:
+    """Data-parallel processes of one trial; a study from before there were any has one."""
+    return int((document.get("resources") or {}).get("processes", 1))
+
+
 class TooShort(ValueError):
     """The budget is fewer optimiser steps than there are rungs."""
 
@@ -45,17 +51,32 @@ class TooShort(ValueError):
 class Epoch:
     """One pass over the training examples as `transformers.Trainer` makes it.
 
-    Incomplete batches are dropped; the last update of a pass may have fewer micro-batches.
+    Incomplete batches are dropped; the last update of a pass may have fewer micro-batches. Several
+    processes each take a micro-batch of their own at the same time.
     """
 
     samples: int
     batch_size: int
+    """Of one process."""
     accumulation: int
     tokens_per_sample: int
+    processes: int = 1
+
+    @property
+    def batch(self) -> str:
+        """The batch size for a person."""
+        together = f" in each of {self.processes} processes" if self.processes > 1 else ""
+        return f"{self.batch_size}{together}"
+
+    @property
+    def examples_at_once(self) -> int:
+        """Of a micro-batch in every process."""
+        return self.batch_size * self.processes
 
     @property
     def micro_batches(self) -> int:
-        return self.samples // self.batch_size
+        """Of each process."""
+        return self.samples // self.examples_at_once
 
     @property
     def steps(self) -> int:
@@ -63,12 +84,12 @@ class Epoch:
 
     @property
     def tokens(self) -> int:
-        return self.micro_batches * self.batch_size * self.tokens_per_sample
+        return self.micro_batches * self.examples_at_once * self.tokens_per_sample
 
     @property
     def tokens_per_step(self) -> int:
         """Of every step but the last of a pass."""
-        return self.batch_size * self.accumulation * self.tokens_per_sample
+        return self.examples_at_once * self.accumulation * self.tokens_per_sample
 
 
 def steps_for(
@@ -82,8 +103,9 @@ def steps_for(
         ValueError: the training examples do not fill one batch.
     """
     if epoch.micro_batches == 0:
-        samples, size = epoch.samples, epoch.batch_size
-        raise ValueError(f"{samples} training examples do not fill one batch of {size}")
+        raise ValueError(
+            f"{epoch.samples} training examples do not fill one batch of {epoch.batch}"
+        )
     match unit:
         case Unit.TOKENS:
             passes, rest = divmod(int(amount), epoch.tokens)

@@ -21,6 +21,19 @@ def good(corners: Sequence[Corner]) -> list[Corner]:
     return [corner for corner in corners if not corner["error"]]
 
 
+def together(corners: Sequence[Corner], processes: int) -> list[Corner]:
+    """What was measured in one process for several, as if none waited for another."""
+    return [
+        {
+            **corner,
+            "tokens_per_s": corner["tokens_per_s"] * processes,
+            "tokens_per_step": corner["tokens_per_step"] * processes,
+            "evaluation_s": corner["evaluation_s"] / processes,
+        }
+        for corner in corners
+    ]
+
+
 def nearest(corners: Sequence[Corner], params: Params) -> Corner:
     """The corner whose costly values differ least; a doubled batch counts less than a choice."""
 
@@ -54,8 +67,8 @@ def run_tokens(budget: Mapping[str, Any], corner: Corner, tokens_per_step: float
 def speed(document: Mapping[str, Any], corners: Sequence[Corner], params: Params) -> Speed:
     """What a trial with these values costs, at the speed of the nearest corner."""
     corner = nearest(corners, params)
-    factors = [params.get(name, corner["counts"][name]) for name in COUNTS]
-    per_step = math.prod(factors) * corner["tokens_per_sample"]
+    larger = [params.get(name, corner["counts"][name]) / corner["counts"][name] for name in COUNTS]
+    per_step = math.prod(larger) * corner["tokens_per_step"]
     tokens = run_tokens(document["budget"], corner, per_step)
     return Speed(
         training_s=tokens / corner["tokens_per_s"],
@@ -69,9 +82,9 @@ def money(wall_s: Mapping[str, float], price_per_hour: float) -> dict[str, float
     return {key: seconds / 3600 * price_per_hour for key, seconds in wall_s.items()}
 
 
-def gpu_hours(trial_s: Mapping[str, float], gpu: float) -> dict[str, float]:
-    """Hours that trials hold a GPU, or their part of one."""
-    return {key: seconds / 3600 * gpu for key, seconds in trial_s.items()}
+def gpu_hours(trial_s: Mapping[str, float], gpus: float) -> dict[str, float]:
+    """Hours that trials hold so many GPUs, or a part of one, times their number."""
+    return {key: seconds / 3600 * gpus for key, seconds in trial_s.items()}
 
 
 def disk_bytes(kept: Mapping[str, float], corners: Sequence[Corner]) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
@@ -59,16 +60,23 @@ class BudgetSection(_Section):
 
 
 class ResourcesSection(_Section):
-    """What one trial gets on its worker. A fraction of a GPU lets trials share it.
+    """What one trial gets, on one node: so many processes with so much each."""
 
-    More than one GPU for a trial needs data-parallel training, which is not there yet.
-    """
-
+    processes: Whole = Field(1, gt=0)
+    """They train one model, each on its own part of every batch (data-parallel)."""
     cpu: float = Field(1, gt=0)
-    gpu: float | None = Field(None, ge=0, le=1)
-    """None: one GPU where the cluster has any, else none."""
+    gpu: float | None = Field(None, ge=0)
+    """None: one GPU where the cluster has any, else none. A fraction lets trials share it."""
     concurrent: Whole | None = Field(None, gt=0)
     """At most this many trials at once; None: as many as fit."""
+
+    @model_validator(mode="after")
+    def _a_gpu_for_each_process(self) -> ResourcesSection:
+        gpu, processes = self.gpu or 0, self.processes
+        if gpu > 1 or 0 < gpu < 1 < processes:
+            fix = f"write processes: {math.ceil(gpu * processes)}, gpu: 1"
+            raise ValueError(f"gpu: {gpu:g} with processes: {processes} cannot be; {fix}")
+        return self
 
 
 class CheckpointsSection(_Section):

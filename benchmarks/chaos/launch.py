@@ -21,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from benchmarks.chaos import real, toy
 from tune_app import journal, silence
 from tune_app.engine import cluster, driver, tuner
+from tune_app.engine.resources import TrialResources
 
 HANGS_AFTER_S = 6.0
 REAL = "CHAOS_REAL"
@@ -51,7 +52,7 @@ class FailingJournal(journal.Journal):
         self._file = FailingFile(self._file)  # type: ignore[assignment]
 
 
-def prepare(self: driver.Driver, progress: Callable[[str], None], cpu: float, gpu: float) -> None:
+def prepare(self: driver.Driver, progress: Callable[[str], None], trial: TrialResources) -> None:
     """In the place of preflight, which would import torch on a worker."""
     document = self._state.document
     if "baseline_params" not in document:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import accumulate, takewhile
 
 import pytest
 
-from tune_app.budget import Epoch, TooShort, Unit, horizon, steps_for
+from tune_app.budget import Epoch, TooShort, Unit, horizon, processes_of, steps_for
 
 
 def steps_of(epoch: Epoch) -> Iterator[int]:
@@ -65,6 +66,29 @@ def test_an_epoch_has_the_steps_and_tokens_of_one_pass(seed: int) -> None:
         tokens += next(steps)
     assert tokens == epoch.tokens
     assert epoch.tokens_per_step == epoch.batch_size * epoch.accumulation * epoch.tokens_per_sample
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_several_processes_spend_a_budget_as_one_with_so_many_times_the_batch(seed: int) -> None:
+    rng = random.Random(seed)
+    one, processes = any_epoch(rng), rng.randint(2, 8)
+    several = replace(one, samples=one.samples * processes, processes=processes)
+    large = replace(several, batch_size=one.batch_size * processes, processes=1)
+    assert (several.steps, several.tokens) == (large.steps, large.tokens)
+    assert several.tokens_per_step == large.tokens_per_step == processes * one.tokens_per_step
+    amount = rng.randint(0, 4 * large.tokens)
+    assert steps_for(Unit.TOKENS, amount, several) == steps_for(Unit.TOKENS, amount, large)
+
+
+def test_too_few_examples_for_all_processes_are_told() -> None:
+    epoch = Epoch(samples=7, batch_size=4, accumulation=1, tokens_per_sample=8, processes=2)
+    with pytest.raises(ValueError, match="one batch of 4 in each of 2 processes"):
+        steps_for(Unit.TOKENS, 100, epoch)
+
+
+def test_a_study_from_before_there_were_processes_has_one() -> None:
+    assert processes_of({"resources": {"cpu": 1, "gpu": None}}) == 1
+    assert processes_of({"resources": {"processes": 4}}) == 4
 
 
 def test_the_smaller_last_step_of_a_pass_is_counted_as_what_it_is() -> None:

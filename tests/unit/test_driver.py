@@ -11,6 +11,7 @@ from tests.unit.simulation import MemoryJournal, document
 from tune_app.conductor import Segment
 from tune_app.engine.cluster import Cluster
 from tune_app.engine.driver import Driver
+from tune_app.engine.resources import TrialResources
 from tune_app.errors import UserError
 from tune_app.space.domains import Choice, Fixed, Int, Space, from_document, to_document
 from tune_app.state import StudyState, rebuild
@@ -42,7 +43,9 @@ def driver(tmp_path: Path, **changes: Any) -> tuple[Driver, StudyState, MemoryJo
 
 
 def keep(made: Driver, space: Space) -> None:
-    findings = {"notes": [], "baseline": DEFAULTS, "data": {}, "prior": {}}
+    document = made._state.document
+    known = {key: document[key] for key in ("budget", "rungs")}
+    findings = {"notes": [], "baseline": DEFAULTS, "data": {}, "prior": {}, **known}
     made._keep(findings, dict(space))
 
 
@@ -72,7 +75,7 @@ def test_a_worker_gets_no_inactive_constant(tmp_path: Path) -> None:
         name = f"{number:04d}"
         made.record("trial_created", trial=name, number=number, kind="search", params=params)
         segment = Segment(name, params, number, None, False, False)
-        sent = made._config(segment, 1)["task"]["params"]
+        sent = made._config(segment, TrialResources(1, 0))["task"]["params"]
         assert sent == params | ({"beta": 0.95} if params["optim"] == "adamw" else {})
 
 

@@ -143,6 +143,19 @@ def test_a_budget_of_any_unit_becomes_seconds(budget: dict[str, Any], training_s
     assert speed == Speed(training_s, evaluation_s=0.5, start_s=1.0)
 
 
+def test_several_processes_are_planned_as_if_none_waited_for_another() -> None:
+    params = {COUNTS[0]: 8, COUNTS[1]: 1}
+    for unit, amount, training_s in (("tokens", 3000, 1.5), ("steps", 100, 8), ("seconds", 7, 7)):
+        budget = {"unit": unit, "amount": amount}
+        speed = costs.speed({"budget": budget}, costs.together([corner(4)], 2), params)
+        assert speed == Speed(training_s, evaluation_s=0.25, start_s=1.0)
+    content = plan(resources={"cpu": 1, "gpu": 1, "processes": 2})
+    assert "supposes that 2 together are 2 times as fast" in " ".join(
+        " ".join(shown(content)).split()
+    )
+    assert "together" not in " ".join(shown(plan()))
+
+
 def test_money_hours_and_disk_follow_from_ranges() -> None:
     seconds = {"low": 1800.0, "mean": 3600.0, "high": 7200.0}
     assert costs.money(seconds, 3.0) == {"low": 1.5, "mean": 3.0, "high": 6.0}
@@ -191,7 +204,7 @@ def plan(**changes: Any) -> dict[str, Any]:
         "examples": [{"learning_rate": 1e-3}],
         "machines": "2 CPUs",
         "slots": 2,
-        "resources": {"cpu": 1, "gpu": 0},
+        "resources": {"cpu": 1, "gpu": 0, "processes": 1},
         "corners": [corner(4, params=kinds), corner(16, params=kinds), broken],
         "corners_not_measured": 3,
         "largest_batch": 48,

@@ -6,6 +6,7 @@ import math
 import random
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from statistics import mean, stdev
@@ -256,6 +257,21 @@ def test_the_law_fills_in_learning_rate_and_batch_and_names_its_source() -> None
     assert "arXiv 2503.04715" in note
     assert "84,934,656 parameters" in note
     assert "far larger" not in note
+
+
+def test_the_law_divides_its_batch_among_the_processes() -> None:
+    space: Space = {"per_device_train_batch_size": Choice((2, 512)), "size": Fixed("small")}
+    study = {"trainable": "causal_lm", "budget": {"unit": "tokens", "amount": 1e9}}
+    found = [
+        step_law.fill_in(
+            study | {"prior": {"step_law": {"octaves": 2}}},
+            trainable.load("causal_lm"),
+            space,
+            replace(EPOCH, processes=processes),
+        )[0]["per_device_train_batch_size"]["value"]
+        for processes in (1, 4)
+    ]
+    assert found[0] == pytest.approx(4 * found[1], rel=1e-3)
 
 
 def test_the_law_says_what_it_cannot_do() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -104,7 +104,7 @@ def told(known: Known, where: str) -> dict[str, Any]:
         "examples": rehearsal.first_suggestions(document, EXAMPLES),
         "machines": where,
         "slots": known.slots,
-        "resources": {"cpu": known.cpu, "gpu": known.gpu},
+        "resources": asdict(known.trial),
         "corners": known.corners,
         "corners_not_measured": known.not_measured,
         "largest_batch": known.largest_batch,
@@ -113,7 +113,8 @@ def told(known: Known, where: str) -> dict[str, Any]:
 
 def _forecast(known: Known, keep_best: int, price: float | None) -> dict[str, Any]:
     """Schedule and cost, None where no corner ran that they could be told from."""
-    document, corners = known.state.document, costs.good(known.corners)
+    document, trial = known.state.document, known.trial
+    corners = costs.together(costs.good(known.corners), trial.processes)
     if not corners:
         return {"schedule": None, "cost": None, "compiling": ""}
 
@@ -125,13 +126,14 @@ def _forecast(known: Known, keep_best: int, price: float | None) -> dict[str, An
         for one in rehearsal.rehearse(document, known.slots, speed, keep_best)
     ]
     schedule = rehearsal.summary(document, done)
+    gpus = trial.gpu * trial.processes
     return {
         "schedule": schedule,
         "compiling": costs.compile_payback(document, corners),
         "cost": {
             "trial_s": schedule["trial_s"],
             "wall_s": schedule["wall_s"],
-            "gpu_hours": costs.gpu_hours(schedule["trial_s"], known.gpu) if known.gpu else None,
+            "gpu_hours": costs.gpu_hours(schedule["trial_s"], gpus) if gpus else None,
             "money": None if price is None else costs.money(schedule["wall_s"], price),
             "disk_bytes": costs.disk_bytes(schedule["most_checkpoints"], corners),
         },

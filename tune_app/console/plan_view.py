@@ -161,8 +161,18 @@ def _notes(console: Console, plan: Mapping[str, Any]) -> None:
     if counts:
         sizes = " to ".join(map(format.tokens, counts[:: max(1, len(counts) - 1)]))
         lines += [f"{sizes} parameters; batch: batch size x accumulation", ALONE]
+        lines += _parallel(plan["resources"]["processes"])
     for line in lines:
         console.print(Padding(Text(line, "dim"), (0, 0, 0, 2), expand=False))
+
+
+def _parallel(processes: int) -> list[str]:
+    if processes == 1:
+        return []
+    return [
+        f"measured in one process; what follows supposes that {processes} together are "
+        f"{processes} times as fast, which is the most they can be"
+    ]
 
 
 def _schedule(schedule: Mapping[str, Any]) -> Table:

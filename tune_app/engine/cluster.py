@@ -14,6 +14,7 @@ from pathlib import Path
 
 import ray
 
+from tune_app.engine.resources import TrialResources
 from tune_app.errors import Problem, UserError
 from tune_app.storage.objects import SETTINGS
 
@@ -59,16 +60,15 @@ class Cluster:
     def has_gpu(self) -> bool:
         return bool(ray.cluster_resources().get("GPU", 0) > 0)
 
-    def slots(self, cpu: float, gpu: float) -> int:
-        """How many trials with these resources fit on the cluster now; 0 if none does."""
-        counts = [_fit(node["Resources"], cpu, gpu) for node in ray.nodes() if node["Alive"]]
-        return sum(counts)
+    def slots(self, trial: TrialResources) -> int:
+        """How many trials fit on the cluster now, each whole on one node; 0 if none does."""
+        return sum(trial.fit(node["Resources"]) for node in ray.nodes() if node["Alive"])
 
-    def kinds(self, cpu: float, gpu: float) -> dict[str, str]:
-        """One node's id for each kind of node that trials with these resources fit on."""
+    def kinds(self, trial: TrialResources) -> dict[str, str]:
+        """One node's id for each kind of node that trials fit on."""
         found: dict[str, str] = {}
         for node in ray.nodes():
-            if node["Alive"] and _fit(node["Resources"], cpu, gpu) > 0:
+            if node["Alive"] and trial.fit(node["Resources"]) > 0:
                 found.setdefault(kind_of(node["Resources"]), node["NodeID"])
         return dict(sorted(found.items()))
 
@@ -90,16 +90,6 @@ def kind_of(resources: Mapping[str, float]) -> str:
     return ", ".join(
         counts + sorted(name.removeprefix(mark) for name in resources if name.startswith(mark))
     )
-
-
-def _fit(resources: Mapping[str, float], cpu: float, gpu: float) -> int:
-    cpus = int(resources.get("CPU", 0) / cpu + 1e-9)
-    if gpu == 0:
-        return cpus
-    whole = resources.get("GPU", 0)
-    # A fraction must fit into one GPU: three trials of 0.4 do not share 1.2 of two.
-    gpus = int(whole / gpu + 1e-9) if gpu >= 1 else int(whole) * int(1 / gpu + 1e-9)
-    return min(cpus, gpus)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import ray
 
 from tune_app.engine.cluster import Cluster
+from tune_app.engine.resources import TrialResources
 from tune_app.errors import Problem, UserError
 from tune_app.state import StudyState
 from tune_app.trial import Status
@@ -33,14 +34,15 @@ class Demand:
     def __init__(
         self,
         cluster: Cluster,
-        cpu: float,
-        gpu: float,
+        trial: TrialResources,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._cluster = cluster
         self._clock = clock
         self._next = clock()
-        self._knock = ray.remote(num_cpus=cpu, num_gpus=gpu, max_retries=0)(_knock)
+        # All processes of a trial are on one node: to the autoscaler they are as one large one.
+        cpus, gpus = trial.cpu * trial.processes, trial.gpu * trial.processes
+        self._knock = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=0)(_knock)
         self._pending: list[ray.ObjectRef] = []
 
     def ask(self, missing: int) -> None:
@@ -75,8 +77,7 @@ def wanted(state: StudyState) -> int:
 
 def wait_for_a_machine(
     cluster: Cluster,
-    cpu: float,
-    gpu: float,
+    trial: TrialResources,
     say: Callable[[str], None],
     clock: Callable[[], float] = time.monotonic,
 ) -> None:
@@ -85,12 +86,11 @@ def wait_for_a_machine(
     Raises:
         UserError: the cluster has started no such machine in time.
     """
-    size = f"{cpu:g} CPUs" + (f" and {gpu:g} GPUs" if gpu else "")
-    say(f"waiting for the cluster to start a machine with {size} …")
-    demand, begun = Demand(cluster, cpu, gpu), clock()
-    while cluster.slots(cpu, gpu) == 0:
+    say(f"waiting for the cluster to start a machine for {trial} …")
+    demand, begun = Demand(cluster, trial), clock()
+    while cluster.slots(trial) == 0:
         if clock() - begun > PATIENCE_S:
-            what = f"no machine with {size} has come in {PATIENCE_S / 60:g} minutes"
+            what = f"no machine for {trial} has come in {PATIENCE_S / 60:g} minutes"
             fix = "see `ray status` on the head: sold out, over a quota, or not in the file"
             raise UserError(Problem(what, "tune.resources", fix=fix))
         demand.ask(1)

@@ -7,17 +7,20 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from tune_app import assembly
+from tune_app.budget import processes_of
 from tune_app.cache import cache_folder
 from tune_app.conductor import Conductor, Segment
 from tune_app.engine import tuner
 from tune_app.engine.cluster import Cluster
 from tune_app.engine.demand import Demand, wait_for_a_machine, wanted
+from tune_app.engine.resources import TrialResources
 from tune_app.engine.watch import head, lifeline
 from tune_app.engine.worker import preflight, probe
 from tune_app.errors import Problem, UserError
@@ -51,18 +54,18 @@ class RemoteTraceback(Exception):
 def received(
     call: Callable[..., Iterator[str]],
     arguments: tuple[Any, ...],
-    cpu: float,
-    gpu: float,
+    trial: TrialResources,
     node: str | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """What a streaming function of `engine.worker` says on a worker of its own.
+    """What a streaming function of `engine.worker` says on a worker like one process of a trial.
 
     Its first argument is the study's document. With the id of a `node`, the worker is there.
 
     Raises:
         UserError: it told of problems, or its process died.
     """
-    remote = ray.remote(num_cpus=cpu, num_gpus=gpu, max_calls=1, max_retries=1)(call)
+    resources = {"num_cpus": trial.cpu, "num_gpus": trial.gpu}
+    remote = ray.remote(**resources, max_calls=1, max_retries=1)(call)
     try:
         where = NodeAffinitySchedulingStrategy(node, soft=False) if node else "DEFAULT"
         options = {"num_returns": "streaming", "scheduling_strategy": where}
@@ -124,24 +127,23 @@ class Driver:
         self._conductor.interrupted = True
         return True
 
-    def prepare(self, progress: Callable[[str], None]) -> tuple[float, float]:
+    def prepare(self, progress: Callable[[str], None]) -> TrialResources:
         """Finds out all that can be known before the first trial.
-
-        Returns:
-            CPUs and GPUs of one trial.
 
         Raises:
             UserError: preflight found mistakes or raised, or nothing fits on the cluster.
         """
-        resources = self._state.document["resources"]
-        cpu, gpu = resources["cpu"], resources["gpu"]
-        if self._cluster.grows and self._cluster.slots(cpu, gpu or 0) == 0:
+        asked = self._state.document["resources"]
+        processes = processes_of(self._state.document)
+        trial = TrialResources(asked["cpu"], asked["gpu"] or 0.0, processes)
+        if self._cluster.grows and self._cluster.slots(trial) == 0:
             # What the first one has tells whether trials are to have a GPU.
-            wait_for_a_machine(self._cluster, cpu, gpu or 0, progress)
-        gpu = float(self._cluster.has_gpu()) if gpu is None else gpu
-        self._check_fit(cpu, gpu)
-        self._prepare(progress, cpu, gpu)
-        return cpu, gpu
+            wait_for_a_machine(self._cluster, trial, progress)
+        if asked["gpu"] is None:
+            trial = replace(trial, gpu=float(self._cluster.has_gpu()))
+        self._check_fit(trial)
+        self._prepare(progress, trial)
+        return trial
 
     def run(self, progress: Callable[[str], None]) -> None:
         """Runs until the study ends or is interrupted; the state says which.
@@ -150,14 +152,14 @@ class Driver:
             UserError: preflight found mistakes or raised, nothing fits on the cluster, or the
                 disk is full.
         """
-        cpu, gpu = self.prepare(progress)
+        trial = self.prepare(progress)
         conductor = self._conductor = self._make_conductor()
         limit = self._state.document["resources"]["concurrent"] or 10**6
         scratch = self._folder / "logs" / "ray_tune"
-        demand = Demand(self._cluster, cpu, gpu)
+        demand = Demand(self._cluster, trial)
 
         def slots() -> int:
-            there = self._slots(cpu, gpu)
+            there = self._slots(trial)
             demand.ask(min(limit, wanted(self._state)) - there)
             return int(min(limit, there))
 
@@ -165,9 +167,8 @@ class Driver:
             tuner.run(
                 conductor,
                 slots=slots,
-                config=lambda segment: self._config(segment, cpu),
-                cpu=cpu,
-                gpu=gpu,
+                config=lambda segment: self._config(segment, trial),
+                trial=trial,
                 scratch=scratch,
             )
         shutil.rmtree(scratch, ignore_errors=True)
@@ -175,13 +176,13 @@ class Driver:
         if conductor.interrupted:
             conductor.record("study_interrupted")
 
-    def _slots(self, cpu: float, gpu: float) -> int:
+    def _slots(self, trial: TrialResources) -> int:
         """How many trials fit now. On a cluster none may, until it has nodes again.
 
         Raises:
             UserError: the only node there was is gone.
         """
-        slots = self._cluster.slots(cpu, gpu)
+        slots = self._cluster.slots(trial)
         if slots == 0 and self._cluster.local:
             raise UserError(Problem(GONE, "local Ray", fix=RESUME))
         return slots
@@ -224,23 +225,23 @@ class Driver:
             document["baseline_params"] if document["baseline"] else None,
         )
 
-    def _check_fit(self, cpu: float, gpu: float) -> None:
-        if self._cluster.slots(cpu, gpu) > 0:
+    def _check_fit(self, trial: TrialResources) -> None:
+        if self._cluster.slots(trial) > 0:
             return
-        what = f"a trial with {cpu:g} CPUs and {gpu:g} GPUs fits on no node"
+        what = f"a trial with {trial} fits on no node"
         fix = f"the cluster has {self._cluster.describe()}: ask for less"
         raise UserError(Problem(what, "tune.resources", fix=fix))
 
-    def _prepare(self, progress: Callable[[str], None], cpu: float, gpu: float) -> None:
+    def _prepare(self, progress: Callable[[str], None], trial: TrialResources) -> None:
         """Preflight on a worker: names, probes, data. Its findings go to the journal once."""
         known = "baseline_params" in self._state.document
         document, cache = self._state.document, str(cache_folder())
         space: dict[str, Domain] = {
             name: from_document(item) for name, item in document["parameters"].items()
         }
-        (kind, here), *others = self._cluster.kinds(cpu, gpu).items()
-        elsewhere = [] if known else self._probe_elsewhere(dict(others), cpu, gpu)
-        for item in received(preflight, (document, cache, not known), cpu, gpu, here):
+        (kind, here), *others = self._cluster.kinds(trial).items()
+        elsewhere = [] if known else self._probe_elsewhere(dict(others), trial)
+        for item in received(preflight, (document, cache, not known), trial, here):
             if "line" in item:
                 progress(item["line"])
             if "impossible" in item:
@@ -251,13 +252,13 @@ class Driver:
                 self._keep(item["findings"], space)
 
     def _probe_elsewhere(
-        self, nodes: dict[str, str], cpu: float, gpu: float
+        self, nodes: dict[str, str], trial: TrialResources
     ) -> list[tuple[str, Any, str]]:
         """What cannot run on the other kinds of nodes, where trials may come to lie as well."""
         found = []
         arguments = (self._state.document, str(cache_folder()))
         for kind, node in nodes.items():
-            for item in received(probe, arguments, cpu, gpu, node):
+            for item in received(probe, arguments, trial, node):
                 found += _told_of(kind, item["impossible"])
         return found
 
@@ -322,7 +323,7 @@ class Driver:
             if problems.problems:
                 raise UserError(problems.problems)
 
-    def _config(self, segment: Segment, cpu: float) -> dict[str, Any]:
+    def _config(self, segment: Segment, resources: TrialResources) -> dict[str, Any]:
         """What `run_segment` gets: plain data only."""
         document = self._state.document
         trial = self._state.trials[segment.trial]
@@ -336,7 +337,8 @@ class Driver:
         return {
             "folder": str(self._folder),
             "url": self._study.url,
-            "cpu": cpu,
+            "cpu": resources.cpu,
+            "gpu": resources.gpu,
             "working_directory": document["working_directory"],
             "task": {
                 "document": {key: document[key] for key in needed},
@@ -350,5 +352,6 @@ class Driver:
                 "is_halved": segment.is_halved,
                 "wants_untrained_sample": segment.wants_untrained_sample,
                 "cache": str(cache_folder()),
+                "processes": resources.processes,
             },
         }

@@ -12,6 +12,7 @@ from tune_app.cache import cache_folder
 from tune_app.engine.checkpoints import KEEP_BEST
 from tune_app.engine.cluster import Cluster
 from tune_app.engine.driver import Driver, received
+from tune_app.engine.resources import TrialResources
 from tune_app.engine.worker import measure
 from tune_app.simulation import MemoryJournal
 from tune_app.state import StudyState
@@ -27,8 +28,7 @@ class Known:
     state: StudyState
     """The prepared study, without a trial."""
     probed: list[dict[str, Any]]
-    cpu: float
-    gpu: float
+    trial: TrialResources
     slots: int
     corners: list[dict[str, Any]] = field(default_factory=list)
     not_measured: int = 0
@@ -50,13 +50,13 @@ def find_out(
     state, journal = StudyState(), MemoryJournal()
     state.apply(journal.append("study_started", study=document))
     driver = Driver(FolderStudy(scratch), state, journal, [], cluster)
-    cpu, gpu = driver.prepare(say)
+    trial = driver.prepare(say)
     limit = document["resources"]["concurrent"] or 10**6
-    slots = min(limit, cluster.slots(cpu, gpu))
-    known = Known(state, driver.probed, cpu, gpu, slots)
-    arguments, total = (state.document, str(cache_folder()), cpu), 0
+    slots = min(limit, cluster.slots(trial))
+    known = Known(state, driver.probed, trial, slots)
+    arguments, total = (state.document, str(cache_folder()), trial.cpu), 0
     begun = time.monotonic()
-    for item in received(measure, arguments, cpu, gpu):
+    for item in received(measure, arguments, trial):
         if "corners" in item:
             total = min(item["corners"], item["most"])
             known.not_measured = item["corners"] - total

@@ -18,6 +18,7 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from tune_app.conductor import Conductor, Segment
+from tune_app.engine.resources import TrialResources
 from tune_app.engine.watch import Watch
 from tune_app.engine.worker import DISK_FULL, HELLO, run_segment
 from tune_app.silence import ALIVE
@@ -147,8 +148,7 @@ def run(
     *,
     slots: Callable[[], int],
     config: Callable[[Segment], dict[str, Any]],
-    cpu: float,
-    gpu: float,
+    trial: TrialResources,
     scratch: Path,
 ) -> None:
     """Runs the study until the conductor has finished.
@@ -156,12 +156,12 @@ def run(
     Args:
         slots: how many trials fit on the cluster now.
         config: the configuration of `run_segment` for a segment.
-        cpu, gpu: resources of one trial.
+        trial: what one takes of its node.
         scratch: a folder for Tune's own files.
     """
     desk = _Desk(conductor, slots, config)
     tuner = tune.Tuner(
-        tune.with_resources(run_segment, {"cpu": cpu, "gpu": gpu}),
+        tune.with_resources(run_segment, trial.placement()),
         tune_config=tune.TuneConfig(
             search_alg=_Suggestions(desk),
             scheduler=_Decisions(desk),

@@ -16,6 +16,7 @@ from typing import Any
 
 from ray import tune
 
+from tune_app.engine import gang
 from tune_app.engine.watch import this_process
 from tune_app.errors import Problem, UserError
 from tune_app.storage import places
@@ -58,11 +59,12 @@ def tell(event: str, fields: dict[str, Any]) -> None:
 def run_segment(config: dict[str, Any]) -> None:
     """The function that Ray Tune runs. torch is imported here, once for each worker process."""
     tell(HELLO, this_process())
+    folder, segment = Path(config["folder"]), config["task"]
+    gang.assemble(config["cpu"], config["gpu"], segment["processes"])
     import torch
 
     from tune_app.training.segment import Task, run
 
-    folder, segment = Path(config["folder"]), config["task"]
     torch.set_num_threads(max(1, int(config["cpu"])))
     go_to(config["working_directory"])
     try:
@@ -74,7 +76,8 @@ def run_segment(config: dict[str, Any]) -> None:
             "cache": Path(segment["cache"]),
         }
         with trial_log(folder / "logs" / "trials" / f"{segment['trial']}.log"):
-            run(Task(**{**segment, **paths}), context)
+            start = run if segment["processes"] == 1 else gang.run
+            start(Task(**{**segment, **paths}), context)
     except UserError as refused:
         context.send("trial_ended", outcome=Outcome.FAILED.value, reason=str(refused), error="")
     except StorageFailed as error:

@@ -10,9 +10,10 @@ import torch
 from transformers import TrainingArguments
 
 from tune_app.training.optimizers import as_argument
+from tune_app.training.ranks import world_size
 
 EVAL_BATCH_SIZE = 16
-"""The same for every trial, so that no trial's loss depends on its own batch size."""
+"""Of all processes together, the same for every trial: no trial's loss depends on its own batch."""
 
 
 def use_cpu(accelerator: str) -> bool:
@@ -36,7 +37,7 @@ def training_arguments(
         "optim": as_argument(asked["optim"]) if "optim" in asked else "adamw_torch",
         "output_dir": str(output_dir),
         "max_steps": max_steps,
-        "per_device_eval_batch_size": EVAL_BATCH_SIZE,
+        "per_device_eval_batch_size": max(1, EVAL_BATCH_SIZE // world_size()),
         "dataloader_drop_last": True,
         "include_num_input_tokens_seen": "all",
         "eval_strategy": "no",

@@ -12,6 +12,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from transformers import Trainer
 from transformers.optimization import get_scheduler
 
+from tune_app.budget import Epoch
 from tune_app.training.optimizers import expected_class
 
 LR_POINTS = 11
@@ -29,6 +30,7 @@ def observe(trainer: Trainer, tokens_per_step: int) -> dict[str, Any]:
         "parameters": sum(weights.numel() for weights in trainer.model.parameters()),
         "micro_batch": trainer.args.per_device_train_batch_size,
         "accumulation": trainer.args.gradient_accumulation_steps,
+        "processes": trainer.args.world_size,
         "tokens_per_step": tokens_per_step,
         "max_steps": trainer.args.max_steps,
         "learning_rate": lr_curve(trainer),
@@ -36,7 +38,7 @@ def observe(trainer: Trainer, tokens_per_step: int) -> dict[str, Any]:
 
 
 def differences(
-    observed: Mapping[str, Any], asked: Mapping[str, Any], trainer: Trainer, tokens_per_step: int
+    observed: Mapping[str, Any], asked: Mapping[str, Any], trainer: Trainer, epoch: Epoch
 ) -> list[str]:
     """What runs other than asked, in words; empty when all is as it should be."""
     optimizer = expected_class(asked.get("optim", "adamw_torch"), trainer)
@@ -44,7 +46,8 @@ def differences(
         "optimizer": f"{optimizer.__module__}.{optimizer.__name__}",
         "autocast": _asked_dtype(asked),
         "compiled": bool(asked.get("torch_compile", False)),
-        "tokens_per_step": tokens_per_step,
+        "processes": epoch.processes,
+        "tokens_per_step": epoch.tokens_per_step,
     }
     found = [
         f"{name}: asked for {value}, runs {observed[name]}"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tune_app import assembly
-from tune_app.budget import Epoch, Unit, steps_for
+from tune_app.budget import Epoch, Unit, processes_of, steps_for
 from tune_app.errors import Problem, UserError
 from tune_app.space import rules
 from tune_app.space.domains import (
@@ -164,7 +164,7 @@ def _epochs(
     constants = fixed(space)
     own = {name: baseline[name] for name in named if name in baseline}
     return [
-        epoch_of(loaded, {**constants, **values}, data)
+        epoch_of(loaded, {**constants, **values}, data, processes_of(document))
         for values in [*_batches(document, {name: space[name] for name in named}), own]
     ]
 
@@ -225,8 +225,8 @@ def _budget_problems(document: Mapping[str, Any], epochs: list[Epoch]) -> list[P
     budget = document["budget"]
     largest = max(epochs, key=lambda epoch: epoch.tokens_per_step)
     if any(epoch.micro_batches == 0 for epoch in epochs):
-        biggest = max(epoch.batch_size for epoch in epochs)
-        what = f"{largest.samples} training examples do not fill one batch of {biggest}"
+        biggest = max(epochs, key=lambda epoch: epoch.batch_size)
+        what = f"{largest.samples} training examples do not fill one batch of {biggest.batch}"
         fix = "use a larger corpus or a smaller batch"
         return [Problem(what, "parameters.per_device_train_batch_size", fix=fix)]
     if budget["unit"] == Unit.SECONDS:
@@ -235,7 +235,7 @@ def _budget_problems(document: Mapping[str, Any], epochs: list[Epoch]) -> list[P
     if steps < rungs:
         what = (
             f"{budget['amount']:,} {budget['unit']} are {steps} optimiser steps at batch size "
-            f"{largest.batch_size} x accumulation {largest.accumulation}"
+            f"{largest.batch} x accumulation {largest.accumulation}"
         )
         expected = f"at least {rungs} steps, one for each rung of the scheduler"
         fix = "raise the budget, or leave the large batch sizes out"
@@ -260,7 +260,7 @@ def _runs(
         batch = dict(zip(named, values, strict=True))
         if laws.broken({**laws.active(laws.constants), **batch}, laws.constraints):
             continue
-        epoch = epoch_of(loaded, {**constants, **batch}, data)
+        epoch = epoch_of(loaded, {**constants, **batch}, data, processes_of(document))
         steps = steps_for(unit, amount, epoch)
         first = max(1, round(steps * document["rungs"][0]))
         runs.append(Run(epoch.batch_size, epoch.accumulation, steps, first))

@@ -13,6 +13,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from tune_app.budget import Horizon
 from tune_app.ports import TrialContext
 from tune_app.silence import ALIVE, ALIVE_EVERY_S
+from tune_app.training.ranks import agreed
 from tune_app.training.system import Meter
 
 INTERRUPT_POLL_S = 1.0
@@ -95,9 +96,9 @@ class Reporter(TrainerCallback):  # type: ignore[misc]
         control.should_log = step in self._horizon.log_steps
         control.should_evaluate = step in self._horizon.eval_steps
         # Only where it logs: a loss is then the mean over the same steps, whoever died between.
-        due = control.should_log and self._save_is_due()
+        due = control.should_log and agreed(self._save_is_due())
         control.should_save = due or self._horizon.rung_at(step) is not None
-        if not control.should_save and self._is_interrupted():
+        if not control.should_save and agreed(self._is_interrupted()):
             self.interrupted = control.should_save = control.should_training_stop = True
         self._save_began = self._clock()
 

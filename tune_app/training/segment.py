@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import shutil
 import time
@@ -25,8 +24,9 @@ from tune_app.storage.store import StorageFailed
 from tune_app.training import trainable, weights
 from tune_app.training.arguments import training_arguments
 from tune_app.training.data import Data
-from tune_app.training.disk import is_full, is_storage_fault
+from tune_app.training.disk import is_full
 from tune_app.training.effective import differences, observe
+from tune_app.training.ending import Ending, ended, failure, lost
 from tune_app.training.memory import (
     ACCUMULATION,
     MICRO_BATCH,
@@ -36,10 +36,9 @@ from tune_app.training.memory import (
 )
 from tune_app.training.new_values import keep_own_settings
 from tune_app.training.optimizers import own_class
+from tune_app.training.ranks import Rank, agreed, joined, part
 from tune_app.training.reporter import Diverged, Reporter, SignsOfLife
 from tune_app.trial import Outcome
-
-logger = logging.getLogger(__name__)
 
 TIMED_STEPS = 6
 """Steps of a throw-away model that are timed for a budget in seconds; the first ones warm up."""
@@ -69,54 +68,52 @@ class Task:
     """It ran out of memory before, see `halved`."""
     has_new_values: bool = False
     """The checkpoint may be from before values changed."""
+    processes: int = 1
+    """That train it together, each with the same task."""
 
 
 def run(task: Task, context: TrialContext) -> None:
-    """Runs the segment; however it ends, the driver is told why.
+    """Runs the segment in this process alone; however it ends, the driver is told why.
+
+    Raises: as `attempt`.
+    """
+    ending = attempt(task, context)
+    if ending is not None:
+        context.send(ending.event, **ending.fields)
+
+
+def attempt(task: Task, context: TrialContext, rank: Rank | None = None) -> Ending | None:
+    """Trains, together with the others if it has a rank; None when all was said meanwhile.
 
     Raises:
         SystemExit: the driver took the worker back; the trial is paused at its last checkpoint.
         Exception: the disk is full, see `disk.is_full`; that ends no trial.
     """
     with clean_process():
-        told = _attempt(task, context)
-    if told is not None:
-        event, fields = told
-        context.send(event, **fields)
+        try:
+            with joined(rank, task.processes):
+                is_done = _train(task, context)
+            return ended(Outcome.COMPLETED) if is_done else None
+        except SystemExit:
+            pass  # Raised anew below, without the frames that hold the model.
+        except Diverged as diverged:
+            return ended(Outcome.DIVERGED, str(diverged))
+        except StorageFailed as failed:
+            return lost(str(failed))
+        except UserError as refused:
+            return ended(Outcome.FAILED, str(refused))
+        except Exception as raised:
+            if is_full(raised):
+                raise
+            return _failed(task, raised)
+        raise SystemExit
 
 
-def _attempt(task: Task, context: TrialContext) -> tuple[str, dict[str, Any]] | None:
-    """Trains; gives what is to be said at the end, None when all was said."""
-    try:
-        return _ended(Outcome.COMPLETED) if _train(task, context) else None
-    except Diverged as diverged:
-        return _ended(Outcome.DIVERGED, str(diverged))
-    except StorageFailed as failed:
-        return "segment_lost", {"reason": str(failed)}
-    except UserError as refused:
-        return _ended(Outcome.FAILED, str(refused))
-    except Exception as raised:
-        if is_full(raised):
-            raise
-        return _failure(task, raised, traceback.format_exc())
-
-
-def _failure(task: Task, raised: Exception, error: str) -> tuple[str, dict[str, Any]]:
-    """Whose fault an exception is: the storage's, the memory's, or the trial's own."""
-    reason = f"{type(raised).__name__}: {raised}"
-    if is_storage_fault(raised):
-        return "segment_lost", {"reason": reason}
-    if not is_out_of_memory(raised):
-        logger.error("trial %s failed\n%s", task.trial, error)
-        return _ended(Outcome.FAILED, reason, error)
-    halves = halved(trainable.load(task.document["trainable"]), task.params)
-    if task.is_halved or halves is None:
-        return _ended(Outcome.OUT_OF_MEMORY, reason, error)
-    return "batch_halved", {"reason": reason, **halves}
-
-
-def _ended(outcome: Outcome, reason: str = "", error: str = "") -> tuple[str, dict[str, Any]]:
-    return "trial_ended", {"outcome": outcome.value, "reason": reason, "error": error}
+def _failed(task: Task, raised: Exception) -> Ending:
+    halves = None
+    if is_out_of_memory(raised) and not task.is_halved:
+        halves = halved(trainable.load(task.document["trainable"]), task.params)
+    return failure(raised, halves, traceback.format_exc())
 
 
 @contextmanager
@@ -137,6 +134,7 @@ def clean_process() -> Iterator[None]:
         GradientState._reset_state()
         torch._dynamo.reset()
         release_memory()
+        part()
 
 
 def make_trainer(
@@ -164,7 +162,9 @@ def make_trainer(
     return trainer
 
 
-def epoch_of(loaded: trainable.Trainable, params: Mapping[str, Any], data: Data) -> Epoch:
+def epoch_of(
+    loaded: trainable.Trainable, params: Mapping[str, Any], data: Data, processes: int = 1
+) -> Epoch:
     """One pass of this trial over the training data."""
     asked = {**loaded.argument_fields, **loaded.arguments(params)}
     return Epoch(
@@ -172,6 +172,7 @@ def epoch_of(loaded: trainable.Trainable, params: Mapping[str, Any], data: Data)
         batch_size=asked[MICRO_BATCH],
         accumulation=asked[ACCUMULATION],
         tokens_per_sample=data.tokens_per_sample,
+        processes=processes,
     )
 
 
@@ -180,7 +181,7 @@ def _train(task: Task, context: TrialContext) -> bool:
     loaded = trainable.load(task.document["trainable"])
     signs = SignsOfLife(context)
     data = loaded.module.prepare(loaded.config(task.params), task.cache, lambda line: signs.show())
-    epoch = epoch_of(loaded, task.params, data)
+    epoch = epoch_of(loaded, task.params, data, task.processes)
     work = context.checkpoints / ".work"
     shutil.rmtree(work, ignore_errors=True)
     max_steps = task.max_steps or _max_steps(task, loaded, data, epoch, work)
@@ -247,7 +248,8 @@ def _max_steps(
     unit = Unit(budget["unit"])
     per_step = None
     if unit is Unit.SECONDS:
-        per_step = seconds_per_step(_trainer(task, loaded, data, TIMED_STEPS, work))
+        # Each process has a clock of its own, and all must take the same number of steps.
+        per_step = agreed(seconds_per_step(_trainer(task, loaded, data, TIMED_STEPS, work)))
     return max(1, steps_for(unit, budget["amount"], epoch, per_step))
 
 
@@ -273,7 +275,7 @@ def _check(
     """Tells the driver what runs; a trial that runs something else than asked fails."""
     observed = observe(trainer, tokens)
     context.send("trial_effective", effective=observed)
-    found = differences(observed, asked, trainer, epoch.tokens_per_step)
+    found = differences(observed, asked, trainer, epoch)
     if found:
         raise NotAsAsked("; ".join(found))
 

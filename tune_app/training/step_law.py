@@ -52,7 +52,8 @@ def fill_in(
     tokens = budget["amount"] * (epoch.tokens if budget["unit"] == Unit.EPOCHS else 1)
     values = {
         RATE: learning_rate(parameters, tokens),
-        BATCH: batch_tokens(tokens) / (epoch.accumulation * epoch.tokens_per_sample),
+        BATCH: batch_tokens(tokens)
+        / (epoch.accumulation * epoch.processes * epoch.tokens_per_sample),
     }
     open_to_it = {name: domain for name, domain in searched(space).items() if name not in given}
     beliefs, told = _beliefs(values, open_to_it, law["octaves"])

@@ -1,0 +1,173 @@
+"""The other processes of a data-parallel trial: its first one starts, watches and ends them.
+
+They are actors in the bundles of the trial's placement group, owned by the worker that Tune runs
+the trial in: Ray ends them when it dies. They stay for its next trial, since each takes seconds to
+import torch.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import tempfile
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import ray
+from ray.util.placement_group import get_current_placement_group
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+if TYPE_CHECKING:
+    from tune_app.ports import TrialContext
+    from tune_app.training.ending import Ending
+    from tune_app.training.segment import Task
+
+ECHO_S = 20.0
+"""How long the others may take to end after the first one; then they are killed."""
+
+STUCK_S = 5.0
+"""How long the first one may take to notice that another one has failed."""
+
+_followers: dict[int, Any] = {}
+"""Those of this worker, by rank, for as long as it lives."""
+
+Calls = dict[int, "ray.ObjectRef[Ending | None]"]
+"""By rank, how a follower's segment will end."""
+
+
+class Follower:
+    """A process of a trial that is not its first."""
+
+    def __init__(self, cpu: float) -> None:
+        import torch
+
+        # Imported now, while the first process does the same, and not within the trial.
+        import tune_app.training.segment  # noqa: F401
+
+        torch.set_num_threads(max(1, int(cpu)))
+
+    def ready(self) -> None:
+        """Returns once all is imported."""
+
+    def follow(
+        self, task: Task, checkpoints: Path, meeting: Path, number: int, folder: str
+    ) -> Ending | None:
+        """Trains in step with the first process, and tells nobody else how it ended."""
+        from tune_app.training.ranks import Following, Rank
+        from tune_app.training.segment import attempt
+
+        os.chdir(folder)
+        try:
+            return attempt(task, Following(checkpoints), Rank(number, meeting))
+        except SystemExit:
+            return None
+
+
+def assemble(cpu: float, gpu: float, processes: int) -> None:
+    """Starts what is missing of the others that a trial needs; returns before they are ready."""
+    for number in set(range(1, processes)) - _followers.keys():
+        bundle = PlacementGroupSchedulingStrategy(
+            get_current_placement_group(), placement_group_bundle_index=number
+        )
+        start = ray.remote(num_cpus=cpu, num_gpus=gpu, scheduling_strategy=bundle)(Follower)
+        _followers[number] = start.remote(cpu)
+
+
+def run(task: Task, context: TrialContext) -> None:
+    """`segment.run` in all processes of the trial; the driver is told what failed first.
+
+    Raises: as `segment.attempt`.
+    """
+    ending = _attempt(task, context)
+    if ending is not None:
+        context.send(ending.event, **ending.fields)
+
+
+def _attempt(task: Task, context: TrialContext) -> Ending | None:
+    from tune_app.training.ending import cause, lost
+    from tune_app.training.ranks import Leading, Rank
+    from tune_app.training.segment import attempt
+
+    try:
+        # Who waits at the meeting for one that is dead waits for hours.
+        ray.get([follower.ready.remote() for follower in _followers.values()])
+    except ray.exceptions.RayActorError as error:
+        _kill(_followers)
+        return lost(f"a process of it died before it began: {error}")
+    with tempfile.TemporaryDirectory() as folder:
+        meeting = Path(folder) / "meeting"
+        calls = _called(task, context.checkpoints, meeting)
+        try:
+            with _watched(calls):
+                own = attempt(task, Leading(context), Rank(0, meeting))
+        finally:
+            others = _endings(calls)
+    return cause(own, others)
+
+
+def _called(task: Task, checkpoints: Path, meeting: Path) -> Calls:
+    return {
+        number: follower.follow.remote(task, checkpoints, meeting, number, os.getcwd())
+        for number, follower in _followers.items()
+    }
+
+
+@contextmanager
+def _watched(calls: Calls) -> Iterator[None]:
+    """Frees this process where it waits for one that has failed, which NCCL does not tell it."""
+    from tune_app.training import ranks
+
+    over = threading.Event()
+
+    def watch() -> None:
+        pending = list(calls.values())
+        while pending and not over.is_set():
+            done, pending = ray.wait(pending, timeout=1.0)
+            if any(map(_has_failed, done)) and not over.wait(STUCK_S):
+                _kill(calls)
+                ranks.abort()
+
+    threading.Thread(target=watch, daemon=True).start()
+    try:
+        yield
+    finally:
+        over.set()
+
+
+def _has_failed(call: ray.ObjectRef[Ending | None]) -> bool:
+    try:
+        ending = ray.get(call)
+    except Exception:  # Whatever it was, it is told by who asks for the result.
+        return True
+    return ending is not None and ending.is_failure
+
+
+def _endings(calls: Calls) -> list[Ending | None]:
+    """How the others ended; those that have not in time are killed, and have nothing to tell."""
+    done, _ = ray.wait(list(calls.values()), num_returns=len(calls), timeout=ECHO_S)
+    _kill(number for number, call in calls.items() if call not in done)
+    return [_ending(number, call) for number, call in calls.items() if call in done]
+
+
+def _ending(number: int, call: ray.ObjectRef[Ending | None]) -> Ending | None:
+    from tune_app.training.ending import lost
+
+    try:
+        ending: Ending | None = ray.get(call)
+        return ending
+    except ray.exceptions.RayActorError:
+        if _followers.pop(number, None) is None:
+            return None
+        # It could not say when; nothing that followed is the trial's own fault.
+        return replace(lost(f"its process of rank {number} died"), at=-math.inf)
+
+
+def _kill(numbers: Iterable[int]) -> None:
+    for number in list(numbers):
+        follower = _followers.pop(number, None)
+        if follower is not None:
+            ray.kill(follower)

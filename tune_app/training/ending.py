@@ -1,0 +1,67 @@
+"""How a segment ended, in words for the driver; whose fault an exception is."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from tune_app.training.disk import is_storage_fault
+from tune_app.training.memory import is_out_of_memory
+from tune_app.trial import Outcome
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """An event that ends the segment; plain data that travels between processes."""
+
+    event: str
+    fields: dict[str, Any]
+    at: float = field(default_factory=time.monotonic)
+    """In seconds; of all processes on a node by the same clock."""
+
+    @property
+    def is_failure(self) -> bool:
+        return self.fields.get("outcome") != Outcome.COMPLETED
+
+
+def ended(outcome: Outcome, reason: str = "", error: str = "") -> Ending:
+    """The trial is over."""
+    fields = {"outcome": outcome.value, "reason": reason, "error": error}
+    return Ending("trial_ended", fields)
+
+
+def lost(reason: str) -> Ending:
+    """No fault of the trial, which is to be begun again at its last checkpoint."""
+    return Ending("segment_lost", {"reason": reason})
+
+
+def failure(raised: Exception, halves: dict[str, int] | None, error: str) -> Ending:
+    """Whose fault an exception is: the storage's, the memory's, or the trial's own.
+
+    `halves` is what a trial that did not fit into memory is tried with next, None for no more.
+    """
+    reason = f"{type(raised).__name__}: {raised}"
+    if is_storage_fault(raised):
+        return lost(reason)
+    if not is_out_of_memory(raised):
+        logger.error("the trial failed\n%s", error)
+        return ended(Outcome.FAILED, reason, error)
+    if halves is None:
+        return ended(Outcome.OUT_OF_MEMORY, reason, error)
+    return Ending("batch_halved", {"reason": reason, **halves})
+
+
+def cause(own: Ending | None, others: Iterable[Ending | None]) -> Ending | None:
+    """What is to be told of a trial of several processes, where `own` is rank 0's ending.
+
+    Of several failures the first: the others are its echo in those that waited for the first.
+    """
+    if own is None or not own.is_failure:
+        return own
+    failures = [ending for ending in others if ending is not None and ending.is_failure]
+    return min([own, *failures], key=lambda ending: ending.at)
