@@ -73,6 +73,14 @@ class Shell:
         raise AssertionError(f"{name} never came to {what}")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _ctrl_c_can_be_heard() -> Iterator[None]:
+    """One of several test processes is deaf to it, and all that it starts would be."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture(scope="session")
 def shell(tmp_path_factory: pytest.TempPathFactory) -> Shell:
     cache = tmp_path_factory.mktemp("cache")

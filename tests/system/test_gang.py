@@ -167,7 +167,9 @@ def test_trials_are_stopped_and_others_run_in_the_same_processes(ran: Ran) -> No
     # One of each at first. One follower was killed, then a worker, which took its own along.
     assert len(set(ran.processes(0))) == 2
     assert len(set(ran.processes(1))) == 3
-    assert len(ran.processes(0)) == len(ran.processes(1)) == len(ran.of("segment_started"))
+    # The segment whose worker was killed may not have come so far.
+    segments = len(ran.of("segment_started"))
+    assert all(len(ran.processes(rank)) in (segments - 1, segments) for rank in (0, 1))
 
 
 def test_the_other_processes_of_a_killed_worker_die_with_it(ran: Ran) -> None:

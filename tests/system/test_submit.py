@@ -103,7 +103,7 @@ def test_a_study_on_a_cluster_outlives_its_sender_and_obeys_the_verbs(laptop: Re
     kill_group(process, signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130, out + err
-    assert "waiting for the cluster to start a machine with 1 CPUs" in out
+    assert "waiting for the cluster to start a machine for a trial with 1 CPUs" in out
     assert "far goes on" in out
     assert f"stop far --storage {laptop.folder / 'shared'} --submit {ADDRESS}" in out
     assert "job_manager" not in out

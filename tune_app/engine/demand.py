@@ -86,11 +86,11 @@ def wait_for_a_machine(
     Raises:
         UserError: the cluster has started no such machine in time.
     """
-    say(f"waiting for the cluster to start a machine for {trial} …")
+    say(f"waiting for the cluster to start a machine for a trial with {trial} …")
     demand, begun = Demand(cluster, trial), clock()
     while cluster.slots(trial) == 0:
         if clock() - begun > PATIENCE_S:
-            what = f"no machine for {trial} has come in {PATIENCE_S / 60:g} minutes"
+            what = f"no machine for a trial with {trial} has come in {PATIENCE_S / 60:g} minutes"
             fix = "see `ray status` on the head: sold out, over a quota, or not in the file"
             raise UserError(Problem(what, "tune.resources", fix=fix))
         demand.ask(1)
