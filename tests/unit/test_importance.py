@@ -198,7 +198,7 @@ def test_little_is_told_apart_from_unknown() -> None:
     ]
     assert sentence(30, told) == (
         "What mattered for the order of 30 trials: rate (40 % to 80 %). "
-        "The others: 1 hardly mattered, 1 cannot be told."
+        "Of the others, 1 hardly mattered, 1 cannot be told."
     )
     rows = table(told).splitlines()[2:]
     assert [row.split(" | ")[1] for row in rows] == ["**60 %**", "cannot tell", "hardly any"]

@@ -45,7 +45,7 @@ def sentence(count: int, told: list[Importance]) -> str:
     little = sum(_is_little(item) for item in told)
     counts = {"hardly mattered": little, "cannot be told": rest - little}
     others = ", ".join(f"{number} {kind}" for kind, number in counts.items() if number)
-    return f"{text} The others: {others}." if others else text
+    return f"{text} Of the others, {others}." if others else text
 
 
 def section(state: StudyState) -> str:
