@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from tests.system.conftest import SMALL, Shell, ends, kill_group, ray_node, trial_workers
@@ -107,6 +108,20 @@ def test_killed_and_hanging_workers_cost_no_trial(shell: Shell) -> None:
     assert killed["reason"] == "its worker process died"
     assert hung["reason"].startswith("its worker hung")
     assert "lost its worker" in out
+
+
+def test_a_journal_that_cannot_be_written_ends_the_study_though_a_worker_hangs(
+    shell: Shell,
+) -> None:
+    process = shell.start("run", str(SMALL), "--name", "unwritable", *TWO_SLOTS)
+    shell.wait_for("unwritable", has_rung_of_a_searched_trial, "a rung")
+    trial_workers(process.pid)[0].suspend()
+    written = (shell.study("unwritable") / "journal.jsonl").stat().st_size
+    psutil.Process(process.pid).rlimit(psutil.RLIMIT_FSIZE, (written, written))
+    _, err = process.communicate(timeout=90)
+    assert process.returncode == 2, err
+    assert "journal" in err
+    assert "Traceback" not in err
 
 
 def losses(events: list[dict[str, Any]]) -> list[dict[str, Any]]:

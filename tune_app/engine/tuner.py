@@ -90,7 +90,10 @@ class _Suggestions(Searcher):  # type: ignore[misc]
         conductor = self._desk.conductor
         self._desk.guard(self._desk.end_hung, None)
         segment = self._desk.guard(self._next, None)
-        if segment is not None:
+        if self._desk.error is not None:
+            # Nothing more can be recorded, and Tune would wait for one that hangs for ever.
+            self._desk.watch.end_all()
+        elif segment is not None:
             self._desk.trial_of[trial_id] = segment.trial
             return self._desk.config(segment)
         return Searcher.FINISHED if conductor.finished or self._desk.error else None

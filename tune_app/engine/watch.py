@@ -58,6 +58,11 @@ class Watch:
             _kill(process)
         return bool(found)
 
+    def end_all(self) -> None:
+        """Ends all processes that have run a segment."""
+        for process in self._segments:
+            _kill(process)
+
     def end_idle(self, running: set[str]) -> bool:
         """Ends all processes that run none of these segments; False where there are none."""
         found = [process for process, runs in self._segments.items() if runs not in running]
