@@ -173,6 +173,11 @@ def run(
         ),
         run_config=tune.RunConfig(name="tune", storage_path=str(scratch), verbose=0),
     )
-    tuner.fit()
+    try:
+        tuner.fit()
+    except Exception:
+        # Tune ends by reading what it wrote of failed trials, which a full disk has cut short.
+        if desk.error is None and not conductor.finished:
+            raise
     if desk.error is not None:
         raise desk.error
