@@ -10,9 +10,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-import ray
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
 from tune_app import assembly
 from tune_app.budget import processes_of
 from tune_app.cache import cache_folder
@@ -20,9 +17,10 @@ from tune_app.conductor import Conductor, Segment
 from tune_app.engine import tuner
 from tune_app.engine.cluster import Cluster
 from tune_app.engine.demand import Demand, wait_for_a_machine, wanted
+from tune_app.engine.remote import probed_elsewhere, received, told_of, united
 from tune_app.engine.resources import TrialResources
 from tune_app.engine.watch import head, lifeline
-from tune_app.engine.worker import preflight, probe
+from tune_app.engine.worker import preflight
 from tune_app.errors import Problem, UserError
 from tune_app.journal import Journal
 from tune_app.ports import Tracker
@@ -32,7 +30,6 @@ from tune_app.space.domains import (
     Domain,
     Fixed,
     from_document,
-    identity,
     to_document,
     without,
 )
@@ -42,59 +39,6 @@ from tune_app.training.disk import is_full
 
 GONE = "Ray is gone: one of its processes was killed, or the machine it ran on"
 RESUME = "resume the study; nothing that was reported is lost"
-
-
-class RemoteTraceback(Exception):
-    """The cause of an error that came from a worker: its traceback there, as text."""
-
-    def __str__(self) -> str:
-        return f"\n{self.args[0].rstrip()}"
-
-
-def received(
-    call: Callable[..., Iterator[str]],
-    arguments: tuple[Any, ...],
-    trial: TrialResources,
-    node: str | None = None,
-) -> Iterator[dict[str, Any]]:
-    """What a streaming function of `engine.worker` says on a worker like one process of a trial.
-
-    Its first argument is the study's document. With the id of a `node`, the worker is there.
-
-    Raises:
-        UserError: it told of problems, or its process died.
-    """
-    resources = {"num_cpus": trial.cpu, "num_gpus": trial.gpu}
-    remote = ray.remote(**resources, max_calls=1, max_retries=1)(call)
-    try:
-        where = NodeAffinitySchedulingStrategy(node, soft=False) if node else "DEFAULT"
-        options = {"num_returns": "streaming", "scheduling_strategy": where}
-        for reference in remote.options(**options).remote(*arguments):
-            item: dict[str, Any] = json.loads(ray.get(reference))
-            if "problems" in item:
-                problems = [Problem(**problem) for problem in item["problems"]]
-                raise UserError(problems) from RemoteTraceback(item["traceback"])
-            yield item
-    except ray.exceptions.WorkerCrashedError as error:
-        what = "the worker process died before the first trial"
-        where = f"trainable {arguments[0]['trainable']}"
-        fix = "look for a crash in native code, an exit, or too little memory in `prepare`"
-        raise UserError(Problem(what, where, fix=fix)) from error
-
-
-def _told_of(kind: str, impossible: list[Any]) -> list[tuple[str, Any, str]]:
-    """The same, with the kind of node in the reason."""
-    return [(name, value, f"{reason} (on {kind})") for name, value, reason in impossible]
-
-
-def _united(
-    here: list[tuple[str, Any, str]], elsewhere: list[tuple[str, Any, str]]
-) -> list[tuple[str, Any, str]]:
-    """Each impossible value once, with the first reason."""
-    reasons: dict[str, tuple[str, Any, str]] = {}
-    for name, value, reason in [*here, *elsewhere]:
-        reasons.setdefault(f"{name} {identity(value)}", (name, value, reason))
-    return list(reasons.values())
 
 
 class Driver:
@@ -240,27 +184,16 @@ class Driver:
             name: from_document(item) for name, item in document["parameters"].items()
         }
         (kind, here), *others = self._cluster.kinds(trial).items()
-        elsewhere = [] if known else self._probe_elsewhere(dict(others), trial)
+        elsewhere = [] if known else probed_elsewhere((document, cache), trial, dict(others))
         for item in received(preflight, (document, cache, not known), trial, here):
             if "line" in item:
                 progress(item["line"])
             if "impossible" in item:
                 self.probed = item["probed"]
-                found = _told_of(kind, item["impossible"]) if others else item["impossible"]
-                space = self._without_impossible(space, _united(found, elsewhere))
+                found = told_of(kind, item["impossible"]) if others else item["impossible"]
+                space = self._without_impossible(space, united(found, elsewhere))
             if "findings" in item and not known:
                 self._keep(item["findings"], space)
-
-    def _probe_elsewhere(
-        self, nodes: dict[str, str], trial: TrialResources
-    ) -> list[tuple[str, Any, str]]:
-        """What cannot run on the other kinds of nodes, where trials may come to lie as well."""
-        found = []
-        arguments = (self._state.document, str(cache_folder()))
-        for kind, node in nodes.items():
-            for item in received(probe, arguments, trial, node):
-                found += _told_of(kind, item["impossible"])
-        return found
 
     def _without_impossible(
         self, space: dict[str, Domain], impossible: list[tuple[str, Any, str]]

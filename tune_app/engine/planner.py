@@ -11,7 +11,8 @@ from typing import Any
 from tune_app.cache import cache_folder
 from tune_app.engine.checkpoints import KEEP_BEST
 from tune_app.engine.cluster import Cluster
-from tune_app.engine.driver import Driver, received
+from tune_app.engine.driver import Driver
+from tune_app.engine.remote import received
 from tune_app.engine.resources import TrialResources
 from tune_app.engine.worker import measure
 from tune_app.simulation import MemoryJournal
