@@ -235,7 +235,8 @@ def _document(table: Table, setting: Setting, seed: int) -> dict[str, Any]:
         "metric": {"name": table.metric, "goal": "minimize" if table.sign > 0 else "maximize"},
         "parameters": {name: to_document(domain) for name, domain in table.space.items()},
         "budget": {
-            "unit": "steps",
+            # Not steps: between two reports of a table lie many of these.
+            "unit": "tokens",
             "amount": len(table.shares),
             "trials": len(table.trials),
             "evaluations": len(table.shares),
