@@ -20,7 +20,7 @@ from tune_app import plugins
 from tune_app.errors import UserError
 from tune_app.history import figures
 from tune_app.history.read import Run, read
-from tune_app.history.replay import Setting, Step, problems, replay, rungs
+from tune_app.history.replay import Setting, Step, _document, problems, replay, rungs
 from tune_app.history.scales import guess
 from tune_app.history.table import Table, load, load_sizes
 from tune_app.space.domains import Choice, Fixed, Float, Int
@@ -420,6 +420,12 @@ def test_every_incumbent_was_paid_for(
 def test_rungs_lie_where_the_table_has_reports(tmp_path: Path) -> None:
     table = table_of(tmp_path, curves(5))
     assert rungs(table, (0.1, 0.2, 0.3, 1.0)) == [0.25, 0.5, 1.0]
+
+
+def test_reports_of_a_table_are_not_taken_for_optimiser_steps(tmp_path: Path) -> None:
+    table = table_of(tmp_path, curves(30, points=40))
+    automatic = Setting(searcher={"name": "random"}, scheduler={"name": "auto"}, full_runs=5)
+    assert _document(table, automatic, 0)["rungs"] == [0.05, 0.125, 0.35, 1.0]
 
 
 class Changing:
