@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 
 from tune_app.analysis.effects import LEVEL, Effect, effects
-from tune_app.searchers._history import Archive
+from tune_app.archive import Archive
 from tune_app.space import domains, rules
 from tune_app.space.cube import Array, Cube
 from tune_app.state import StudyState

@@ -12,6 +12,7 @@ from tune_app.analysis import importance_words
 from tune_app.analysis import markdown as md
 from tune_app.analysis import report_sections as sections
 from tune_app.analysis.plots import draw
+from tune_app.analysis.report_setting import setting
 from tune_app.analysis.summary import summarise
 from tune_app.state import StudyState
 
@@ -60,7 +61,7 @@ def _text(
         ("What was left out", sections.left_out(facts)),
         ("Findings", md.bullets(md.text(finding) for finding in facts["findings"])),
         ("What this study cannot tell", md.bullets(sections.limits(state, facts))),
-        ("How it was run", sections.setting(state, facts)),
+        ("How it was run", setting(state)),
         ("To go on", _commands(state, facts, study_folder, storage)),
     ]
     told = [f"## {title}\n\n{body}" if title else body for title, body in parts if body]

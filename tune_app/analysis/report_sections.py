@@ -8,6 +8,7 @@ from typing import Any
 
 from tune_app.analysis import format
 from tune_app.analysis import markdown as md
+from tune_app.analysis.report_cells import cell, short, space_of
 from tune_app.analysis.scales import Numeric, most_varied
 from tune_app.space import domains
 from tune_app.state import StudyState
@@ -17,8 +18,6 @@ Facts = Mapping[str, Any]
 
 COLUMNS = 8
 """Hyper-parameters shown in the table of all trials, at most."""
-CELL = 100
-"""Characters in one cell, at most."""
 
 _RIGHT_OUT = {
     Outcome.DIVERGED: "diverged",
@@ -61,9 +60,13 @@ def best_values(state: StudyState, facts: Facts) -> str:
         return ""
     same = best["trial"] == baseline["trial"]
     rows = []
-    for name, domain in domains.searched(_space(state)).items():
-        row = [md.code(name), _cell(baseline["params"], name), _short(domains.describe(domain))]
-        rows.append(row if same else [row[0], f"**{_cell(best['params'], name)}**", *row[1:]])
+    for name, domain in domains.searched(space_of(state)).items():
+        row = [
+            md.code(name),
+            cell(baseline["params"], name),
+            short(domains.describe(domain)),
+        ]
+        rows.append(row if same else [row[0], f"**{cell(best['params'], name)}**", *row[1:]])
     defaults = f"untuned defaults ({baseline['trial'] or 'not run'})"
     header = (
         ["", defaults, "searched"]
@@ -91,7 +94,7 @@ def schedule(state: StudyState, facts: Facts) -> str:
     names = [name for name in stages[-1] if len({json.dumps(s.get(name)) for s in stages}) > 1]
     header = ["until", "goes on from", *(md.code(format.shorten(name, 40)) for name in names)]
     rows = [
-        [end, source, *(_cell(stage, name) for name in names)]
+        [end, source, *(cell(stage, name) for name in names)]
         for end, source, stage in zip([*ends, "100 %"], sources, stages, strict=True)
     ]
     told = "Its values changed on the way: a run with the last ones alone is another one."
@@ -107,7 +110,7 @@ def effective(state: StudyState, facts: Facts) -> str:
     names = list(dict.fromkeys([*best["effective"], *other]))
     header = ["", f"best ({best['trial']})"] + (["untuned defaults"] if other else [])
     rows = [
-        [md.code(name), _cell(best["effective"], name)] + ([_cell(other, name)] if other else [])
+        [md.code(name), cell(best["effective"], name)] + ([cell(other, name)] if other else [])
         for name in names
     ]
     return md.table(header, rows)
@@ -125,7 +128,7 @@ def trials(state: StudyState, facts: Facts) -> str:
         "Only trials at the full budget are ranked. A value with a percentage was measured at "
         "that share of the budget and compares with values at the same share alone."
     )
-    every = len(domains.searched(_space(state)))
+    every = len(domains.searched(space_of(state)))
     if len(names) < every:
         told += f" Shown are the {len(names)} of {every} hyper-parameters with the most values."
     return f"{md.table(header, rows, numbers)}\n\n{told}"
@@ -141,11 +144,11 @@ def _trial_row(row: Facts, names: list[str]) -> list[str]:
         row["trial"] + kind,
         row["outcome"].replace("_", " "),
         value,
-        *(_cell(row["params"], name) for name in names),
+        *(cell(row["params"], name) for name in names),
         format.share(row["fraction"]),
         format.count(row["tokens"]),
         format.duration(row["seconds"]),
-        _short(row["reason"]),
+        short(row["reason"]),
     ]
 
 
@@ -164,13 +167,13 @@ def generations(facts: Facts) -> str:
 def left_out(facts: Facts) -> str:
     """Choices that could not run, and trials that say nothing or little about their values."""
     dropped = [
-        f"{md.code(item['parameter'])} = {_short(format.value(item['value']))}: "
+        f"{md.code(item['parameter'])} = {short(format.value(item['value']))}: "
         f"{md.text(str(item['reason']))}"
         for item in facts["dropped"]
     ]
     broken = [
         f"trial {row['trial']} {_RIGHT_OUT[Outcome(row['outcome'])]}"
-        + (f": {_short(row['reason'])}" if row["reason"] else "")
+        + (f": {short(row['reason'])}" if row["reason"] else "")
         for row in facts["trials"]
         if row["outcome"] in set(_RIGHT_OUT)
     ]
@@ -208,86 +211,11 @@ def at_edge(state: StudyState, facts: Facts) -> list[str]:
         return []
     return [
         name
-        for name, domain in domains.searched(_space(state)).items()
+        for name, domain in domains.searched(space_of(state)).items()
         if not isinstance(domain, domains.Choice)
         and name in best["params"]
         and _is_near_end(domain, best["params"][name])
     ]
-
-
-def setting(state: StudyState, facts: Facts) -> str:
-    """How the study was run: space, budget, plug-ins, data, software, machine."""
-    document = state.document
-    space = _space(state)
-    kinds = {name: type(domain).__name__.lower() for name, domain in space.items()}
-    rows = [
-        [md.code(name), kinds[name], _short(domains.describe(domain))]
-        for name, domain in space.items()
-    ]
-    parts = [md.table(["hyper-parameter", "kind", "values"], rows), md.table(["", ""], _run(state))]
-    for title, values in (
-        ("Data", document.get("data") or {}),
-        ("Software", state.software),
-        ("Machine", state.machine),
-    ):
-        if values:
-            table = md.table(["", ""], [[md.text(key), _cell(values, key)] for key in values])
-            parts.append(f"### {title}\n\n{table}")
-    return "\n\n".join(parts)
-
-
-def _run(state: StudyState) -> list[list[str]]:
-    document, budget = state.document, state.document["budget"]
-    rungs = ", ".join(format.share(rung) for rung in document["rungs"])
-    facts = {
-        "objective": f"{state.metric}, {document['metric']['goal']}",
-        "budget of a trial": f"{_amount(budget['amount'])} {budget['unit']}",
-        "trials": format.count(budget["trials"]),
-        "evaluations of a full trial": format.count(budget["evaluations"]),
-        "rungs": rungs,
-        "trainable": document["trainable"],
-        "searcher": _plug_in(document["searcher"]),
-        "scheduler": _plug_in(document["scheduler"]),
-        "a trial's resources": _given(document["resources"]),
-        "seed": format.value(document["seed"]),
-        "drivers": format.count(len(state.sessions)),
-        **_relations(document),
-    }
-    return [[md.text(name), md.text(str(told))] for name, told in facts.items()]
-
-
-def _relations(document: Mapping[str, Any]) -> dict[str, str]:
-    """Constraints, conditions and beliefs, as far as the study has them."""
-    when = [f"{name} if {text}" for name, text in (document.get("when") or {}).items()]
-    beliefs = [
-        f"{name} {_given(belief)}"
-        for name, belief in (document.get("prior") or {}).items()
-        if belief
-    ]
-    told = {
-        "constraints": document.get("constraints") or [],
-        "conditions": when,
-        "prior": beliefs,
-    }
-    return {name: "; ".join(texts) for name, texts in told.items() if texts}
-
-
-def _plug_in(section: Mapping[str, Any]) -> str:
-    options = {name: item for name, item in section.items() if name != "name"}
-    return f"{section['name']} {_given(options)}".strip()
-
-
-def _given(options: Mapping[str, Any]) -> str:
-    return format.params({name: item for name, item in options.items() if item is not None})
-
-
-def _amount(number: float) -> str:
-    return format.count(number) if number == int(number) else format.value(number)
-
-
-def _space(state: StudyState) -> dict[str, domains.Domain]:
-    parameters = state.document["parameters"]
-    return {name: domains.from_document(item) for name, item in parameters.items()}
 
 
 def _is_near_end(domain: domains.Float | domains.Int | domains.Drawn, value: Any) -> bool:
@@ -295,11 +223,3 @@ def _is_near_end(domain: domains.Float | domains.Int | domains.Drawn, value: Any
         return False
     at = Numeric(domain.low, domain.high, domain.log, whole=False).unit(value)
     return at is not None and not 0.05 <= at <= 0.95
-
-
-def _cell(values: Mapping[str, Any], name: str) -> str:
-    return _short(format.value(values[name])) if name in values else format.NOTHING
-
-
-def _short(raw: str) -> str:
-    return md.text(format.shorten(raw, CELL))

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from tune_app.archive import Archive, History
 from tune_app.searchers._candidates import active, in_order
-from tune_app.searchers._history import Archive, History
 from tune_app.searchers._memory import Seen, first_fresh, stream
 from tune_app.searchers._parzen import Parzen
 from tune_app.searchers.random import Random

@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tune_app.archive import Archive, History
 from tune_app.errors import Problem, UserError
 from tune_app.searchers import _process
 from tune_app.searchers._candidates import candidates, in_order
-from tune_app.searchers._history import Archive, History
 from tune_app.searchers._memory import Seen, first_fresh, stream
 from tune_app.searchers._opinion import Opinion
 from tune_app.searchers._priors import TRUST, log_densities, share
