@@ -16,7 +16,7 @@ test: $(VENV)/.installed check
 test-fast: $(VENV)/.installed
 	$(BIN)/python -m pytest $(TWO) -m "not system"
 
-# A real `ray up` of head and workers in namespaces of this machine, 8 minutes, as root; needs
+# A real `ray up` of head and workers in namespaces of this machine, 6 minutes, as root; needs
 # openssh-server, rsync and iproute2.
 test-cluster: $(VENV)/.installed
 	$(BIN)/python -m tests.cluster

@@ -1,7 +1,8 @@
 """A real `ray up` of clusters/local.yaml on this one machine, a real study on it, and faults.
 
 `make test-cluster`, as root. The machines are namespaces (see machines.py); what happens is printed
-as it happens. Exit code 0 also when this machine lacks what it takes, which is said.
+as it happens. `python -m tests.cluster redis` is the same with Ray's GCS fault tolerance. Exit code
+0 also when this machine lacks what it takes, which is said.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ INSIDE = "TUNE_APP_TEST_CLUSTER"
 
 
 def main() -> int:
-    lacking = machines.missing()
+    redis = "redis" in sys.argv[1:]
+    lacking = machines.missing(redis)
     if lacking:
         print("test-cluster is SKIPPED; it needs " + " and ".join(lacking))
         return 0
@@ -30,7 +32,7 @@ def main() -> int:
         os.execvp("unshare", ["unshare", *spaces, *again])
     # The first process of a namespace has no default reaction to it.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(143))
-    return scenario.run(Path(os.environ[INSIDE]))
+    return scenario.run(Path(os.environ[INSIDE]), redis)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from tests.cluster.machines import Machine
 
 ROOT = Path(__file__).parents[2]
 OBJECT_STORE = 100_000_000
+PATIENCE = "RAY_gcs_rpc_server_reconnect_timeout_s=300"
 
 
 class Laptop:
@@ -51,8 +52,11 @@ class Laptop:
             capture_output=True,
         )
 
-    def write(self, head: Machine, workers: list[Machine]) -> None:
-        """clusters/local.yaml with the addresses of the machines, and small."""
+    def write(self, head: Machine, workers: list[Machine], redis: str | None) -> None:
+        """clusters/local.yaml with the addresses of the machines, and small.
+
+        With a Redis, the head keeps its books there, as docs/cluster.md tells.
+        """
         config: dict[str, Any] = yaml.safe_load((ROOT / "clusters" / "local.yaml").read_text())
         config["provider"]["head_ip"] = head.ip
         config["provider"]["worker_ips"] = [worker.ip for worker in workers]
@@ -71,6 +75,14 @@ class Laptop:
             f"{line} --num-cpus=1 --object-store-memory={OBJECT_STORE}" if "start" in line else line
             for line in config["worker_start_ray_commands"]
         ]
+        if redis is not None:
+            for key, added in (
+                ("head_start_ray_commands", f"{PATIENCE} RAY_REDIS_ADDRESS={redis}"),
+                ("worker_start_ray_commands", PATIENCE),
+            ):
+                config[key] = [
+                    line.replace("ray start", f"{added} ray start") for line in config[key]
+                ]
         self.file.write_text(yaml.safe_dump(config))
 
     def _here(self, local: str) -> str:
@@ -119,9 +131,12 @@ class Laptop:
         return ["ssh", "-i", str(self.key), *(part for o in options for part in ("-o", o))]
 
     def _on(self, machine: Machine, command: str) -> None:
+        self._logged(self._remote(machine, command))
+
+    def _remote(self, machine: Machine, command: str) -> list[str]:
         # As Ray itself does it.
         words = shlex.join(["bash", "--login", "-c", "-i", f"source ~/.bashrc; {command}"])
-        self._logged([*self._ssh, f"root@{machine.ip}", words])
+        return [*self._ssh, f"root@{machine.ip}", words]
 
     def _logged(self, command: list[str]) -> None:
         with open(self.log, "a") as log:
@@ -133,10 +148,10 @@ class Laptop:
     def on_head(self, command: str) -> str:
         return self.ray("exec", str(self.file), command)
 
-    def start_on_head(self, command: str, log: Path) -> subprocess.Popen[bytes]:
-        """The same, beside what comes next."""
-        words = [sys.executable, "-m", "ray.scripts.scripts", "exec", str(self.file), command]
+    def start_on(self, machine: Machine, command: str, log: Path) -> subprocess.Popen[bytes]:
+        """The same on any machine, beside what comes next."""
+        words = self._remote(machine, command)
         with open(log, "wb") as file:
             return subprocess.Popen(
-                words, env=self.environment, stdout=file, stderr=subprocess.STDOUT, cwd=ROOT
+                words, env=self.environment, stdout=file, stderr=subprocess.STDOUT
             )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ import psutil
 BRIDGE = "cluster0"
 SUBNET = "10.77.0"
 SHM = "2g"
+REDIS_PORT = 6390
 NEEDED = {
     "sshd": "openssh-server",
     "ssh-keygen": "openssh-client",
@@ -62,10 +64,11 @@ PidFile none
 """
 
 
-def missing() -> list[str]:
+def missing(redis: bool) -> list[str]:
     """What this machine lacks, in words."""
+    needed = NEEDED | ({"redis-server": "redis-server"} if redis else {})
     search = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
-    packages = sorted({NEEDED[name] for name in NEEDED if shutil.which(name, path=search) is None})
+    packages = sorted({needed[name] for name in needed if shutil.which(name, path=search) is None})
     found = [f"packages: apt install {' '.join(packages)}"] if packages else []
     return found + (["root"] if os.geteuid() != 0 else [])
 
@@ -85,6 +88,18 @@ def make_network() -> None:
     sh("ip", "link", "add", BRIDGE, "type", "bridge")
     sh("ip", "address", "add", f"{SUBNET}.1/24", "dev", BRIDGE)
     sh("ip", "link", "set", BRIDGE, "up")
+
+
+def start_redis(folder: Path) -> str:
+    """A Redis that outlives all machines, as one of a cloud does; its address."""
+    folder.mkdir()
+    host = f"{SUBNET}.1"
+    where = ["--bind", host, "--port", str(REDIS_PORT), "--protected-mode", "no"]
+    nothing_kept = ["--save", "", "--dir", str(folder)]
+    with open(folder / "redis.log", "wb") as log:
+        subprocess.Popen([_path_of("redis-server"), *where, *nothing_kept], stdout=log, stderr=log)
+    _wait_for(host, REDIS_PORT)
+    return f"{host}:{REDIS_PORT}"
 
 
 @dataclass
@@ -127,7 +142,7 @@ class Machine:
         wire = ["ip", "link", "add", self._wire, "type", "veth", "peer", "name", "eth0"]
         sh(*wire, "netns", str(self._init().pid))
         sh("ip", "link", "set", self._wire, "master", BRIDGE, "up")
-        self._wait_for_ssh()
+        _wait_for(self.ip, 22)
 
     def cut(self) -> None:
         """Pulls the network cable: packets vanish, nothing is closed."""
@@ -150,6 +165,11 @@ class Machine:
     def runs(self, word: str) -> bool:
         """Whether one of its processes has this word in its command line."""
         return any(word in line for line in self.command_lines())
+
+    def began(self, word: str) -> float | None:
+        """When the first of its processes that has this word began; None if there is none."""
+        found = [p.create_time() for p in self.processes() if word in " ".join(p.cmdline())]
+        return min(found, default=None)
 
     def command_lines(self) -> list[str]:
         lines = []
@@ -180,16 +200,15 @@ class Machine:
             time.sleep(0.05)
         raise RuntimeError(f"{self.name} did not start: {self.folder / 'console.log'}")
 
-    def _wait_for_ssh(self) -> None:
-        import socket
 
-        for _ in range(100):
-            try:
-                socket.create_connection((self.ip, 22), 1).close()
-                return
-            except OSError:
-                time.sleep(0.1)
-        raise RuntimeError(f"{self.name} has no ssh: {self.folder / 'console.log'}")
+def _wait_for(host: str, port: int) -> None:
+    for _ in range(100):
+        try:
+            socket.create_connection((host, port), 1).close()
+            return
+        except OSError:
+            time.sleep(0.1)
+    raise RuntimeError(f"nobody listens at {host}:{port}")
 
 
 def _path_of(name: str) -> str:

@@ -30,7 +30,7 @@ def test_a_head_that_is_gone_is_noticed_and_one_that_answers_is_not(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(watch, "KNOCK_EVERY_S", 0.02)
-    monkeypatch.setattr(watch, "GONE_S", 0.06)
+    monkeypatch.setenv(watch.PATIENCE, "0.08")
     gone, server = threading.Event(), socket.create_server(("127.0.0.1", 0), backlog=100)
     with watch.lifeline(server.getsockname(), gone.set):
         assert not gone.wait(0.3)

@@ -83,8 +83,11 @@ def end_process(number: int, born: str) -> None:
         os.kill(number, signal.SIGKILL)
 
 
-GONE_S = 45.0
-"""A head that takes no connection for so long is gone; Ray ends the driver after 60 s, unheard."""
+PATIENCE = "RAY_gcs_rpc_server_reconnect_timeout_s"
+"""Ray's own variable: after so long without a head it ends its processes, the driver unheard."""
+
+GONE_SHARE = 0.75
+"""A head that takes no connection for so much of that time is gone."""
 
 KNOCK_EVERY_S = 5.0
 
@@ -97,6 +100,11 @@ def head() -> tuple[str, int] | None:
     return host, int(port)
 
 
+def patience_s() -> float:
+    """How long a head may be away: longer where one with GCS fault tolerance is waited for."""
+    return GONE_SHARE * float(os.environ.get(PATIENCE, "60"))
+
+
 @contextmanager
 def lifeline(address: tuple[str, int] | None, on_gone: Callable[[], None]) -> Iterator[None]:
     """Calls `on_gone`, in a thread, when nobody answers at `address` any more."""
@@ -104,6 +112,7 @@ def lifeline(address: tuple[str, int] | None, on_gone: Callable[[], None]) -> It
         yield
         return
     over = threading.Event()
+    most_s = patience_s()
 
     def watch() -> None:
         missing_s = 0.0
@@ -112,7 +121,7 @@ def lifeline(address: tuple[str, int] | None, on_gone: Callable[[], None]) -> It
                 missing_s = 0.0
                 continue
             missing_s += KNOCK_EVERY_S
-            if missing_s >= GONE_S:
+            if missing_s >= most_s:
                 on_gone()
                 return
 
