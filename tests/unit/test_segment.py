@@ -347,6 +347,23 @@ def test_a_resumed_trial_explodes_where_the_undisturbed_one_would(tmp_path: Path
         resumed.on_log(arguments, state, TrainerControl(), {"loss": 40.0})
 
 
+@pytest.mark.parametrize("loss", [math.nan, 40.0])
+def test_who_diverges_at_a_rung_does_not_come_to_it(tmp_path: Path, loss: float) -> None:
+    """The driver would take the worker back there for want of an evaluation."""
+    recorder = Recorder(tmp_path, pause_at=(0,))
+    plan = horizon(27, 256, [1 / 9, 1.0], 9)
+    signs = reporter.SignsOfLife(recorder)
+    told = reporter.Reporter(recorder, plan, 1.0, lambda step: None, signs)
+    state = TrainerState(global_step=3, log_history=[{"loss": 8.0, "step": 1}])
+    arguments: Any = None
+    with pytest.raises(reporter.Diverged):
+        told.on_log(arguments, state, TrainerControl(), {"loss": loss})
+    with pytest.raises(reporter.Diverged):
+        told.on_evaluate(arguments, state, TrainerControl(), {"eval_loss": math.nan})
+    assert [report["rung"] for report in recorder.reports()] == [None, None]
+    assert plan.rung_at(3) == 0
+
+
 def test_an_error_of_the_trainable_fails_the_trial_with_its_traceback(
     task: Task, tmp_path: Path
 ) -> None:

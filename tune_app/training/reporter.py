@@ -124,7 +124,7 @@ class Reporter(TrainerCallback):  # type: ignore[misc]
         # The history is part of a checkpoint: a segment measures by its trial's first loss.
         first_loss = next(entry["loss"] for entry in state.log_history if "loss" in entry)
         if is_diverged(loss, first_loss):
-            self._send(state)
+            self._send(state, comes_to_rung=False)
             raise Diverged(f"the training loss is {loss:.4g} at step {state.global_step}")
         if state.global_step not in self._horizon.eval_steps and not self._saves_now(control):
             self._send(state)
@@ -154,7 +154,7 @@ class Reporter(TrainerCallback):  # type: ignore[misc]
         }
         self._metrics |= kept
         if not math.isfinite(kept.get("eval_loss", 0.0)):
-            self._send(state)
+            self._send(state, comes_to_rung=False)
             raise Diverged(f"the evaluation loss is not finite at step {state.global_step}")
         if not self._saves_now(control):
             self._send(state)
@@ -171,8 +171,12 @@ class Reporter(TrainerCallback):  # type: ignore[misc]
         else:
             self._send(state, checkpoint=name)
 
-    def _send(self, state: TrainerState, checkpoint: str | None = None) -> None:
+    def _send(
+        self, state: TrainerState, checkpoint: str | None = None, comes_to_rung: bool = True
+    ) -> None:
         metrics, self._metrics = self._metrics, {}
+        # Before its evaluation a trial would be missing the objective that a rung asks for.
+        rung = self._horizon.rung_at(state.global_step) if comes_to_rung else None
         self._context.send(
             "report",
             step=state.global_step,
@@ -181,7 +185,7 @@ class Reporter(TrainerCallback):  # type: ignore[misc]
             seconds=round(self._seconds, 3),
             metrics=metrics,
             system=self._meter.read(),
-            rung=self._horizon.rung_at(state.global_step),
+            rung=rung,
             checkpoint=checkpoint,
         )
 
