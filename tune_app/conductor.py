@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tune_app.errors import nearest
-from tune_app.failures import MAX_LOSSES, is_broken
+from tune_app.failures import MAX_LOSSES, Losses, is_broken
 from tune_app.journal import Journal
 from tune_app.ports import Bracketed, Exploiting, Scheduler, Searcher, Tracker
 from tune_app.silence import ALIVE, Silence
@@ -44,6 +44,7 @@ class Conductor:
         trackers: Iterable[Tracker] = (),
         baseline: dict[str, Any] | None = None,
         silence: Silence | None = None,
+        losses: Losses | None = None,
     ) -> None:
         self.state = state
         self.interrupted = False
@@ -57,6 +58,7 @@ class Conductor:
         self._exhausted = False
         self._settled = False
         self.silence = silence or Silence()
+        self._losses = losses or Losses(rest_s={}, most=math.inf)
 
     def record(self, event: str, **fields: Any) -> None:
         """Writes one event, folds it into the state, and tells the trackers."""
@@ -71,6 +73,11 @@ class Conductor:
         idle = not self.state.standings.with_status(Status.RUNNING)
         return idle and (self.interrupted or self.state.ended is not None)
 
+    @property
+    def occupied(self) -> int:
+        """Slots that are taken: by trials that run, and by those that wait after lost workers."""
+        return len(self.state.standings.with_status(Status.RUNNING)) + len(self._losses.resting())
+
     def next_segment(self) -> Segment | None:
         """Work for a free worker, or None when there is none for now.
 
@@ -82,12 +89,13 @@ class Conductor:
         if not self._settled:
             self._settle()
         running = len(self.state.standings.with_status(Status.RUNNING))
+        resting = self._losses.resting()
         if self.state.reached_target():
             if not running:
                 self._end(TARGET)
             return None
-        trial = self._due() or self._promoted(draining=False) or self._new()
-        if trial is None and not running:
+        trial = self._due(resting) or self._promoted(draining=False) or self._new()
+        if trial is None and not running and not resting:
             trial = self._promoted(draining=True)
             if trial is None:
                 self._end(self._why_none_is_left())
@@ -113,17 +121,24 @@ class Conductor:
             self.on_worker_gone(trial_id, fields["reason"])
             return Decision.STOP
         self.record(event, trial=trial_id, **fields)
+        if event == "report":
+            self._losses.forget()
         if event == "report" and fields.get("rung") is not None:
             return self._at_rung(trial, int(fields["rung"]))
         return Decision.CONTINUE if trial.status is Status.RUNNING else Decision.STOP
 
     def on_worker_gone(self, trial_id: str, reason: str) -> None:
-        """A segment ended although its trial had not: the worker died, or was taken away."""
+        """A segment ended although its trial had not: the worker died, or was taken away.
+
+        Raises:
+            UserError: workers die one after the other, and no trial comes further.
+        """
         trial = self.state.trials[trial_id]
         self.silence.end(trial_id)
         if trial.status is not Status.RUNNING:
             return
         self.record("segment_lost", trial=trial_id, reason=reason)
+        self._losses.count(trial, reason)
         if trial.losses_here > MAX_LOSSES:
             told = f"lost {trial.losses_here} workers at the same place: {reason}"
             self.end_trial(trial, Outcome.LOST, reason=told)
@@ -175,8 +190,8 @@ class Conductor:
                 self._at_rung(trial, rung)
         self._drop_hopeless()
 
-    def _due(self) -> TrialState | None:
-        return next(iter(self.state.standings.due()), None)
+    def _due(self, resting: set[str]) -> TrialState | None:
+        return next((t for t in self.state.standings.due() if t.id not in resting), None)
 
     def _promoted(self, draining: bool) -> TrialState | None:
         """The paused trial that runs on, with what it takes over from another one."""

@@ -21,8 +21,9 @@ from tests.unit.simulation import (
     searched,
     sometimes_diverging,
 )
-from tune_app.conductor import BROKEN, EXHAUSTED
-from tune_app.failures import MAX_LOSSES, own_traceback
+from tune_app.conductor import BROKEN, EXHAUSTED, Conductor
+from tune_app.errors import UserError
+from tune_app.failures import MAX_LOSSES, REST_S, Losses, own_traceback
 from tune_app.journal import FILE_NAME, Event, Journal, read
 from tune_app.state import StudyState, rebuild
 from tune_app.trial import Decision, Kind, Outcome, Status
@@ -479,3 +480,66 @@ def test_a_stop_that_was_decided_but_not_carried_out_holds_after_a_crash() -> No
 def test_the_memory_journal_keeps_what_a_file_would() -> None:
     event = MemoryJournal().append("report", metrics={"a": math.nan}, steps=(1, 2))
     assert event == {"event": "report", "time": 0.0, "metrics": {"a": "NaN"}, "steps": [1, 2]}
+
+
+def lossy(trials: int = 8) -> tuple[Conductor, list[float]]:
+    """A conductor as the engine has it, and its clock."""
+    simulation, now = Simulation(document(trials=trials, baseline=False)), [0.0]
+    conductor = simulation.conductor
+    conductor._losses = Losses(lambda: now[0])
+    return conductor, now
+
+
+def begin(conductor: Conductor) -> str:
+    segment = conductor.next_segment()
+    assert segment is not None
+    return segment.trial
+
+
+def test_a_trial_that_loses_workers_at_one_place_waits_and_keeps_its_slot() -> None:
+    conductor, now = lossy()
+    conductor.on_worker_gone(begin(conductor), "died")
+    assert begin(conductor) == "0000"
+    conductor.on_worker_gone("0000", "died")
+    assert conductor.occupied == 1
+    assert begin(conductor) == "0001"
+    now[0] += REST_S[2]
+    assert conductor.occupied == 1
+    assert begin(conductor) == "0000"
+
+
+def test_a_study_does_not_end_while_its_last_trial_waits() -> None:
+    conductor, now = lossy(trials=1)
+    for _ in range(2):
+        conductor.on_worker_gone(begin(conductor), "died")
+    assert conductor.next_segment() is None
+    assert conductor.state.ended is None
+    now[0] += REST_S[2]
+    assert begin(conductor) == "0000"
+
+
+def test_a_machine_that_kills_all_workers_stops_the_study_and_not_its_trials() -> None:
+    conductor, now = lossy()
+    for _ in range(3):
+        for trial in [begin(conductor), begin(conductor)]:
+            conductor.on_worker_gone(trial, "no such folder")
+        now[0] += 100
+    last = begin(conductor)
+    with pytest.raises(UserError, match=r"no trial comes further: no such folder[\s\S]*resume"):
+        conductor.on_worker_gone(last, "no such folder")
+    assert [trial.outcome for trial in conductor.state.trials.values()] == [None, None]
+    assert conductor.state.ended is None
+
+
+def test_workers_may_die_as_often_as_they_like_where_trials_come_further() -> None:
+    conductor, now = lossy()
+    healthy = begin(conductor)
+    report = {"step": 1, "tokens": 1, "fraction": 0.01, "seconds": 1.0, "metrics": {}}
+    for _ in range(5):
+        for _ in range(1 + MAX_LOSSES):
+            conductor.on_worker_gone(begin(conductor), "died")
+            now[0] += 100
+        rest = {"system": {}, "rung": None, "checkpoint": None}
+        conductor.on_message(healthy, "report", {**report, **rest})
+    lost = [t.id for t in conductor.state.trials.values() if t.outcome is Outcome.LOST]
+    assert lost == ["0001", "0002", "0003", "0004", "0005"]

@@ -16,7 +16,7 @@ import ray
 
 from tune_app.engine.resources import TrialResources
 from tune_app.errors import Problem, UserError
-from tune_app.storage.objects import SETTINGS
+from tune_app.storage.objects import settings
 
 OBJECT_STORE_BYTES = 200_000_000
 """Trials exchange messages of a few hundred bytes; data goes through memory-mapped files."""
@@ -105,7 +105,7 @@ def connect(address: str | None, cache: Path) -> Iterator[Cluster]:
         _check_address(address)
     environment = {
         **WORKER_ENVIRONMENT,
-        **{name: os.environ[name] for name in SETTINGS if name in os.environ},
+        **settings(),
         "TORCHINDUCTOR_CACHE_DIR": str(cache / "inductor"),
     }
     local = address is None

@@ -22,6 +22,7 @@ from tune_app.engine.resources import TrialResources
 from tune_app.engine.watch import head, lifeline
 from tune_app.engine.worker import preflight
 from tune_app.errors import Problem, UserError
+from tune_app.failures import Losses
 from tune_app.journal import Journal
 from tune_app.ports import Tracker
 from tune_app.space import feasible, rules
@@ -167,6 +168,7 @@ class Driver:
             assembly.scheduler(document),
             self._trackers,
             document["baseline_params"] if document["baseline"] else None,
+            losses=Losses(),
         )
 
     def _check_fit(self, trial: TrialResources) -> None:

@@ -17,6 +17,15 @@ from tune_app.space.domains import identity
 Impossible = tuple[str, Any, str]
 """Parameter, value, why it cannot run."""
 
+GONE = (
+    ray.exceptions.WorkerCrashedError,
+    ray.exceptions.NodeDiedError,
+    ray.exceptions.OutOfMemoryError,
+    ray.exceptions.ObjectLostError,
+    ray.exceptions.TaskUnschedulableError,
+)
+"""A worker that died, or its node; others are errors of what it ran."""
+
 
 class RemoteTraceback(Exception):
     """The cause of an error that came from a worker: its traceback there, as text."""
@@ -49,10 +58,11 @@ def received(
                 problems = [Problem(**problem) for problem in item["problems"]]
                 raise UserError(problems) from RemoteTraceback(item["traceback"])
             yield item
-    except ray.exceptions.WorkerCrashedError as error:
-        what = "the worker process died before the first trial"
+    except GONE as error:
+        what = f"the worker was lost before the first trial ({type(error).__name__})"
         where = f"trainable {arguments[0]['trainable']}"
         fix = "look for a crash in native code, an exit, or too little memory in `prepare`"
+        fix += ", and for a node that went away; then run or resume it again"
         raise UserError(Problem(what, where, fix=fix)) from error
 
 

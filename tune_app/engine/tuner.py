@@ -18,11 +18,12 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from tune_app.conductor import Conductor, Segment
+from tune_app.engine import deaths
 from tune_app.engine.resources import TrialResources
 from tune_app.engine.watch import Watch
 from tune_app.engine.worker import DISK_FULL, HELLO, run_segment
 from tune_app.silence import ALIVE
-from tune_app.trial import Decision, Status
+from tune_app.trial import Decision
 
 # Tune would hand AWS's keys to workers in their runtime environment, which Ray writes to its logs.
 # Workers on this machine inherit them; elsewhere they are the machine's own.
@@ -51,8 +52,8 @@ class _Desk:
         self.watch = Watch()
         self.trial_of: dict[str, str] = {}
         """The trial that each segment of Tune's runs now."""
-        self.hung: dict[str, str] = {}
-        """Why a segment's worker was ended."""
+        self.causes: dict[str, str] = {}
+        """Why a segment's worker died, where that is known."""
 
     def __reduce__(self) -> tuple[type[object], tuple[()]]:
         return object, ()
@@ -76,7 +77,9 @@ class _Desk:
                 continue
             # One that never began may be meant for a process, used before, that does not wake up.
             if self.watch.end(segment) or self.watch.end_idle(set(self.trial_of)):
-                self.hung[segment] = f"its worker hung: {hung[trial]:.0f} s without a sign of life"
+                self.causes[segment] = (
+                    f"its worker hung: {hung[trial]:.0f} s without a sign of life"
+                )
 
 
 class _Suggestions(Searcher):  # type: ignore[misc]
@@ -100,8 +103,7 @@ class _Suggestions(Searcher):  # type: ignore[misc]
 
     def _next(self) -> Segment | None:
         conductor = self._desk.conductor
-        running = len(conductor.state.with_status(Status.RUNNING))
-        return conductor.next_segment() if running < self._desk.slots() else None
+        return conductor.next_segment() if conductor.occupied < self._desk.slots() else None
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """The scheduler's adapter has seen it already."""
@@ -110,10 +112,10 @@ class _Suggestions(Searcher):  # type: ignore[misc]
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
         trial = self._desk.trial_of.pop(trial_id, None)
-        hung = self._desk.hung.pop(trial_id, None)
+        cause = self._desk.causes.pop(trial_id, None)
         if trial is not None:
             died = "its worker process died" if error else "its worker ended without a word"
-            reason = hung or died
+            reason = cause or died
             self._desk.guard(lambda: self._desk.conductor.on_worker_gone(trial, reason), None)
 
     def save(self, checkpoint_path: str) -> None:
@@ -139,6 +141,11 @@ class _Decisions(FIFOScheduler):  # type: ignore[misc]
         decision = self._desk.guard(lambda: self._answer(trial_id, **message), Decision.STOP)
         goes_on = decision is Decision.CONTINUE
         return str(TrialScheduler.CONTINUE if goes_on else TrialScheduler.STOP)
+
+    def on_trial_error(self, controller: Any, trial: Any) -> None:
+        """Tune tells the searcher of it next, without the error."""
+        if told := deaths.cause(Path(trial.error_file or "")):
+            self._desk.causes[trial.trial_id] = told
 
     def _answer(self, trial_id: str, event: str, fields: dict[str, Any]) -> Decision:
         if event == DISK_FULL:

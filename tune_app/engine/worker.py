@@ -63,8 +63,11 @@ def run_segment(config: dict[str, Any]) -> None:
     gang.assemble(config["cpu"], config["gpu"], segment["processes"])
     import torch
 
+    from tune_app.training.device import check_device
     from tune_app.training.segment import Task, run
 
+    # What is raised here ends the process: Tune begins the next segment in a new one.
+    check_device()
     torch.set_num_threads(max(1, int(config["cpu"])))
     go_to(config["working_directory"])
     try:

@@ -20,7 +20,6 @@ from tune_app.storage.store import Entry, StorageFailed
 SCHEMES = ("s3", "gs")
 ENDPOINT = "AWS_ENDPOINT_URL"
 SETTINGS = (ENDPOINT, "AWS_REGION", "AWS_DEFAULT_REGION")
-"""What a worker elsewhere needs to be told of the driver's environment; none of it is secret."""
 
 TRIES = 5
 """Times that a request is made, after what the client library retries by itself; 3 s in all."""
@@ -49,6 +48,14 @@ def url_problems(url: str) -> list[Problem]:
         fix = "leave them out of the URL"
         return [Problem("the URL of the server holds credentials", ENDPOINT, fix=fix)]
     return []
+
+
+def settings() -> dict[str, str]:
+    """What a worker elsewhere needs to be told of this environment; none of it is secret."""
+    found = {name: os.environ[name] for name in SETTINGS if name in os.environ}
+    if "@" in urlsplit(found.get(ENDPOINT, "")).netloc:
+        del found[ENDPOINT]
+    return found
 
 
 def _file_system(scheme: str, bucket: str) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,15 +14,22 @@ from tune_app.training.trainable import Trainable
 
 MICRO_BATCH, ACCUMULATION = "per_device_train_batch_size", "gradient_accumulation_steps"
 
-MEMORY_SIGNS = ("can't allocate memory", "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
-"""How a RuntimeError says it, where torch has no class of its own for it."""
+MEMORY_SIGNS = re.compile(
+    r"can't allocate memory"
+    r"|(CUDA|CUDA driver|HIP) error: out of memory"
+    r"|Triton Error \[CUDA\]: out of memory"
+    r"|Cuda failure \d+ 'out of memory'"
+    r"|CU[A-Z]+_STATUS_ALLOC_FAILED"
+)
+"""How a RuntimeError says it, where torch has no class of its own for it: the host's allocator, the
+driver, Triton, NCCL, cuBLAS, cuDNN and the like."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that the trial did not fit, on a GPU or on the host."""
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
-    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in MEMORY_SIGNS)
+    return isinstance(error, RuntimeError) and MEMORY_SIGNS.search(str(error)) is not None
 
 
 def halved(loaded: Trainable, params: Mapping[str, Any]) -> dict[str, int] | None:
