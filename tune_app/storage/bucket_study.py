@@ -33,7 +33,8 @@ class BucketStudy:
         self.folder = folder
         self.address = store.url
         self.url: str | None = store.url
-        self.shelf: Shelf = BucketShelf(store, folder)
+        self._shelf = BucketShelf(store, folder)
+        self.shelf: Shelf = self._shelf
         self._store = store
         self._lease: Lease | None = None
         self._pusher: journals.Pusher | None = None
@@ -75,7 +76,7 @@ class BucketStudy:
             # While the lease holds there is time to wait for a storage that has a bad minute.
             self.check()
             try:
-                self._pusher.push()
+                self._push(self._pusher)
                 return
             except StorageFailed:
                 continue
@@ -137,12 +138,19 @@ class BucketStudy:
             else:
                 self._store.remove(f"{CONTROL}/stop")
 
+    def _push(self, pusher: journals.Pusher) -> None:
+        # Asked before: the lines that do without these are in the journal that is pushed now. Who
+        # goes on from the bucket, if this machine dies first, begins from what it names.
+        given_up = self._shelf.given_up()
+        pusher.push()
+        self._shelf.let_go(given_up)
+
     def _push_quietly(self) -> None:
         """With each beat of the lease: what no decision waits for need not wait longer."""
         if self._pusher is not None and self._lease is not None:
             try:
                 self._lease.check()
-                self._pusher.push()
+                self._push(self._pusher)
             except (StorageFailed, UserError):
                 return  # The driver meets it at its next commit.
 

@@ -102,6 +102,7 @@ class BucketShelf:
         self._copies = FolderShelf(working_copy)
         self._folder = working_copy
         self._removals = ThreadPoolExecutor(4, "removals")
+        self._given_up: set[str] = set()
 
     def publish(self, folder: Path, trial: str, step: int) -> str:
         path = inside(self._folder, f"{FOLDER}/{trial}/step-{step}")
@@ -142,9 +143,20 @@ class BucketShelf:
         return sum(entry.size for entry in self._store.list(name).values())
 
     def remove(self, name: str) -> None:
-        """Returns at once; what is not removed today is at the next session."""
+        """Gives one up. It stays until `let_go`: the bucket's journal may still need it."""
         self._copies.remove(name)
-        self._removals.submit(self._remove, name)
+        self._given_up.add(name)
+
+    def given_up(self) -> list[str]:
+        """What was given up by now and was not let go."""
+        return list(self._given_up)
+
+    def let_go(self, names: list[str]) -> None:
+        """Removes what was given up; returns at once. What fails is done by the next session."""
+        for name in names:
+            if name in self._given_up:
+                self._given_up.discard(name)
+                self._removals.submit(self._remove, name)
 
     def _remove(self, name: str) -> None:
         try:
