@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.unit.memory_bucket import MemoryBucket
-from tune_app.journal import FILE_NAME, Journal
+from tune_app.journal import FILE_NAME, Journal, read
+from tune_app.storage import journals
 from tune_app.storage.bucket_study import BucketStudy
 from tune_app.storage.checkpoints import BucketShelf
 
@@ -64,7 +65,7 @@ def test_a_checkpoint_stays_until_the_bucket_has_the_report_that_replaces_it(
     assert new not in (other.folder / FILE_NAME).read_text()
     assert other.shelf.fetch(old).is_dir()
 
-    study._push_quietly()
+    study._on_beat()
     let_removals_end(study)
     assert study.shelf.sizes().keys() == {new}
     assert new.encode() in b"".join(data for data, _ in bucket.held.values())
@@ -80,7 +81,7 @@ def test_what_a_failed_push_leaves_is_removed_after_the_next(
     pen.append("trial_ended", trial="0000")
     study.shelf.remove(old)
     bucket.broken = True
-    study._push_quietly()
+    study._on_beat()
     bucket.broken = False
     let_removals_end(study)
     assert study.shelf.sizes().keys() == {old}
@@ -89,3 +90,37 @@ def test_what_a_failed_push_leaves_is_removed_after_the_next(
     assert not study.shelf.sizes()
     pen.close()
     study.close_session()
+
+
+@pytest.mark.parametrize("tail", [b'{"event":"report","step":12345', b"\0\0\0\n"])
+def test_a_sign_of_life_before_the_repair_of_a_torn_line_leaves_it_out(
+    bucket: MemoryBucket, tmp_path: Path, tail: bytes
+) -> None:
+    study, pen = session(bucket, tmp_path / "a")
+    pen.append("one")
+    pen.commit()
+    pen.close()
+    study.close_session()
+    with open(pen.path, "ab") as file:
+        file.write(tail)
+    study, pen = session(bucket, tmp_path / "a")
+    study._on_beat()
+    _, torn = read(pen.path)
+    assert torn is not None
+    pen.repair(torn)
+    pen.append("two")
+    pen.commit()
+    assert journals.read(bucket) == pen.path.read_bytes()
+    pen.close()
+    study.close_session()
+
+
+def test_half_a_line_is_not_pushed(bucket: MemoryBucket, tmp_path: Path) -> None:
+    path = tmp_path / FILE_NAME
+    path.write_bytes(b"one\n")
+    pusher = journals.Pusher(bucket, path, "me")
+    for text in (b"two\n", b"thr", b"ee\n"):
+        with open(path, "ab") as file:
+            file.write(text)
+        pusher.push()
+        assert journals.read(bucket) == path.read_bytes().removesuffix(b"thr")
