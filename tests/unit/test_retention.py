@@ -12,7 +12,7 @@ from tune_app.engine.checkpoints import Retention
 from tune_app.errors import UserError
 from tune_app.journal import Event
 from tune_app.state import StudyState
-from tune_app.trial import Outcome, TrialState
+from tune_app.trial import Outcome, Status, TrialState
 
 SIZE = 1000
 
@@ -163,3 +163,27 @@ def test_what_a_dead_session_left_is_cleared_by_the_next() -> None:
     event = {"event": "trial_ended", "trial": last.id, "time": 0}
     retention.on_event(event, state)
     assert shelf.held == {last.checkpoint}
+
+
+@pytest.mark.parametrize("ended", [True, False])
+def test_nothing_is_given_up_while_there_are_leftovers(ended: bool) -> None:
+    shelf = Shelf()
+    simulation = searched(shelf, keep=2)
+    state = simulation.conductor.state
+    kept = set(shelf.held)
+    assert len(kept) == 2
+    loser = next(t for t in state.trials.values() if t.checkpoint not in kept)
+    if not ended:
+        # One that waits, with a checkpoint that it never came to report.
+        loser.status, loser.outcome, loser.checkpoint = Status.PAUSED, None, None
+    shelf.held.add(f"checkpoints/{loser.id}/step-1")
+    retention = Retention(shelf, keep=2, disk_gb=3.5 * SIZE / 1e9)
+    created = {"event": "trial_created", "trial": "0099", "number": 99, "kind": "search"}
+    state.apply({**created, "params": {}, "time": 0})
+    name = "checkpoints/0099/step-1"
+    report = {"event": "report", "trial": "0099", "step": 1, "tokens": 1, "fraction": 0.1}
+    report |= {"seconds": 1.0, "metrics": {}, "checkpoint": name, "time": 0}
+    state.apply(report)
+    shelf.held.add(name)
+    retention.on_event(report, state)
+    assert shelf.held == {*kept, name}

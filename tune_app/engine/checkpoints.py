@@ -41,8 +41,7 @@ class Retention:
         """
         if not self._begun:
             self._begun = True
-            for trial in state.with_status(Status.ENDED):
-                self._retire(trial)
+            self._tidy(state)
         name = event.get("checkpoint")
         if name and event["event"] != "segment_started":
             self._hold(name, 0 if self._cap_bytes is None else self._shelf.size(name))
@@ -60,6 +59,14 @@ class Retention:
 
     def close(self, timeout_s: float) -> None:
         """Nothing is left to do."""
+
+    def _tidy(self, state: StudyState) -> None:
+        """Clears what the last session died before: no trial has to give way to leftovers."""
+        best = self._best(state)
+        for trial in [state.trials[name] for name in self._sizes if name in state.trials]:
+            if trial.status is Status.ENDED:
+                self._retire(trial)
+            self._clear(trial, state, best)
 
     def _hold(self, name: str, size: int) -> None:
         self._sizes.setdefault(_trial_of(name), {})[name] = size
