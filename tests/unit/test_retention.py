@@ -12,6 +12,7 @@ from tune_app.engine.checkpoints import Retention
 from tune_app.errors import UserError
 from tune_app.journal import Event
 from tune_app.state import StudyState
+from tune_app.storage.store import StorageFailed
 from tune_app.trial import Outcome, Status, TrialState
 
 SIZE = 1000
@@ -23,11 +24,14 @@ class Shelf:
     def __init__(self) -> None:
         self.held: set[str] = set()
         self.most = 0
+        self.broken = False
 
     def sizes(self) -> dict[str, int]:
         return dict.fromkeys(self.held, SIZE)
 
     def size(self, name: str) -> int:
+        if self.broken:
+            raise StorageFailed("no answer")
         return SIZE * (name in self.held)
 
     def remove(self, name: str) -> None:
@@ -178,12 +182,31 @@ def test_nothing_is_given_up_while_there_are_leftovers(ended: bool) -> None:
         loser.status, loser.outcome, loser.checkpoint = Status.PAUSED, None, None
     shelf.held.add(f"checkpoints/{loser.id}/step-1")
     retention = Retention(shelf, keep=2, disk_gb=3.5 * SIZE / 1e9)
-    created = {"event": "trial_created", "trial": "0099", "number": 99, "kind": "search"}
+    name = saved(shelf, state, retention, "0099")
+    assert shelf.held == {*kept, name}
+
+
+def saved(shelf: Shelf, state: StudyState, retention: Retention, trial: str) -> str:
+    """A new trial with a checkpoint, of which the retention hears."""
+    created = {"event": "trial_created", "trial": trial, "number": int(trial), "kind": "search"}
     state.apply({**created, "params": {}, "time": 0})
-    name = "checkpoints/0099/step-1"
-    report = {"event": "report", "trial": "0099", "step": 1, "tokens": 1, "fraction": 0.1}
+    name = f"checkpoints/{trial}/step-1"
+    report = {"event": "report", "trial": trial, "step": 1, "tokens": 1, "fraction": 0.1}
     report |= {"seconds": 1.0, "metrics": {}, "checkpoint": name, "time": 0}
     state.apply(report)
     shelf.held.add(name)
     retention.on_event(report, state)
-    assert shelf.held == {*kept, name}
+    return name
+
+
+def test_a_size_that_the_storage_does_not_tell_is_asked_for_later() -> None:
+    shelf = Shelf()
+    state = searched(shelf, keep=2).conductor.state
+    best, second = (str(trial.checkpoint) for trial in state.completed()[:2])
+    retention = Retention(shelf, keep=2, disk_gb=4.5 * SIZE / 1e9)
+    shelf.broken = True
+    names = {saved(shelf, state, retention, trial) for trial in ("0098", "0099")}
+    assert shelf.held == {best, second, *names}
+    shelf.broken = False
+    names.add(saved(shelf, state, retention, "0097"))
+    assert shelf.held == {best, *names}
