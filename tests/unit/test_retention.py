@@ -12,6 +12,7 @@ from tune_app.engine.checkpoints import Retention
 from tune_app.errors import UserError
 from tune_app.journal import Event
 from tune_app.state import StudyState
+from tune_app.storage.checkpoints import FolderShelf
 from tune_app.storage.store import StorageFailed
 from tune_app.trial import Outcome, Status, TrialState
 
@@ -36,6 +37,9 @@ class Shelf:
 
     def remove(self, name: str) -> None:
         self.held.remove(name)
+
+    def sweep(self, trial: str) -> None:
+        """Nothing is half written."""
 
     def publish(self, folder: Path, trial: str, step: int) -> str:
         raise AssertionError
@@ -210,3 +214,46 @@ def test_a_size_that_the_storage_does_not_tell_is_asked_for_later() -> None:
     shelf.broken = False
     names.add(saved(shelf, state, retention, "0097"))
     assert shelf.held == {best, *names}
+
+
+class Killed:
+    """Leaves what a worker that is killed while it saves has written until then."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.left: list[Path] = []
+
+    def on_event(self, event: Event, state: StudyState) -> None:
+        if event["event"] == "segment_started":
+            assert not any(
+                path.exists() for path in self.left if path.parent.name == event["trial"]
+            )
+            work = self._folder / "checkpoints" / event["trial"] / f".work-{len(self.left)}"
+            (work / "checkpoint-3").mkdir(parents=True)
+            self.left.append(work)
+
+    def close(self, timeout_s: float) -> None:
+        """Nothing to close."""
+
+
+def test_what_killed_workers_left_half_written_goes_with_the_next_segment_or_the_trial(
+    tmp_path: Path,
+) -> None:
+    killed = Killed(tmp_path)
+    trackers = [Retention(FolderShelf(tmp_path)), killed]
+    simulation = Simulation(
+        document(trials=20), trackers=trackers, journal=MemoryJournal(), death=0.3
+    )
+    state = simulation.run()
+    assert sum(trial.losses for trial in state.trials.values())
+    assert len(killed.left) > len(state.trials)
+    assert list((tmp_path / "checkpoints").iterdir()) == []
+
+
+def test_what_came_after_the_end_of_a_trial_is_swept_by_the_next_session(tmp_path: Path) -> None:
+    state = searched(Shelf()).conductor.state
+    (tmp_path / "checkpoints" / "0000" / ".work-1" / "checkpoint-3").mkdir(parents=True)
+    (tmp_path / "checkpoints" / "0001" / "step-1").mkdir(parents=True)
+    event = {"event": "finding", "text": "", "time": 0}
+    Retention(FolderShelf(tmp_path)).on_event(event, state)
+    assert not (tmp_path / "checkpoints" / "0000").exists()

@@ -59,6 +59,9 @@ class Retention:
             best = self._best(state)
             for other in sorted(self._ended):
                 self._clear(state.trials[other], state, best)
+        if event["event"] in ("segment_started", "trial_ended"):
+            # Before the next worker begins: what is there is of one that died or is not wanted.
+            self._shelf.sweep(event["trial"])
         if name:
             self._fit(state)
 
@@ -72,6 +75,7 @@ class Retention:
             if trial.status is Status.ENDED:
                 self._retire(trial)
             self._clear(trial, state, best)
+        self._shelf.sweep("*")
 
     def _hold(self, name: str, size: int) -> None:
         self._sizes.setdefault(_trial_of(name), {})[name] = size

@@ -14,6 +14,7 @@ import os
 import secrets
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -28,6 +29,8 @@ _log = logging.getLogger(__name__)
 
 FOLDER = "checkpoints"
 MANIFEST = "manifest.json"
+WORK = ".work"
+"""How the folders begin, beside a trial's checkpoints, that each segment writes its own into."""
 
 
 class Shelf(Protocol):
@@ -55,6 +58,10 @@ class Shelf(Protocol):
 
     def remove(self, name: str) -> None:
         """Removes one, if it is there."""
+        ...
+
+    def sweep(self, trial: str) -> None:
+        """Removes what a trial's dead workers left half written on this machine; `*` for all."""
         ...
 
 
@@ -90,8 +97,14 @@ class FolderShelf:
     def remove(self, name: str) -> None:
         path = inside(self._study, name)
         shutil.rmtree(path, ignore_errors=True)
-        if path.parent.is_dir() and not any(path.parent.iterdir()):
-            path.parent.rmdir()
+        _remove_empty(path.parent)
+
+    def sweep(self, trial: str) -> None:
+        for folder in (self._study / FOLDER).glob(trial):
+            if not folder.is_symlink():
+                for path in folder.glob(f"{WORK}*"):
+                    shutil.rmtree(path, ignore_errors=True)
+                _remove_empty(folder)
 
 
 class BucketShelf:
@@ -157,6 +170,9 @@ class BucketShelf:
             if name in self._given_up:
                 self._given_up.discard(name)
                 self._removals.submit(self._remove, name)
+
+    def sweep(self, trial: str) -> None:
+        self._copies.sweep(trial)
 
     def _remove(self, name: str) -> None:
         try:
@@ -232,6 +248,12 @@ def check(path: Path) -> None:
             problems.append(_foreign("an index that names files elsewhere", file))
     if problems:
         raise UserError(problems)
+
+
+def _remove_empty(folder: Path) -> None:
+    # There may be more in it, or nothing there at all.
+    with suppress(OSError):
+        folder.rmdir()
 
 
 def _is_index(file: Path) -> bool:
