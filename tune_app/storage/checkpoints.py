@@ -44,6 +44,7 @@ class Shelf(Protocol):
         """A checkpoint on this machine's disk, checked.
 
         Raises:
+            StorageFailed: it is not there, or does not come.
             UserError: it holds what no checkpoint of ours does.
         """
         ...
@@ -84,6 +85,9 @@ class FolderShelf:
 
     def fetch(self, name: str) -> Path:
         path = inside(self._study, name)
+        if not path.is_dir():
+            # Weights that are missing are a trial's fault only where there is something else.
+            raise StorageFailed(f"{path}: no such checkpoint")
         check(path)
         return path
 
@@ -239,7 +243,7 @@ def check(path: Path) -> None:
         UserError: there are links, other formats, or an index that names files elsewhere.
     """
     problems = []
-    for file in sorted(path.iterdir()) if path.is_dir() else ():
+    for file in sorted(path.iterdir()):
         if file.is_symlink() or not file.is_file():
             problems.append(_foreign("not a plain file", file))
         elif file.suffix == ".bin" and file.name != "training_args.bin":
