@@ -12,6 +12,7 @@ from tune_app.journal import FILE_NAME, Journal, read
 from tune_app.storage import journals
 from tune_app.storage.bucket_study import BucketStudy
 from tune_app.storage.checkpoints import BucketShelf
+from tune_app.storage.study import FolderStudy
 
 
 @pytest.fixture
@@ -124,3 +125,13 @@ def test_half_a_line_is_not_pushed(bucket: MemoryBucket, tmp_path: Path) -> None
             file.write(text)
         pusher.push()
         assert journals.read(bucket) == path.read_bytes().removesuffix(b"thr")
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_a_disk_that_is_gone_raises_nothing_into_what_a_signal_interrupted(
+    bucket: MemoryBucket, tmp_path: Path, wanted: bool
+) -> None:
+    gone = tmp_path / "a file" / "study"
+    gone.parent.touch()
+    FolderStudy(gone).stop(wanted)
+    BucketStudy(bucket, gone).stop(wanted)
