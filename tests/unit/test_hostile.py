@@ -108,3 +108,33 @@ def test_a_study_whose_parts_are_links_to_elsewhere_is_refused(
     for verb in READERS[:3]:
         assert main([verb, "victim", "--storage", str(study.parent)]) == 2
         assert "a link that leaves the study's folder" in capsys.readouterr().err
+
+
+DEEP = ["logs/trials/0000.log", "logs/driver.log", "report/.report.md.partial", "checkpoints/0001"]
+DEEP += ["wandb/mirror.lock", "wandb/run-1-x"]
+
+
+@pytest.mark.parametrize("part", DEEP)
+def test_a_link_to_elsewhere_is_refused_however_deep_it_lies(
+    study: Path, part: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outside = study.parent.parent / "x" / "not yet there"
+    (study / part).parent.mkdir(parents=True, exist_ok=True)
+    (study / part).unlink(missing_ok=True)
+    os.symlink(outside, study / part)
+    for verb in READERS[:3]:
+        assert main([verb, "victim", "--storage", str(study.parent)]) == 2
+        assert f"{part}: a link that leaves the study's folder" in capsys.readouterr().err
+    assert not outside.exists()
+
+
+def test_links_within_a_study_and_those_that_wandb_makes_are_none_of_our_business(
+    study: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (study / "logs").mkdir(exist_ok=True)
+    os.symlink(study / "report", study / "logs" / "report")
+    os.symlink("loop", study / "logs" / "loop")
+    run = study / "wandb" / "offline-run-20260101_000000-x" / "logs"
+    run.mkdir(parents=True)
+    os.symlink(study.parent.parent, run / "debug-core.log")
+    assert main(["show", "victim", "--storage", str(study.parent)]) == 0

@@ -12,7 +12,7 @@ import pytest
 
 from tune_app.cli import _folders
 from tune_app.errors import Problem, UserError
-from tune_app.journal import read
+from tune_app.journal import FILE_NAME, read
 from tune_app.storage.lease import CLAIMS, LEASE_S, Lease, holders, place_of
 from tune_app.storage.store import Entry, FolderStore, StorageFailed
 from tune_app.storage.study import FolderStudy
@@ -193,3 +193,20 @@ def test_of_many_that_come_at_once_at_most_one_gets_the_study(tmp_path: Path) ->
     said = [racer.communicate(timeout=60) for racer in racers]
     assert [err for _, err in said if err] == []
     assert sum(out.count("had it") for out, _ in said) > 0
+
+
+def test_a_container_with_a_disk_of_its_own_is_another_place(tmp_path: Path) -> None:
+    folder, others = tmp_path / "study", tmp_path / "other" / "study"
+    others.mkdir(parents=True)
+    folder.mkdir()
+    (folder / FILE_NAME).touch()
+    (others / FILE_NAME).touch()
+    first = place_of(folder)
+    Lease(Shared(tmp_path), first, "place")
+    (folder / FILE_NAME).write_text("grows\n")
+    assert place_of(folder) == first
+    # What another container has mounted under the same path.
+    folder.rename(tmp_path / "away")
+    others.rename(folder)
+    with pytest.raises(UserError, match="already running"):
+        Lease(Shared(tmp_path), place_of(folder), "place")

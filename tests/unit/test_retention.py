@@ -12,7 +12,9 @@ from tune_app.engine.checkpoints import Retention
 from tune_app.errors import UserError
 from tune_app.journal import Event
 from tune_app.state import StudyState
-from tune_app.trial import Outcome, TrialState
+from tune_app.storage.checkpoints import FolderShelf
+from tune_app.storage.store import StorageFailed
+from tune_app.trial import Outcome, Status, TrialState
 
 SIZE = 1000
 
@@ -23,15 +25,21 @@ class Shelf:
     def __init__(self) -> None:
         self.held: set[str] = set()
         self.most = 0
+        self.broken = False
 
     def sizes(self) -> dict[str, int]:
         return dict.fromkeys(self.held, SIZE)
 
     def size(self, name: str) -> int:
+        if self.broken:
+            raise StorageFailed("no answer")
         return SIZE * (name in self.held)
 
     def remove(self, name: str) -> None:
         self.held.remove(name)
+
+    def sweep(self, trial: str) -> None:
+        """Nothing is half written."""
 
     def publish(self, folder: Path, trial: str, step: int) -> str:
         raise AssertionError
@@ -163,3 +171,89 @@ def test_what_a_dead_session_left_is_cleared_by_the_next() -> None:
     event = {"event": "trial_ended", "trial": last.id, "time": 0}
     retention.on_event(event, state)
     assert shelf.held == {last.checkpoint}
+
+
+@pytest.mark.parametrize("ended", [True, False])
+def test_nothing_is_given_up_while_there_are_leftovers(ended: bool) -> None:
+    shelf = Shelf()
+    simulation = searched(shelf, keep=2)
+    state = simulation.conductor.state
+    kept = set(shelf.held)
+    assert len(kept) == 2
+    loser = next(t for t in state.trials.values() if t.checkpoint not in kept)
+    if not ended:
+        # One that waits, with a checkpoint that it never came to report.
+        loser.status, loser.outcome, loser.checkpoint = Status.PAUSED, None, None
+    shelf.held.add(f"checkpoints/{loser.id}/step-1")
+    retention = Retention(shelf, keep=2, disk_gb=3.5 * SIZE / 1e9)
+    name = saved(shelf, state, retention, "0099")
+    assert shelf.held == {*kept, name}
+
+
+def saved(shelf: Shelf, state: StudyState, retention: Retention, trial: str) -> str:
+    """A new trial with a checkpoint, of which the retention hears."""
+    created = {"event": "trial_created", "trial": trial, "number": int(trial), "kind": "search"}
+    state.apply({**created, "params": {}, "time": 0})
+    name = f"checkpoints/{trial}/step-1"
+    report = {"event": "report", "trial": trial, "step": 1, "tokens": 1, "fraction": 0.1}
+    report |= {"seconds": 1.0, "metrics": {}, "checkpoint": name, "time": 0}
+    state.apply(report)
+    shelf.held.add(name)
+    retention.on_event(report, state)
+    return name
+
+
+def test_a_size_that_the_storage_does_not_tell_is_asked_for_later() -> None:
+    shelf = Shelf()
+    state = searched(shelf, keep=2).conductor.state
+    best, second = (str(trial.checkpoint) for trial in state.completed()[:2])
+    retention = Retention(shelf, keep=2, disk_gb=4.5 * SIZE / 1e9)
+    shelf.broken = True
+    names = {saved(shelf, state, retention, trial) for trial in ("0098", "0099")}
+    assert shelf.held == {best, second, *names}
+    shelf.broken = False
+    names.add(saved(shelf, state, retention, "0097"))
+    assert shelf.held == {best, *names}
+
+
+class Killed:
+    """Leaves what a worker that is killed while it saves has written until then."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.left: list[Path] = []
+
+    def on_event(self, event: Event, state: StudyState) -> None:
+        if event["event"] == "segment_started":
+            assert not any(
+                path.exists() for path in self.left if path.parent.name == event["trial"]
+            )
+            work = self._folder / "checkpoints" / event["trial"] / f".work-{len(self.left)}"
+            (work / "checkpoint-3").mkdir(parents=True)
+            self.left.append(work)
+
+    def close(self, timeout_s: float) -> None:
+        """Nothing to close."""
+
+
+def test_what_killed_workers_left_half_written_goes_with_the_next_segment_or_the_trial(
+    tmp_path: Path,
+) -> None:
+    killed = Killed(tmp_path)
+    trackers = [Retention(FolderShelf(tmp_path)), killed]
+    simulation = Simulation(
+        document(trials=20), trackers=trackers, journal=MemoryJournal(), death=0.3
+    )
+    state = simulation.run()
+    assert sum(trial.losses for trial in state.trials.values())
+    assert len(killed.left) > len(state.trials)
+    assert list((tmp_path / "checkpoints").iterdir()) == []
+
+
+def test_what_came_after_the_end_of_a_trial_is_swept_by_the_next_session(tmp_path: Path) -> None:
+    state = searched(Shelf()).conductor.state
+    (tmp_path / "checkpoints" / "0000" / ".work-1" / "checkpoint-3").mkdir(parents=True)
+    (tmp_path / "checkpoints" / "0001" / "step-1").mkdir(parents=True)
+    event = {"event": "finding", "text": "", "time": 0}
+    Retention(FolderShelf(tmp_path)).on_event(event, state)
+    assert not (tmp_path / "checkpoints" / "0000").exists()

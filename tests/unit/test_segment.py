@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 import torch
@@ -97,7 +97,10 @@ def task(corpus: Path, tmp_path: Path) -> Task:
     )
 
 
-def run(task: Task, recorder: Recorder) -> Recorder:
+R = TypeVar("R", bound=Recorder)
+
+
+def run(task: Task, recorder: R) -> R:
     torch.set_num_threads(1)
     with suppress(SystemExit):
         segment.run(task, recorder)
@@ -444,6 +447,23 @@ def test_storage_that_fails_is_no_fault_of_the_trial(
     recorder = run(task, Recorder(tmp_path))
     assert recorder.of("segment_lost")["reason"].endswith("Input/output error")
     assert "trial_ended" not in [event for event, _ in recorder.sent]
+
+
+def test_a_worker_that_comes_back_and_its_successor_leave_each_other_what_they_write(
+    task: Task, tmp_path: Path
+) -> None:
+    class Lost(Recorder):
+        """Another worker has the trial, begins and ends, while this one is about to publish."""
+
+        is_whole = False
+
+        def publish(self, folder: Path, step: int) -> str:
+            run(task, Recorder(tmp_path, pause_at=(0,)))
+            self.is_whole = (folder / "model.safetensors").exists()
+            return super().publish(folder, step)
+
+    assert run(task, Lost(tmp_path, pause_at=(0,))).is_whole
+    assert [path.name for path in (tmp_path / "checkpoints" / "0000").iterdir()] == ["step-3"]
 
 
 @pytest.mark.parametrize(

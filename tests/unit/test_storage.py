@@ -259,6 +259,11 @@ def test_a_checkpoint_is_published_whole_and_once(tmp_path: Path) -> None:
     assert shelf.sizes() == {}
 
 
+def test_a_checkpoint_that_is_not_there_is_the_storage_s_fault(tmp_path: Path) -> None:
+    with pytest.raises(StorageFailed, match="step-3: no such checkpoint"):
+        FolderShelf(tmp_path).fetch("checkpoints/0000/step-3")
+
+
 @pytest.mark.parametrize(
     ("file", "content"),
     [

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -104,16 +105,35 @@ def refuse_links(folder: Path) -> None:
     """What a study writes must stay in its folder.
 
     Raises:
-        UserError: something right below it is a link to somewhere else.
+        UserError: something in it is a link to somewhere else.
     """
     fix = "put the file or folder itself there; the whole study may be linked"
+    home = os.path.realpath(folder)
+    with explained("look for links", folder):
+        found = sorted(_links(folder))
     problems = [
         Problem("a link that leaves the study's folder", str(path), fix=fix)
-        for path in sorted(folder.iterdir())
-        if path.is_symlink() and not path.resolve().is_relative_to(folder.resolve())
+        for path in found
+        if not Path(os.path.realpath(path)).is_relative_to(home)
     ]
     if problems:
         raise UserError(problems)
+
+
+def _links(folder: Path) -> Iterator[Path]:
+    """All links below a folder, none of which is followed."""
+    # A driver that runs meanwhile deletes checkpoints.
+    with suppress(FileNotFoundError), os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_symlink():
+                yield Path(entry)
+            elif entry.is_dir(follow_symlinks=False) and not _is_wandb_run(Path(entry)):
+                yield from _links(Path(entry))
+
+
+def _is_wandb_run(path: Path) -> bool:
+    """wandb links each run's folder to a log in its cache; nothing of ours goes into an old one."""
+    return path.parent.name == "wandb" and path.name.startswith(("run-", "offline-run-"))
 
 
 def check_name(name: str) -> None:

@@ -6,6 +6,7 @@ from tune_app.errors import Problem, UserError
 from tune_app.journal import Event
 from tune_app.state import StudyState
 from tune_app.storage.checkpoints import Shelf
+from tune_app.storage.store import StorageFailed
 from tune_app.trial import Status, TrialState
 
 KEEP_BEST = 3
@@ -29,6 +30,8 @@ class Retention:
         """Bytes by name, of each trial that has checkpoints."""
         for name, size in shelf.sizes().items():
             self._hold(name, size)
+        self._unmeasured: set[str] = set()
+        """Those whose size is to be asked for, where there is a cap."""
         self._ended: set[str] = set()
         """Trials that have ended and still have checkpoints."""
         self._begun = False
@@ -41,11 +44,12 @@ class Retention:
         """
         if not self._begun:
             self._begun = True
-            for trial in state.with_status(Status.ENDED):
-                self._retire(trial)
+            self._tidy(state)
         name = event.get("checkpoint")
         if name and event["event"] != "segment_started":
-            self._hold(name, 0 if self._cap_bytes is None else self._shelf.size(name))
+            self._hold(name, 0)
+            if self._cap_bytes is not None:
+                self._unmeasured.add(name)
         if event["event"] == "segment_started" or name:
             trial = state.trials[event["trial"]]
             for other in {trial.id, *(takeover.source for takeover in trial.takeovers)}:
@@ -55,11 +59,23 @@ class Retention:
             best = self._best(state)
             for other in sorted(self._ended):
                 self._clear(state.trials[other], state, best)
+        if event["event"] in ("segment_started", "trial_ended"):
+            # Before the next worker begins: what is there is of one that died or is not wanted.
+            self._shelf.sweep(event["trial"])
         if name:
             self._fit(state)
 
     def close(self, timeout_s: float) -> None:
         """Nothing is left to do."""
+
+    def _tidy(self, state: StudyState) -> None:
+        """Clears what the last session died before: no trial has to give way to leftovers."""
+        best = self._best(state)
+        for trial in [state.trials[name] for name in self._sizes if name in state.trials]:
+            if trial.status is Status.ENDED:
+                self._retire(trial)
+            self._clear(trial, state, best)
+        self._shelf.sweep("*")
 
     def _hold(self, name: str, size: int) -> None:
         self._sizes.setdefault(_trial_of(name), {})[name] = size
@@ -89,11 +105,24 @@ class Retention:
     def _fit(self, state: StudyState) -> None:
         if self._cap_bytes is None:
             return
+        self._measure()
         best = self._best(state)
         while (total := self._total()) > self._cap_bytes:
             if not best:
                 raise UserError(_too_much(total, self._cap_bytes))
             self._clear(state.trials[best.pop()], state, best)
+
+    def _measure(self) -> None:
+        for name in sorted(self._unmeasured):
+            try:
+                size = self._shelf.size(name)
+            except StorageFailed:
+                # Nothing is decided by it: asked again at the next checkpoint. Whether the study
+                # can go on with a storage that does not answer is for its journal to find out.
+                return
+            self._unmeasured.discard(name)
+            if name in self._sizes.get(_trial_of(name), {}):
+                self._hold(name, size)
 
     def _total(self) -> int:
         return sum(sum(sizes.values()) for sizes in self._sizes.values())

@@ -33,10 +33,12 @@ class BucketStudy:
         self.folder = folder
         self.address = store.url
         self.url: str | None = store.url
-        self.shelf: Shelf = BucketShelf(store, folder)
+        self._shelf = BucketShelf(store, folder)
+        self.shelf: Shelf = self._shelf
         self._store = store
         self._lease: Lease | None = None
         self._pusher: journals.Pusher | None = None
+        self._has_begun = False
         self._asked = -STOP_POLL_S
         self._is_stopping = False
 
@@ -52,7 +54,7 @@ class BucketStudy:
         return living(holders(self._store), self.folder)
 
     def open_session(self) -> None:
-        lease = Lease(self._store, place_of(self.folder), self.address, beat=self._push_quietly)
+        lease = Lease(self._store, place_of(self.folder), self.address, beat=self._on_beat)
         try:
             self._pull_journal()
             self.bring("")
@@ -71,11 +73,12 @@ class BucketStudy:
     def commit(self) -> None:
         if self._pusher is None:
             return
+        self._has_begun = True
         while True:
             # While the lease holds there is time to wait for a storage that has a bad minute.
             self.check()
             try:
-                self._pusher.push()
+                self._push(self._pusher)
                 return
             except StorageFailed:
                 continue
@@ -137,12 +140,24 @@ class BucketStudy:
             else:
                 self._store.remove(f"{CONTROL}/stop")
 
+    def _push(self, pusher: journals.Pusher) -> None:
+        # Asked before: the lines that do without these are in the journal that is pushed now. Who
+        # goes on from the bucket, if this machine dies first, begins from what it names.
+        given_up = self._shelf.given_up()
+        pusher.push()
+        self._shelf.let_go(given_up)
+
+    def _on_beat(self) -> None:
+        """What no decision waits for need not wait longer than for a sign of life."""
+        # Until the first commit the journal may end in a line that is yet to be cut off.
+        if self._has_begun:
+            self._push_quietly()
+
     def _push_quietly(self) -> None:
-        """With each beat of the lease: what no decision waits for need not wait longer."""
         if self._pusher is not None and self._lease is not None:
             try:
                 self._lease.check()
-                self._pusher.push()
+                self._push(self._pusher)
             except (StorageFailed, UserError):
                 return  # The driver meets it at its next commit.
 

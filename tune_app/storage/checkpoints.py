@@ -14,6 +14,7 @@ import os
 import secrets
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -28,6 +29,8 @@ _log = logging.getLogger(__name__)
 
 FOLDER = "checkpoints"
 MANIFEST = "manifest.json"
+WORK = ".work"
+"""How the folders begin, beside a trial's checkpoints, that each segment writes its own into."""
 
 
 class Shelf(Protocol):
@@ -41,6 +44,7 @@ class Shelf(Protocol):
         """A checkpoint on this machine's disk, checked.
 
         Raises:
+            StorageFailed: it is not there, or does not come.
             UserError: it holds what no checkpoint of ours does.
         """
         ...
@@ -55,6 +59,10 @@ class Shelf(Protocol):
 
     def remove(self, name: str) -> None:
         """Removes one, if it is there."""
+        ...
+
+    def sweep(self, trial: str) -> None:
+        """Removes what a trial's dead workers left half written on this machine; `*` for all."""
         ...
 
 
@@ -77,6 +85,9 @@ class FolderShelf:
 
     def fetch(self, name: str) -> Path:
         path = inside(self._study, name)
+        if not path.is_dir():
+            # Weights that are missing are a trial's fault only where there is something else.
+            raise StorageFailed(f"{path}: no such checkpoint")
         check(path)
         return path
 
@@ -90,8 +101,14 @@ class FolderShelf:
     def remove(self, name: str) -> None:
         path = inside(self._study, name)
         shutil.rmtree(path, ignore_errors=True)
-        if path.parent.is_dir() and not any(path.parent.iterdir()):
-            path.parent.rmdir()
+        _remove_empty(path.parent)
+
+    def sweep(self, trial: str) -> None:
+        for folder in (self._study / FOLDER).glob(trial):
+            if not folder.is_symlink():
+                for path in folder.glob(f"{WORK}*"):
+                    shutil.rmtree(path, ignore_errors=True)
+                _remove_empty(folder)
 
 
 class BucketShelf:
@@ -102,6 +119,7 @@ class BucketShelf:
         self._copies = FolderShelf(working_copy)
         self._folder = working_copy
         self._removals = ThreadPoolExecutor(4, "removals")
+        self._given_up: set[str] = set()
 
     def publish(self, folder: Path, trial: str, step: int) -> str:
         path = inside(self._folder, f"{FOLDER}/{trial}/step-{step}")
@@ -142,9 +160,23 @@ class BucketShelf:
         return sum(entry.size for entry in self._store.list(name).values())
 
     def remove(self, name: str) -> None:
-        """Returns at once; what is not removed today is at the next session."""
+        """Gives one up. It stays until `let_go`: the bucket's journal may still need it."""
         self._copies.remove(name)
-        self._removals.submit(self._remove, name)
+        self._given_up.add(name)
+
+    def given_up(self) -> list[str]:
+        """What was given up by now and was not let go."""
+        return list(self._given_up)
+
+    def let_go(self, names: list[str]) -> None:
+        """Removes what was given up; returns at once. What fails is done by the next session."""
+        for name in names:
+            if name in self._given_up:
+                self._given_up.discard(name)
+                self._removals.submit(self._remove, name)
+
+    def sweep(self, trial: str) -> None:
+        self._copies.sweep(trial)
 
     def _remove(self, name: str) -> None:
         try:
@@ -211,7 +243,7 @@ def check(path: Path) -> None:
         UserError: there are links, other formats, or an index that names files elsewhere.
     """
     problems = []
-    for file in sorted(path.iterdir()) if path.is_dir() else ():
+    for file in sorted(path.iterdir()):
         if file.is_symlink() or not file.is_file():
             problems.append(_foreign("not a plain file", file))
         elif file.suffix == ".bin" and file.name != "training_args.bin":
@@ -220,6 +252,12 @@ def check(path: Path) -> None:
             problems.append(_foreign("an index that names files elsewhere", file))
     if problems:
         raise UserError(problems)
+
+
+def _remove_empty(folder: Path) -> None:
+    # There may be more in it, or nothing there at all.
+    with suppress(OSError):
+        folder.rmdir()
 
 
 def _is_index(file: Path) -> bool:

@@ -69,7 +69,7 @@ class Pusher:
         """
         with self._lock, open(self._path, "rb") as file:
             file.seek(self._begin)
-            data = file.read()
+            data = _whole_lines(file.read())
             end = self._begin + len(data)
             if end == self._end:
                 return
@@ -84,3 +84,8 @@ class Pusher:
         outdated, self._outdated = self._outdated, []
         for name in outdated:
             self._store.remove_folder(f"{FOLDER}/{name}")
+
+
+def _whole_lines(data: bytes) -> bytes:
+    """Without a last line that is being written, or taken back since the disk is full."""
+    return data[: data.rfind(b"\n") + 1]

@@ -19,12 +19,14 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from tune_app.errors import Problem, UserError
+from tune_app.journal import FILE_NAME
 from tune_app.storage.store import Entry, StorageFailed, Store, clock
 
 LEASE_S = 60.0
@@ -59,10 +61,18 @@ class Holder:
 def place_of(folder: Path) -> str:
     """A name for a folder on this machine, as long as it is up: here a file lock tells the truth.
 
-    A file system that machines share has another name on each.
+    A file system that machines share has another name on each. Containers may have name and boot in
+    common, and each a file of its own under the same path: a lock is of one file.
     """
     boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    return f"{socket.gethostname()} {boot} {folder}"
+    return f"{socket.gethostname()} {boot} {_file(folder / FILE_NAME)} {folder}"
+
+
+def _file(path: Path) -> str:
+    with suppress(OSError):
+        stat = path.stat()
+        return f"{stat.st_dev}:{stat.st_ino}"
+    return "-"
 
 
 def holders(store: Store, now: float | None = None) -> list[Holder]:

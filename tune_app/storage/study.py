@@ -142,11 +142,13 @@ class FolderStudy:
 
 
 def mark(folder: Path, wanted: bool) -> None:
-    """Leaves or removes the sign that trials on this machine are to stop."""
-    if wanted:
-        (folder / STOP_FILE).touch()
-    else:
-        (folder / STOP_FILE).unlink(missing_ok=True)
+    """Leaves or removes the sign that trials on this machine are to stop, if the disk lets it."""
+    # From a signal handler, it would be raised into whatever that interrupted.
+    with suppress(OSError):
+        if wanted:
+            (folder / STOP_FILE).touch()
+        else:
+            (folder / STOP_FILE).unlink(missing_ok=True)
 
 
 def living(found: list[Holder], folder: Path) -> Holder | None:

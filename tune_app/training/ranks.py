@@ -7,6 +7,7 @@ checkpoints and looks at the clock; what it hears and decides the others are tol
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ import torch.distributed as dist
 
 from tune_app.ports import TrialContext
 from tune_app.silence import ALIVE, START_S
+from tune_app.storage.checkpoints import WORK
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,15 @@ def agreed(value: float) -> float:
     told = torch.tensor(value, dtype=torch.float64)
     dist.broadcast(told, src=0)
     return told.item()
+
+
+def work_folder(checkpoints: Path) -> Path:
+    """Where a segment, in all its processes, writes what is not finished yet.
+
+    No other one does: a worker that was given up as lost may come back while another has the trial.
+    """
+    token = int(agreed(secrets.randbits(48)))
+    return checkpoints / f"{WORK}-{token:012x}"
 
 
 def meet() -> None:

@@ -36,7 +36,7 @@ from tune_app.training.memory import (
 )
 from tune_app.training.new_values import keep_own_settings
 from tune_app.training.optimizers import own_class
-from tune_app.training.ranks import Rank, agreed, joined, part
+from tune_app.training.ranks import Rank, agreed, joined, part, work_folder
 from tune_app.training.reporter import Diverged, Reporter, SignsOfLife
 from tune_app.trial import Outcome
 
@@ -182,8 +182,7 @@ def _train(task: Task, context: TrialContext) -> bool:
     signs = SignsOfLife(context)
     data = loaded.module.prepare(loaded.config(task.params), task.cache, lambda line: signs.show())
     epoch = epoch_of(loaded, task.params, data, task.processes)
-    work = context.checkpoints / ".work"
-    shutil.rmtree(work, ignore_errors=True)
+    work = work_folder(context.checkpoints)
     max_steps = task.max_steps or _max_steps(task, loaded, data, epoch, work)
     plan = _plan(task, max_steps, epoch)
     trainer = _trainer(task, loaded, data, max_steps, work)
