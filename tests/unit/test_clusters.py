@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import copy
+import re
 import subprocess
+import sys
+from collections.abc import Iterator
+from importlib.metadata import Distribution, distributions
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from ray.autoscaler._private.util import prepare_config, validate_config
 
 from tune_app import __version__
@@ -50,6 +56,47 @@ def test_nothing_but_this_package_at_this_version_is_installed(path: Path) -> No
         (command,) = config[f"{role}_setup_commands"]
         assert f"setup.sh {role} --version {__version__} " in command + " "
     assert config["file_mounts"]["~/tune_app/constraints.txt"] == "constraints.txt"
+
+
+def pinned() -> dict[str, str]:
+    """The versions in constraints.txt."""
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pairs = (line.split("==") for line in lines)
+    return {canonicalize_name(name): version for name, version in pairs}
+
+
+def needed(names: list[str], known: dict[str, Distribution]) -> Iterator[tuple[str, Requirement]]:
+    """What packages require, and what those require; with who does."""
+    waiting, seen = [canonicalize_name(name) for name in names], set()
+    while waiting:
+        name = waiting.pop()
+        if name in seen or name not in known:
+            continue
+        seen.add(name)
+        for text in known[name].requires or []:
+            requirement = Requirement(text)
+            if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+                waiting.append(canonicalize_name(requirement.name))
+                yield name, requirement
+
+
+def test_what_the_head_on_aws_needs_besides_goes_with_the_pinned_versions() -> None:
+    (command,) = read(CLOUDS[0])["head_setup_commands"]
+    (extra,) = re.findall(r"TUNE_APP_EXTRA_PACKAGES=(\S+)", command)
+    # The S3 server of the tests has the same packages, in an environment of its own.
+    servers = Path(sys.prefix, "servers").glob("lib/python*/site-packages")
+    found = distributions(path=[str(folder) for folder in servers])
+    known = {canonicalize_name(item.metadata["Name"]): item for item in found}
+    if canonicalize_name(extra) not in known:
+        pytest.skip(f"no {extra}: `make test` sets it up")
+    versions = pinned()
+    misfits = [
+        f"{who} needs {requirement}"
+        for who, requirement in needed([extra], known)
+        if (version := versions.get(canonicalize_name(requirement.name))) is not None
+        and not requirement.specifier.contains(version)
+    ]
+    assert misfits == []
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
