@@ -112,6 +112,13 @@ def test_no_node_starts_without_token_or_with_an_open_dashboard(path: Path) -> N
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_ray_takes_a_small_part_of_a_nodes_memory_for_its_objects(path: Path) -> None:
+    for command in starts(read(path)):
+        (size,) = re.findall(r"--object-store-memory=(\d+)\b", command)
+        assert int(size) <= 10_000_000_000
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_no_trial_lands_on_the_head(path: Path) -> None:
     config = read(path)
     head = config["available_node_types"][config["head_node_type"]]
