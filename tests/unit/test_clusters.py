@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import re
 import subprocess
 import sys
@@ -12,11 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import ray
 import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from ray.autoscaler._private.util import prepare_config, validate_config
 
+from tests.object_server import SERVER
 from tune_app import __version__
 
 ROOT = Path(__file__).parents[2]
@@ -149,6 +152,38 @@ def test_the_image_is_pinned_and_the_same_on_all_nodes(path: Path) -> None:
     images = {image(kind) for kind in read(path)["available_node_types"].values()}
     assert len(images) == 1
     assert "latest" not in images.pop()
+
+
+def test_ray_launches_a_head_on_demand_and_spot_workers_at_a_simulated_aws(tmp_path: Path) -> None:
+    if not SERVER.exists():
+        pytest.skip("no moto: `make test` sets it up")
+    script, rays = Path(__file__).with_name("aws_launch.py"), Path(ray.__file__).parents[1]
+    done = subprocess.run(
+        [str(SERVER.with_name("python")), str(script), str(CLOUDS[0]), str(rays)],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={
+            "HOME": str(tmp_path),
+            "PATH": "/usr/bin:/bin",
+            "AWS_ACCESS_KEY_ID": "nobody",
+            "AWS_SECRET_ACCESS_KEY": "nothing",
+        },
+    )
+    assert done.returncode == 0, done.stderr
+    seen = json.loads(done.stdout.splitlines()[-1])
+    head, *others = seen["instances"]
+    assert "InstanceLifecycle" not in head
+    assert [node["InstanceLifecycle"] for node in others] == ["spot"] * 2
+    # A worker may nothing at AWS: docs/cluster.md tells what a study in a bucket needs.
+    assert [("IamInstanceProfile" in node) for node in (head, *others)] == [True, False, False]
+    group = seen["group"]
+    for node in (head, *others):
+        assert [item["GroupId"] for item in node["SecurityGroups"]] == [group["GroupId"]]
+    among, ssh = group["IpPermissions"]
+    assert [pair["GroupId"] for pair in among["UserIdGroupPairs"]] == [group["GroupId"]]
+    assert not among["IpRanges"]
+    assert (ssh["FromPort"], ssh["ToPort"]) == (22, 22)
 
 
 def test_a_key_that_ray_does_not_know_would_be_noticed() -> None:
