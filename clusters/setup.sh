@@ -43,20 +43,21 @@ install_system() {
 
 mount_shared() {
   [[ -n $nfs ]] || return 0
+  # hard: a server that is away for a while makes a write wait, not fail.
+  local options=nfsvers=4.1,hard,timeo=600,retrans=2,noresvport
   command -v mount.nfs4 >/dev/null || install_system nfs-common
   as_root mkdir -p "$shared"
-  remember_mount
+  remember_mount "$options"
   mountpoint --quiet "$shared" && return 0
-  as_root mount "$shared"
+  as_root mount -t nfs4 -o "$options" "$nfs" "$shared"
   as_root chown "$(id -u):$(id -g)" "$shared"
 }
 
 # A node that was rebooted is not set up again: Ray only starts its own processes there.
 remember_mount() {
-  # hard: a server that is away for a while makes a write wait, not fail. automount: what comes
-  # before the network waits for the share, and never writes into the empty folder below it.
-  local options=nfsvers=4.1,hard,timeo=600,retrans=2,noresvport line
-  line="$nfs $shared nfs4 $options,_netdev,nofail,x-systemd.automount 0 0"
+  # automount: what comes before the network waits for the share, and never writes into the empty
+  # folder below it.
+  local line="$nfs $shared nfs4 $1,_netdev,nofail,x-systemd.automount 0 0"
   grep --quiet --fixed-strings --line-regexp "$line" "$fstab" && return 0
   # Another share than before takes its place.
   as_root sed -i "\\| $shared nfs4 |d" "$fstab"
