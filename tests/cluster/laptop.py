@@ -67,14 +67,13 @@ class Laptop:
         for key in ("head_setup_commands", "worker_setup_commands"):
             # /run is a machine's own here, as its disks would be.
             config[key] = [f"{line} --cache /run/tune_app" for line in config[key]]
-        config["head_start_ray_commands"] = [
-            line.replace("2000000000", str(OBJECT_STORE))
-            for line in config["head_start_ray_commands"]
-        ]
-        config["worker_start_ray_commands"] = [
-            f"{line} --num-cpus=1 --object-store-memory={OBJECT_STORE}" if "start" in line else line
-            for line in config["worker_start_ray_commands"]
-        ]
+        for key, added in (
+            ("head_start_ray_commands", ""),
+            ("worker_start_ray_commands", " --num-cpus=1"),
+        ):
+            config[key] = [
+                line.replace("2000000000", f"{OBJECT_STORE}{added}") for line in config[key]
+            ]
         if redis is not None:
             for key, added in (
                 ("head_start_ray_commands", f"{PATIENCE} RAY_REDIS_ADDRESS={redis}"),

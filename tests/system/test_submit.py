@@ -114,6 +114,12 @@ def test_a_study_on_a_cluster_outlives_its_sender_and_obeys_the_verbs(laptop: Re
     (row,) = json.loads(_ran(laptop, "list", "--json"))
     assert (row["name"], row["status"]) == ("far", "interrupted")
 
+    # Code of another study, which trials must not find after the resume below.
+    (laptop.folder / "mine" / "model.py").write_text("raise RuntimeError('of another study')\n")
+    again = laptop.run(*sent)
+    assert again.returncode == 2
+    assert "a study named 'far' exists" in again.stdout + again.stderr
+
     resumed = _ran(laptop, "resume", "far")
     assert "resuming: " in resumed
     assert list(ends(laptop.journal("far")).values()) == ["completed"] * 3

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import threading
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import pytest
 from tests.unit.simulation import document
 from tune_app import study as studies
 from tune_app.__main__ import main
-from tune_app.cli import _requests, _sent
+from tune_app.cli import _requests, _sent, _submit
 from tune_app.engine import demand
 from tune_app.errors import UserError
 from tune_app.journal import Journal
@@ -116,6 +118,94 @@ def test_mistakes_are_told_before_anything_is_sent(
 ) -> None:
     assert main([*words, "--submit", NOWHERE]) == 2
     assert told in capsys.readouterr().err
+
+
+class Head:
+    """Runs a job as Ray does: a shell in a copy of what was sent, here until it has ended."""
+
+    def __init__(self, storage: Path, commands: Path) -> None:
+        self.storage = storage
+        self.commands = commands
+        self.done = subprocess.CompletedProcess[str]([], 0)
+
+    def submit(self, command: str, files: Path | None = None) -> str:
+        assert "\n" not in command, "Ray prints it, and the first line alone is left out"
+        path = f"{self.commands}:{os.environ['PATH']}"
+        self.done = subprocess.run(
+            command, shell=True, cwd=files, capture_output=True, text=True, env={"PATH": path}
+        )
+        return "job"
+
+    def follow(self, job: str, write: object) -> int:
+        return self.done.returncode
+
+    def driver(self, script: str) -> None:
+        """What `python -m tune_app run` does there."""
+        (self.commands / "python").write_text(f"#!/bin/sh\n{script}\n")
+        (self.commands / "python").chmod(0o755)
+
+    def kept(self) -> str:
+        return (self.storage / ".submitted" / "x" / "mine" / "model.py").read_text()
+
+
+@pytest.fixture
+def head(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Head:
+    """A cluster whose storage has a blank in its path; the study `x` starts there."""
+    head = Head(tmp_path / "shared folder", tmp_path / "bin")
+    head.commands.mkdir()
+    head.driver(f"mkdir '{head.storage}/x'")
+    monkeypatch.setattr(_submit, "_jobs", lambda args: head)
+    return head
+
+
+def submit(here: Path, head: Head, code: str) -> int:
+    own(here, "mine/model.py")
+    (here / "mine" / "model.py").write_text(code)
+    path = sweep(here, "mine/model.py")
+    storage = ["--storage", str(head.storage)]
+    return main(["run", str(path), "--name", "x", *storage, "--submit", NOWHERE])
+
+
+def test_a_study_keeps_its_code_when_another_is_sent_under_its_name(here: Path, head: Head) -> None:
+    assert submit(here, head, "first = 1\n") == 0
+    assert submit(here, head, "second = 2\n") == 2
+    assert head.kept() == "first = 1\n"
+    assert "a study named 'x' exists" in head.done.stderr
+    assert "resume x --storage" in head.done.stderr
+    assert "another --name" in head.done.stderr
+
+
+def test_a_study_that_just_begins_keeps_its_code_too(here: Path, head: Head) -> None:
+    (head.storage / ".submitted" / "x" / "mine").mkdir(parents=True)
+    (head.storage / ".submitted" / "x" / "mine" / "model.py").write_text("first = 1\n")
+    assert submit(here, head, "second = 2\n") == 2
+    assert head.kept() == "first = 1\n"
+    assert "files were sent for a study named 'x'" in head.done.stderr
+    assert "choose another --name" in head.done.stderr
+
+
+def test_a_study_that_was_refused_can_be_sent_again_under_its_name(here: Path, head: Head) -> None:
+    start = (head.commands / "python").read_text()
+    head.driver("exit 2")
+    assert submit(here, head, "mistaken = 1\n") == 2
+    head.driver(start)
+    assert submit(here, head, "mended = 2\n") == 0
+    assert head.kept() == "mended = 2\n"
+
+
+def test_a_storage_that_takes_no_files_says_so(here: Path, head: Head) -> None:
+    head.storage.write_text("no folder")
+    assert submit(here, head, "first = 1\n") == 2
+    assert "Not a directory" in head.done.stderr
+
+
+def test_a_driver_runs_in_the_folder_that_is_kept_and_its_exit_code_is_the_jobs(
+    here: Path, head: Head
+) -> None:
+    head.driver(f"mkdir '{head.storage}/x'; pwd; cat mine/model.py; exit 130")
+    assert submit(here, head, "first = 1\n") == 130
+    assert head.done.stdout == f"{head.storage}/.submitted/x\nfirst = 1\n"
+    assert head.kept() == "first = 1\n"
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:8265", "ray://host:10001", "http://", "http://a:b"])

@@ -23,6 +23,21 @@ SENT = ".submitted"
 """The folder of a storage with the files that came with each study: its trials read them, and
 `resume` after the job's own copy has gone."""
 
+KEEP = (
+    "if [ -e {study} ]; then printf '%s\\n' {taken} >&2; exit 2; fi",
+    "mkdir -p {parent} || exit 2",
+    "why=$(mkdir {folder} 2>&1) || "
+    """{{ if [ -d {folder} ]; then printf '%s\\n' {begun}; else echo "$why"; fi >&2; exit 2; }}""",
+    "cp -R . {folder} && cd {folder} && {command}",
+    "code=$?",
+    "if [ ! -e {study} ]; then rm -rf {folder}; fi",
+    "exit $code",
+)
+"""A job that keeps what was sent, unless the name has files already: trials that run read them.
+Of two jobs at a time `mkdir` lets one through. A study that was refused leaves its name free.
+
+In one line: Ray prints it, and only the first line of that is known for Ray's."""
+
 
 def add_submit(parser: argparse.ArgumentParser) -> None:
     """`--submit`, for verbs that can run on a cluster's head."""
@@ -55,15 +70,14 @@ def start(
     _check_options(args, study)
     jobs = _jobs(args)
     command = _command(args.storage, verb, [*words, "--address", "auto"])
-    folder = shlex.quote(f"{args.storage}/{SENT}/{study}")
     if files is None:
         # What was sent with it once; a study of the cluster's own has no such folder.
+        folder = shlex.quote(_sent_with(args, study))
         job = jobs.submit(f"cd {folder} 2>/dev/null; {command}")
     else:
-        keep = f"mkdir -p {folder} && cp -R . {folder} && cd {folder}"
         with tempfile.TemporaryDirectory() as copy:
             _copy(files, Path(copy))
-            job = jobs.submit(f"{keep} && {command}", Path(copy))
+            job = jobs.submit(_in_its_own_folder(args, study, command), Path(copy))
     _print(f"job {job} on {args.submit}; Ctrl-C leaves it running\n")
     try:
         return jobs.follow(job, _print)
@@ -100,6 +114,31 @@ def _jobs(args: argparse.Namespace) -> Jobs:
 
 def _command(storage: Storage, verb: str, words: Sequence[str]) -> str:
     return shlex.join(["python", "-m", "tune_app", verb, *words, "--storage", str(storage)])
+
+
+def _sent_with(args: argparse.Namespace, study: str) -> str:
+    return f"{args.storage}/{SENT}/{study}"
+
+
+def _in_its_own_folder(args: argparse.Namespace, study: str, command: str) -> str:
+    folder = _sent_with(args, study)
+    fix = f"go on with it: {_again(args, 'resume', study)}; or choose another --name"
+    taken = Problem(f"a study named {study!r} exists", str(args.storage), fix=fix)
+    begun = Problem(
+        f"files were sent for a study named {study!r}, and there is none",
+        folder,
+        "a name under which nobody else starts a study just now",
+        "choose another --name; or delete that folder, if it is left of a start that was cut off "
+        "or of a study that was deleted",
+    )
+    return "; ".join(KEEP).format(
+        study=shlex.quote(f"{args.storage}/{study}"),
+        parent=shlex.quote(f"{args.storage}/{SENT}"),
+        folder=shlex.quote(folder),
+        taken=shlex.join(f"error: {taken}".splitlines()),
+        begun=shlex.join(f"error: {begun}".splitlines()),
+        command=command,
+    )
 
 
 def _again(args: argparse.Namespace, verb: str, study: str) -> str:
