@@ -500,8 +500,9 @@ def test_a_rank_is_the_number_of_better_runs() -> None:
 
 
 def test_intervals_hold_the_median_and_know_infinity() -> None:
-    told = figures.interval([1.0, 2.0, 3.0, INF])
-    assert told["low"] <= told["median"] == 2.0 <= told["high"]
+    told = figures.interval([1.0, 2.0, 4.0, INF])
+    assert told["low"] <= told["median"] == 3.0 <= told["high"]
+    assert figures.interval([1.0, 2.0, INF, INF])["median"] == INF
     assert figures.interval([INF, INF]) == {"median": INF, "low": INF, "high": INF}
     assert figures.interval([4.0]) == {"median": 4.0, "low": 4.0, "high": 4.0}
 
@@ -509,6 +510,7 @@ def test_intervals_hold_the_median_and_know_infinity() -> None:
 def test_a_speed_up_is_the_geometric_mean_over_tables() -> None:
     assert figures.speed_up([[5.0], [20.0]], 10)["median"] == pytest.approx(1.0)
     assert figures.speed_up([[5.0], [INF]], 10)["median"] == 0.0
+    assert figures.speed_up([[2.0, 6.0]], 16)["median"] == pytest.approx(4.0)
     told = figures.speed_up([[2.0, 4.0, 8.0]] * 2, 16)
     assert told["median"] == pytest.approx(4.0)
     assert told["low"] <= told["median"] <= told["high"]
@@ -526,6 +528,11 @@ def test_a_summary_by_hand() -> None:
     assert [b["by_seed"]["regret_share"] for b in told["budgets"]] == [[1.5], [0.5], [0.5]]
     overall = figures.overall([told, told], 3)
     assert [b["rank_share"]["median"] for b in overall["budgets"]] == [0.6, 0.2, 0.2]
+
+
+def test_a_regret_of_1_is_that_of_the_median_run() -> None:
+    told = figures.summary(small([1.0, 2.0, 4.0, 9.0]), [steps_of((1, 3.0))], 1, target=None)
+    assert told["budgets"][0]["by_seed"]["regret_share"] == [1.0]
 
 
 def test_a_summary_of_what_is_maximised_by_hand() -> None:

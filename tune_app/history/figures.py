@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -60,19 +60,20 @@ def interval(values: Sequence[float]) -> Figure:
     """The median and the ends of its bootstrap interval; NaN counts as larger than all."""
     data = np.array(values, dtype=float)
     low, high = _ends(_resampled(data))
-    return {"median": _median(data), "low": low, "high": high}
+    return {"median": float(_medians(data)), "low": low, "high": high}
 
 
-def _median(data: Array) -> float:
-    """The lower one of two middle values: half of infinity is no number."""
-    return float(np.sort(data)[(len(data) - 1) // 2])
+def _medians(data: Array) -> Array:
+    """Along the last axis, the mean of both middle values; infinite where one of them is."""
+    count = data.shape[-1]
+    ordered = np.sort(data, axis=-1)
+    middle: Array = (ordered[..., (count - 1) // 2] + ordered[..., count // 2]) / 2
+    return middle
 
 
 def _resampled(data: Array) -> Array:
     rng = np.random.default_rng(0)
-    picked = rng.choice(data, (RESAMPLES, len(data)))
-    found: Array = np.sort(picked, axis=1)[:, (len(data) - 1) // 2]
-    return found
+    return _medians(rng.choice(data, (RESAMPLES, len(data))))
 
 
 def _ends(resampled: Array) -> tuple[float, float]:
@@ -82,11 +83,14 @@ def _ends(resampled: Array) -> tuple[float, float]:
     return float(ordered[cut]), float(ordered[-1 - cut])
 
 
-def mean_of_medians(tables: Sequence[Sequence[float]]) -> Figure:
-    """The mean over tables of the medians over seeds."""
+def mean_of_medians(
+    tables: Sequence[Sequence[float]], scale: Callable[[Array], Array] = np.asarray
+) -> Figure:
+    """The mean over tables of the medians over seeds, on a scale."""
     data = [np.array(seeds, dtype=float) for seeds in tables]
-    low, high = _ends(np.mean([_resampled(seeds) for seeds in data], axis=0))
-    return {"median": float(np.mean([_median(seeds) for seeds in data])), "low": low, "high": high}
+    low, high = _ends(np.mean([scale(_resampled(seeds)) for seeds in data], axis=0))
+    middle = float(np.mean([scale(_medians(seeds)) for seeds in data]))
+    return {"median": middle, "low": low, "high": high}
 
 
 def speed_up(spent: Sequence[Sequence[float]], full_runs: float) -> Figure:
@@ -95,7 +99,7 @@ def speed_up(spent: Sequence[Sequence[float]], full_runs: float) -> Figure:
     Args:
         spent: for each table, full runs to its target by seed.
     """
-    found = mean_of_medians([np.log(seeds).tolist() for seeds in spent])
+    found = mean_of_medians(spent, np.log)
     # The more was spent, the less sooner it was; where a target was never reached it is 0 times.
     return {
         key: full_runs * math.exp(-found[other])
@@ -135,7 +139,7 @@ def _at_budget(table: Table, budget: float, values: Sequence[float]) -> dict[str
     regrets = [sign * value - best for value in values]
     ranks = [rank(table, value) for value in values]
     signed = interval([sign * value for value in values])
-    gap = float(np.sort(table.best_seen)[(len(table.trials) - 1) // 2]) - best
+    gap = float(_medians(table.best_seen)) - best
     return {
         "full_runs": budget,
         "value": {key: sign * value for key, value in signed.items()},
