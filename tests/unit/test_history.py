@@ -543,6 +543,12 @@ def test_a_summary_of_what_is_maximised_by_hand() -> None:
     assert told["by_seed"]["reported"] == [1]
 
 
+def test_an_interval_of_what_is_maximised_goes_from_low_to_high() -> None:
+    seeds = [steps_of((1, value)) for value in (0.1, 0.2, 0.3)]
+    (budget,) = figures.summary(small([0.1, 0.2, 0.3], -1), seeds, 1, target=None)["budgets"]
+    assert budget["value"] == {"median": 0.2, "low": 0.1, "high": 0.3}
+
+
 def test_a_real_table_is_read() -> None:
     if not SHARED.is_dir():
         pytest.skip("no ../shared with real tables")

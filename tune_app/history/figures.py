@@ -139,10 +139,15 @@ def _at_budget(table: Table, budget: float, values: Sequence[float]) -> dict[str
     regrets = [sign * value - best for value in values]
     ranks = [rank(table, value) for value in values]
     signed = interval([sign * value for value in values])
+    low, high = ("low", "high") if sign > 0 else ("high", "low")
     gap = float(_medians(table.best_seen)) - best
     return {
         "full_runs": budget,
-        "value": {key: sign * value for key, value in signed.items()},
+        "value": {
+            "median": sign * signed["median"],
+            "low": sign * signed[low],
+            "high": sign * signed[high],
+        },
         "regret": interval(regrets),
         "rank": interval(ranks),
         "by_seed": {
