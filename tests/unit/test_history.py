@@ -20,7 +20,7 @@ from tune_app import plugins
 from tune_app.errors import UserError
 from tune_app.history import figures
 from tune_app.history.read import Run, read
-from tune_app.history.replay import Setting, Step, _document, problems, replay, rungs
+from tune_app.history.replay import Setting, Step, _document, problems, replay, rungs, search
 from tune_app.history.scales import guess
 from tune_app.history.table import Table, load, load_sizes
 from tune_app.space.domains import Choice, Fixed, Float, Int
@@ -369,9 +369,9 @@ def test_a_diverged_run_costs_what_it_trained(tmp_path: Path) -> None:
 def test_a_budget_beyond_the_table_finds_its_best_run(tmp_path: Path) -> None:
     table = table_of(tmp_path, with_values(curves(7), config__constant="x"))
     for searcher in plugins.names("searcher"):
-        search = setting(100, workers=2, searcher={"name": searcher})
-        if not problems(table, search):
-            assert replay(table, search, seed=1)[-1].value == table.best_seen.min()
+        kind = setting(100, workers=2, searcher={"name": searcher})
+        if not problems(table, kind):
+            assert replay(table, kind, seed=1)[-1].value == table.best_seen.min()
 
 
 def test_a_metric_to_be_maximised_is(tmp_path: Path) -> None:
@@ -402,11 +402,11 @@ def test_every_incumbent_was_paid_for(
         ),
     )
     table = table_of(tmp_path, rows)
-    search = setting(2.5, scheduler={"name": scheduler}, **changes)
-    assert not problems(table, search)
+    kind = setting(2.5, scheduler={"name": scheduler}, **changes)
+    assert not problems(table, kind)
     for seed in range(3):
-        steps = replay(table, search, seed)
-        assert repr(steps) == repr(replay(table, search, seed))
+        steps = replay(table, kind, seed)
+        assert repr(steps) == repr(replay(table, kind, seed))
         assert all(step.spent <= 2.5 + 1e-6 for step in steps)
         for step, later in itertools.pairwise(steps):
             assert later.value <= step.value
@@ -420,6 +420,24 @@ def test_every_incumbent_was_paid_for(
 def test_rungs_lie_where_the_table_has_reports(tmp_path: Path) -> None:
     table = table_of(tmp_path, curves(5))
     assert rungs(table, (0.1, 0.2, 0.3, 1.0)) == [0.25, 0.5, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "expected"),
+    [
+        ({"name": "hyperband"}, [(0, 1 / 3), (0, 1.0), (1, 1.0)]),
+        ({"name": "median", "grace": 0.4}, [(0, 2 / 3), (0, 1.0)]),
+    ],
+)
+def test_schedulers_compare_at_the_rungs_that_a_coarse_table_has(
+    scheduler: dict[str, Any], expected: list[Any], tmp_path: Path
+) -> None:
+    """Three reports each: several of the scheduler's own rungs fall on the same one."""
+    table = table_of(tmp_path, curves(60, points=3))
+    state = search(table, setting(30, scheduler=scheduler), 0)
+    ended = [trial for trial in state.trials.values() if trial.outcome is not None]
+    found = {(trial.bracket, trial.fraction) for trial in ended}
+    assert sorted(found) == [(bracket, pytest.approx(at)) for bracket, at in expected]
 
 
 def test_reports_of_a_table_are_not_taken_for_optimiser_steps(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import pickle
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
@@ -16,6 +17,7 @@ from tests.unit import tables
 from tests.unit.tables import curves, with_values
 from tune_app.__main__ import main
 from tune_app.cli import replay as verb
+from tune_app.errors import UserError
 
 Run = Callable[..., int]
 
@@ -36,6 +38,9 @@ class SameProcess:
         future: Future[Any] = Future()
         future.set_result(function(*args))
         return future
+
+    def shutdown(self, wait: bool, cancel_futures: bool) -> None:
+        """Ends nothing."""
 
 
 @pytest.fixture
@@ -173,6 +178,42 @@ def test_what_does_not_suit_the_table_is_told_before_the_first_replay(
     path = tables.csv(tmp_path / "task.csv", curves(20))
     assert run(path, *words) == 2
     assert f"{expected}\n" in capsys.readouterr().err
+
+
+RAISES = """
+def create(space, seed):
+    class Searcher:
+        def suggest(self, state, number):
+            %s
+    return Searcher()
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", "has no function create"),
+        ("def create(space, seed, *, size): ...", "the option 'size' is missing"),
+        ("def create(space, seed): return 1 / 0", "on task: ZeroDivisionError: division by zero"),
+        (RAISES % "raise ValueError('boom')", "on task: ValueError: boom"),
+        (RAISES % "return {'rate': 1}", "unknown parameters 'rate'"),
+        (RAISES % "return {'lr': 1e-3}", "no values for 'batch'"),
+        (RAISES % "return {'lr': 'high', 'batch': 16}", "on task: "),
+    ],
+)
+def test_a_searcher_of_ones_own_that_fails_is_told_of_once(
+    text: str, expected: str, run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tables.csv(tmp_path / "task.csv", curves(20))
+    (tmp_path / "mine.py").write_text(text)
+    words = (path, "--searcher", "random", "--searcher", tmp_path / "mine.py")
+    assert run(*words) == 2
+    told = capsys.readouterr().err
+    assert expected in told
+    assert "Traceback" not in told
+    with pytest.raises(UserError) as caught:
+        run(*words, "--debug")
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
 
 
 def test_less_than_one_full_run_is_enough_for_what_it_pays(

@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rich.progress import track
+from rich.progress import Progress
 
 from tune_app import plugins
 from tune_app.cli import _folders, _replays
@@ -146,7 +146,8 @@ def _searches(args: argparse.Namespace) -> tuple[dict[str, Setting], list[Proble
     for kind in ("searcher", "scheduler"):
         for name in getattr(args, kind) or [AUTO]:
             try:
-                plugins.load(kind, name, f"--{kind}")
+                module = plugins.load(kind, name, f"--{kind}")
+                problems += plugins.option_problems(module, {}, f"--{kind} {name}")
             except UserError as error:
                 problems += error.problems
     pairs = itertools.product(args.searcher or [AUTO], args.scheduler or [AUTO])
@@ -213,13 +214,21 @@ def _replayed(
     with ProcessPoolExecutor(count, context, _leave_ctrl_c_to_the_parent) as pool:
         pending = [pool.submit(replay, *job) for job in jobs]
         try:
-            shown = track(pending, "replaying", disable=args.json, transient=True)
-            done = iter([future.result() for future in shown])
+            with Progress(transient=True, disable=args.json) as progress:
+                task = progress.add_task("replaying", total=len(jobs))
+                done = []
+                for future in pending:
+                    done.append(future.result())
+                    progress.advance(task)
+        except UserError:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
         except KeyboardInterrupt:
             for process in multiprocessing.active_children():
                 process.terminate()
             raise
-    return [{name: [next(done) for _ in range(args.seeds)] for name in names} for _ in tables]
+    results = iter(done)
+    return [{name: [next(results) for _ in range(args.seeds)] for name in names} for _ in tables]
 
 
 def _leave_ctrl_c_to_the_parent() -> None:
