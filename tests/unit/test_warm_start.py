@@ -57,6 +57,28 @@ def test_runs_of_a_table_are_scored_by_their_order_alone(tmp_path: Path) -> None
     assert sum(score for _, score in scored) == pytest.approx(0, abs=1e-9)
 
 
+def test_sizes_of_a_task_are_ranked_each_on_its_own(tmp_path: Path) -> None:
+    """The large one is better everywhere, and was tried where it is far from its best."""
+    sizes = {
+        1: (5.0, [10 ** (-4 + n / 10) for n in range(20)]),
+        9: (0.0, [1e-5 + 1e-7 * n for n in range(20)]),
+    }
+    rows = [
+        {
+            "trial": f"{size}-{rate}",
+            "context.size": size,
+            "config.lr": rate,
+            "config.optim": "a",
+            "eval_loss": floor + loss({"lr": rate, "optim": "a"}),
+        }
+        for size, (floor, rates) in sizes.items()
+        for rate in rates
+    ]
+    pd.DataFrame(rows).to_csv(tmp_path / "sizes.csv", index=False)
+    best = [params["lr"] for params, score in earlier(tmp_path / "sizes.csv") if score < -1.5]
+    assert any(rate == pytest.approx(1e-3) for rate in best)
+
+
 def test_trials_of_a_study_are_scored_too(tmp_path: Path) -> None:
     parameters = {key: to_document(domain) for key, domain in SPACE.items()}
     before = document(parameters=parameters, trials=20, baseline=False)
