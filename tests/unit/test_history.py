@@ -121,6 +121,22 @@ def test_sizes_of_a_task_are_tables_of_their_own(tmp_path: Path) -> None:
         "law [N=1000, D=20000]",
     ]
     assert all(len(runs.runs) == 6 for runs in found)
+    assert {runs.remark for runs in found} == {"sizes told apart by N, D"}
+
+
+def test_sizes_that_are_called_so_may_be_anything(tmp_path: Path) -> None:
+    rows = with_values(curves(6), context__data=lambda row: "ab"[row["trial"] % 2])
+    found = read(tables.csv(tmp_path / "t.csv", rows))
+    assert [(runs.name, runs.remark) for runs in found] == [("t [data=a]", ""), ("t [data=b]", "")]
+
+
+def test_progress_is_the_first_column_with_values(tmp_path: Path) -> None:
+    rows = with_values(curves(3), step=lambda row: row["tokens"] // 100, tokens=None)
+    for path in (
+        tables.csv(tmp_path / "t.csv", rows),
+        tables.parquet(tmp_path / "t.parquet", rows),
+    ):
+        assert [at for at, _ in runs_of(path)[0].reports] == [1, 2, 3, 4]
 
 
 def test_tokens_tell_apart_sizes_where_runs_have_no_curves(tmp_path: Path) -> None:
@@ -131,11 +147,16 @@ def test_tokens_tell_apart_sizes_where_runs_have_no_curves(tmp_path: Path) -> No
     assert all(table.left_out == 0 for table in found)
 
 
-@pytest.mark.parametrize("column", ["diverged", "status", "seed", "accuracy", "note"])
+@pytest.mark.parametrize(
+    "column", ["diverged", "status", "State", "host", "rungs_reached", "seed", "accuracy", "note"]
+)
 def test_how_a_run_went_is_no_size(column: str, tmp_path: Path) -> None:
     values: dict[str, Callable[[Row], Any]] = {
         "diverged": lambda row: row["trial"] > 8,
         "status": lambda row: "crashed" if row["trial"] > 8 else "finished",
+        "State": lambda row: "crashed" if row["trial"] > 8 else "finished",
+        "host": lambda row: f"gpu-{row['trial'] % 2}",
+        "rungs_reached": lambda row: row["trial"] % 3,
         "seed": lambda row: row["trial"] % 2,
         "accuracy": lambda row: 0.25 * (row["trial"] % 3),
         "note": lambda row: "same for all",
@@ -230,6 +251,32 @@ def test_the_space_is_guessed_column_by_column(values: list[Any], domain: Any) -
         assert set(found.domain.values) == set(domain.values)
     else:
         assert (found.name, found.domain) == ("x", domain)
+
+
+RATES = [f"{0.001 * index:g}" for index in range(1, 30)]
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [([*EVEN, "auto"], "'auto'"), ([*RATES, "auto"], "'auto'"), (RATES, "'0.001'")],
+)
+def test_numbers_that_one_text_makes_choices_are_told_of(values: list[Any], text: str) -> None:
+    assert guess("x", values).remark == (
+        f"x: {text} is text, so that all values are choices without order"
+    )
+
+
+@pytest.mark.parametrize(
+    "values", [["a", "b"], ["1", "2"], [*map(str, "abcdefghijklmno"), 1], EVEN]
+)
+def test_of_other_columns_nothing_is_told(values: list[Any]) -> None:
+    assert guess("x", values).remark == ""
+
+
+@pytest.mark.filterwarnings("error")
+def test_whole_numbers_may_be_huge() -> None:
+    values = [10**30 + index for index in range(20)]
+    assert guess("x", values).domain == Int(10**30, 10**30 + 19)
 
 
 def test_values_near_1_are_searched_by_their_distance_to_it() -> None:

@@ -96,6 +96,34 @@ def test_json_has_all_figures_and_null_for_what_was_never_reached(
     assert told["overall"][0]["search"] == "random + auto"
 
 
+def test_what_was_left_out_and_how_columns_were_read_is_told(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One of two sizes was never measured; learning rates have a word among them."""
+    rows = with_values(
+        curves(60, points=1),
+        D=lambda row: 1 if row["trial"] > 30 else 2,
+        eval_loss=lambda row: None if row["trial"] > 30 else row["eval_loss"],
+        config__lr=lambda row: "auto" if row["trial"] == 3 else row["config.lr"],
+    )
+    path = tables.csv(tmp_path / "task.csv", rows)
+    sizes, word = "sizes told apart by D", "lr: 'auto' is text"
+    assert run(path, "--json") == 0
+    written = capsys.readouterr()
+    told = json.loads(written.out)
+    assert [remark.split(":")[0] for remark in told["remarks"]] == ["left out"]
+    assert "task [D=1]" in told["remarks"][0]
+    first, second = told["replays"][0]["remarks"]
+    assert first == sizes
+    assert second.startswith(word)
+    assert written.err == ""
+    assert run(path) == 0
+    shown = capsys.readouterr()
+    assert "left out: " in shown.err
+    assert sizes in shown.out
+    assert word in shown.out
+
+
 def test_a_trajectory_is_the_same_for_the_same_seed(run: Run, tmp_path: Path) -> None:
     path = tables.csv(tmp_path / "task.csv", curves())
     files = [tmp_path / name for name in ("one.parquet", "other.parquet")]

@@ -50,6 +50,8 @@ def _head(console: Console, table: Table, row: dict[str, Any], args: argparse.Na
     ):
         if number:
             console.print(Text(f"left out, runs that {why}: {number}"))
+    for remark in table.remarks:
+        console.print(Text(remark))
     best, target = format.loss(row["best"]), format.loss(row["target"])
     how = "" if args.target is not None else f", the median best of {args.full_runs:g} at random"
     console.print(Text(f"best {table.metric}: {best}"))

@@ -31,7 +31,7 @@ HELP = "replay searches on a table of finished runs"
 AUTO = "auto"
 TABLE = (
     "a .csv or .parquet file with a row for each report: trial, config.* for the hyper-parameters, "
-    "tokens, step or epoch, and metrics; context.* tell apart sizes of one task"
+    "tokens, step or epoch, and metrics; context.*, N and D tell apart sizes of one task"
 )
 INTERRUPTED = 130
 
@@ -73,7 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(args: argparse.Namespace) -> int:
-    tables, searches = _checked(args)
+    tables, searches, left_out = _checked(args)
     try:
         runs = _replayed(tables, searches, args)
     except KeyboardInterrupt:
@@ -94,16 +94,18 @@ def execute(args: argparse.Namespace) -> int:
         trajectory.write(args.trajectory, tables, runs)
     _plot(args, tables, runs, told)
     if args.json:
-        _folders.print_json(_strict({"replays": told, "overall": overall}))
+        remarks = [_left_out(size) for size in left_out]
+        _folders.print_json(_strict({"replays": told, "overall": overall, "remarks": remarks}))
     else:
         _replays.show(output.stdout(), tables, told, overall, args)
     return 0
 
 
-def _checked(args: argparse.Namespace) -> tuple[list[Table], dict[str, Setting]]:
-    """Tables and searches; all mistakes at once."""
+def _checked(args: argparse.Namespace) -> tuple[list[Table], dict[str, Setting], list[Problem]]:
+    """Tables, searches, and why sizes were left out; all mistakes at once."""
     problems = _option_problems(args)
     tables: list[Table] = []
+    left_out: list[Problem] = []
     for path in args.tables:
         try:
             found, remarks = load_sizes(path, args.metric, args.goal)
@@ -111,9 +113,8 @@ def _checked(args: argparse.Namespace) -> tuple[list[Table], dict[str, Setting]]
             found, remarks = [], list(error.problems)
         if not found:
             problems += remarks
-        elif not args.json:
-            for remark in remarks:
-                print(f"left out: {remark.in_one_line()}", file=sys.stderr)
+        else:
+            left_out += remarks
         tables += found
     searches, unknown = _searches(args)
     problems += unknown
@@ -126,7 +127,14 @@ def _checked(args: argparse.Namespace) -> tuple[list[Table], dict[str, Setting]]
         ]
     if problems:
         raise UserError(once(problems))
-    return _named_apart(tables), searches
+    if not args.json:
+        for size in left_out:
+            print(_left_out(size), file=sys.stderr)
+    return _named_apart(tables), searches, left_out
+
+
+def _left_out(size: Problem) -> str:
+    return f"left out: {size.in_one_line()}"
 
 
 def _named_apart(tables: Sequence[Table]) -> list[Table]:

@@ -122,6 +122,7 @@ def summary(
         "runs": len(table.trials),
         "left_out": table.left_out,
         "repeats": table.repeats,
+        "remarks": list(table.remarks),
         "best": float(table.sign * table.best_seen.min()),
         "target": quality,
         "spent_to_target": {name: interval(values) for name, values in spent.items()},

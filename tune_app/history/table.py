@@ -51,6 +51,8 @@ class Table:
     """Runs that were ended early."""
     repeats: int
     """Runs with the values of an earlier one, left out too."""
+    remarks: tuple[str, ...] = ()
+    """How columns were read that can be read otherwise."""
 
     @property
     def best_seen(self) -> Array:
@@ -117,6 +119,7 @@ def _table(runs: Runs, sign: int, where: str) -> Table:
         values=np.where(np.isfinite(values), values, sign * np.inf),
         left_out=len(runs.runs) - len(whole),
         repeats=len(whole) - len(kept),
+        remarks=tuple(filter(None, [runs.remark, *(column.remark for column in columns)])),
     )
 
 
