@@ -190,7 +190,7 @@ def told(path: Path, metric: str | None = None) -> list[str]:
             ["trial 0 has several values of config.a"],
         ),
         ("trial,config.a,global_step,loss\n0,1,1,1\n0,1,2,1\n", ["trial 0 has 2 rows"]),
-        ("config.a,loss\n1,2\n", ["t: all runs (1) have the same hyper-parameters"]),
+        ("config.a,loss\n1,2\n", ["t: there is one run only"]),
         ("config.a,loss\n1,2\n1,3\n", ["t: all runs (2) have the same hyper-parameters"]),
         ("config.a,loss\n1,\n2,inf\n", ["t: no run has a finite loss at its end"]),
         (
@@ -210,10 +210,18 @@ def test_what_is_no_file_of_a_table_is_refused(tmp_path: Path) -> None:
     (tmp_path / "text.parquet").write_text("hello")
     (tmp_path / "folder.csv").mkdir()
     assert told(tmp_path / "missing.csv") == ["no such table"]
-    assert told(tmp_path / "folder.csv") == ["this is a folder"]
+    assert told(tmp_path / "folder.csv") == told(tmp_path) == ["this is a folder"]
     assert told(tmp_path / "t.txt") == ["a table cannot end with '.txt'"]
     assert told(tmp_path / "text.parquet")[0].startswith("cannot read the table")
     assert told(tables.csv(tmp_path / "t.csv", curves(2)), "acc") == ["no metric 'acc'"]
+
+
+def test_a_column_that_is_nearly_called_trial_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("Trial ID,config.a,step,loss\n0,1,1,1\n")
+    with pytest.raises(UserError) as caught:
+        load(path)
+    assert [problem.fix for problem in caught.value.problems] == ["rename 'Trial ID' to 'trial'"]
 
 
 def test_a_size_that_cannot_be_compared_is_told_and_the_others_stay(tmp_path: Path) -> None:
@@ -606,6 +614,16 @@ def test_a_summary_of_what_is_maximised_by_hand() -> None:
     assert budget["value"]["median"] == 2.0
     assert budget["regret"]["median"] == 1.0
     assert told["by_seed"]["reported"] == [1]
+    assert told["goal"] == "maximize"
+
+
+def test_time_is_told_beside_what_was_spent() -> None:
+    seeds = [[Step(4.0, 1.5, 2.0, 0, NAN), Step(8.0, 2.5, 1.0, 0, 2.0)]]
+    told = figures.summary(small([1.0, 2.0, 3.0]), seeds, 9, target=2.0)
+    assert [told["time_to_target"][kind]["median"] for kind in ("reported", "completed")] == [
+        1.5,
+        2.5,
+    ]
 
 
 def test_an_interval_of_what_is_maximised_goes_from_low_to_high() -> None:

@@ -70,6 +70,31 @@ def test_figures_of_one_table_are_shown(
     assert (tmp_path / "replay.png").stat().st_size > 10_000
 
 
+@pytest.mark.parametrize(
+    ("words", "expected", "unexpected"),
+    [
+        (["--full-runs", 2.5], ["the median best of 2 at random"], ["full runs train all"]),
+        (["--full-runs", 25], ["12 full runs train all of them to the end"], []),
+        ([], ["best eval_loss, minimised: 1"], ["time to it"]),
+        (["--metric", "score", "--goal", "maximize"], ["best score, maximised: 0."], []),
+        (["--workers", 3], ["  time to it, that of a full run being 1: "], []),
+    ],
+)
+def test_what_figures_mean_is_told(
+    words: list[Any],
+    expected: list[str],
+    unexpected: list[str],
+    run: Run,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    rows = with_values(curves(), score=lambda row: 1 / row["eval_loss"])
+    assert run(tables.csv(tmp_path / "task.csv", rows), *words) == 0
+    shown = capsys.readouterr().out
+    assert all(text in shown for text in expected)
+    assert not any(text in shown for text in unexpected)
+
+
 def test_all_tables_together_are_shown_too(
     run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -81,6 +106,8 @@ def test_all_tables_together_are_shown_too(
     assert "task (2): 12 runs" in shown
     assert "All 2 tables" in shown
     assert "full runs to the target: never" in shown
+    assert "  the target: not reached on every table\n" in shown
+    assert "0.0 times" not in shown
     assert max(len(line.rstrip()) for line in shown.splitlines()) <= 80
 
 
@@ -185,7 +212,8 @@ def test_all_mistakes_are_told_at_once_and_nothing_is_written(
     for mistake in (
         *("missing.csv: no such table", "empty.csv: cannot read", "did you mean 'eval_loss'?"),
         *("did you mean 'tpe'?", "unknown scheduler 'nope'", "--workers", "--seeds"),
-        *("--full-runs", "--target", "--stragglers", "--failures", "--trajectory", "--plot"),
+        *("--full-runs", "--target", "--stragglers", "--failures", "--trajectory"),
+        "--plot: there is no folder 'nowhere'",
     ):
         assert mistake in told
     assert told.count("error: ") == 13

@@ -182,26 +182,28 @@ def _option_problems(args: argparse.Namespace) -> list[Problem]:
         ("--target", target, target is None or math.isfinite(target), "a number"),
         ("--stragglers", args.stragglers, 0 <= args.stragglers <= 3, "a number from 0 to 3"),
         ("--failures", args.failures, 0 <= args.failures <= 0.5, "a number from 0 to 0.5"),
-        (
-            "--trajectory",
-            args.trajectory,
-            _is_file(args.trajectory, ".parquet"),
-            "a .parquet file that can be written",
-        ),
-        ("--plot", args.plot, _is_file(args.plot, ".png"), "a .png file that can be written"),
     )
     return [
-        Problem(f"{str(value)!r} is not possible", option, expected)
-        for option, value, holds, expected in rules
-        if not holds
+        *(
+            Problem(f"{str(value)!r} is not possible", option, expected)
+            for option, value, holds, expected in rules
+            if not holds
+        ),
+        *_file_problems("--trajectory", args.trajectory, ".parquet"),
+        *_file_problems("--plot", args.plot, ".png"),
     ]
 
 
-def _is_file(path: Path | None, suffix: str) -> bool:
+def _file_problems(option: str, path: Path | None, suffix: str) -> list[Problem]:
     if path is None:
-        return True
+        return []
+    if not path.parent.is_dir():
+        return [Problem(f"there is no folder {str(path.parent)!r}", option, fix="make it first")]
     is_writable = os.access(path if path.exists() else path.parent, os.W_OK)
-    return path.suffix == suffix and path.parent.is_dir() and not path.is_dir() and is_writable
+    if path.suffix == suffix and not path.is_dir() and is_writable:
+        return []
+    what, expected = f"{str(path)!r} is not possible", f"a {suffix} file that can be written"
+    return [Problem(what, option, expected)]
 
 
 def _replayed(

@@ -21,6 +21,11 @@ BUDGETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 """Full runs after which the incumbent is told."""
 
 
+def random_runs(full_runs: float) -> int:
+    """As many runs to the end does random search come to."""
+    return max(round(full_runs), 1)
+
+
 def random_quality(table: Table, count: int) -> float:
     """The median of the best of `count` runs drawn from the table without repeats."""
     ordered = np.sort(table.best_seen)
@@ -36,11 +41,22 @@ def random_quality(table: Table, count: int) -> float:
 
 def spent_to(steps: Sequence[Step], target: float, sign: int, completed: bool) -> float:
     """Full runs until the incumbent was as good as `target`; infinite where it never was."""
+    step = _first_as_good(steps, target, sign, completed)
+    return math.inf if step is None else step.spent
+
+
+def time_to(steps: Sequence[Step], target: float, sign: int, completed: bool) -> float:
+    """The same in the time of a full run."""
+    step = _first_as_good(steps, target, sign, completed)
+    return math.inf if step is None else step.time
+
+
+def _first_as_good(steps: Sequence[Step], target: float, sign: int, completed: bool) -> Step | None:
     for step in steps:
         value = step.completed_value if completed else step.value
         if sign * value <= sign * target:
-            return step.spent
-    return math.inf
+            return step
+    return None
 
 
 def incumbent(steps: Sequence[Step], spent: float) -> float:
@@ -111,14 +127,18 @@ def summary(
     table: Table, runs: Sequence[Sequence[Step]], full_runs: float, target: float | None
 ) -> dict[str, Any]:
     """One search on one table, as plain data."""
-    quality = random_quality(table, round(full_runs)) if target is None else target
-    spent = {
-        name: [spent_to(steps, quality, table.sign, completed) for steps in runs]
-        for name, completed in (("reported", False), ("completed", True))
-    }
+    quality = random_quality(table, random_runs(full_runs)) if target is None else target
+    spent, times = (
+        {
+            name: [measure(steps, quality, table.sign, completed) for steps in runs]
+            for name, completed in (("reported", False), ("completed", True))
+        }
+        for measure in (spent_to, time_to)
+    )
     budgets = [budget for budget in BUDGETS if budget < full_runs] + [full_runs]
     return {
         "table": table.name,
+        "goal": "minimize" if table.sign > 0 else "maximize",
         "runs": len(table.trials),
         "left_out": table.left_out,
         "repeats": table.repeats,
@@ -126,6 +146,7 @@ def summary(
         "best": float(table.sign * table.best_seen.min()),
         "target": quality,
         "spent_to_target": {name: interval(values) for name, values in spent.items()},
+        "time_to_target": {name: interval(values) for name, values in times.items()},
         "by_seed": spent,
         "budgets": [
             _at_budget(table, budget, [incumbent(steps, budget) for steps in runs])

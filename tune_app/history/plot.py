@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FormatStrFormatter, MaxNLocator
 
 from tune_app.analysis import plot_style as style
-from tune_app.history.figures import incumbent
+from tune_app.history.figures import incumbent, random_runs
 from tune_app.history.replay import Step
 from tune_app.history.table import Table
 
@@ -42,7 +42,8 @@ def figure(
     seeds = len(next(iter(runs[0].values())))
     text = (
         f"Median of {seeds} seeds, band: the middle half of them. Dashed: the median best of "
-        f"{full_runs:g} runs at random, or the target asked for. Dotted: the table's best."
+        f"{random_runs(full_runs)} runs at random, or the target asked for. "
+        "Dotted: the table's best."
     )
     style.caption(drawing, text, 60 * columns)
     return drawing

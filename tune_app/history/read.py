@@ -103,6 +103,8 @@ def read(path: Path, metric: str | None = None) -> list[Runs]:
 
 
 def _load(path: Path) -> pyarrow.Table:
+    if path.is_dir():
+        raise UserError(Problem("this is a folder", str(path), "a .csv or .parquet file"))
     try:
         if path.suffix.lower() == ".csv":
             options = pyarrow.csv.ConvertOptions()
@@ -113,7 +115,7 @@ def _load(path: Path) -> pyarrow.Table:
     except FileNotFoundError as error:
         raise UserError(Problem("no such table", str(path))) from error
     except (OSError, pyarrow.ArrowException) as error:
-        what = "this is a folder" if path.is_dir() else f"cannot read the table: {error}"
+        what = f"cannot read the table: {error}"
         raise UserError(Problem(what, str(path), "a .csv or .parquet file")) from error
     what = f"a table cannot end with {path.suffix!r}" if path.suffix else "no kind of table"
     raise UserError(Problem(what, str(path), "a .csv or .parquet file"))
@@ -132,7 +134,10 @@ def _problems(table: pyarrow.Table, metric: str | None, where: str) -> list[Prob
         fix = f"put config. before the names of the hyper-parameters; there are {', '.join(names)}"
         found.append(Problem("no hyper-parameters", where, "columns called config.*", fix))
     if TRIAL not in names and any(name in names for name in PROGRESS):
-        found.append(Problem("no column 'trial'", where, "one that names the run of each report"))
+        like = [name for name in names if TRIAL in name.lower() and not name.startswith(CONFIG)]
+        fix = f"rename {like[0]!r} to {TRIAL!r}" if like else ""
+        expected = "one that names the run of each report"
+        found.append(Problem(f"no column {TRIAL!r}", where, expected, fix))
     taken = (TRIAL, *PROGRESS)
     others = [n for n in names if not n.startswith((CONFIG, CONTEXT)) and n not in taken]
     if metric is not None and metric not in others:

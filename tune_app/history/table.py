@@ -148,6 +148,8 @@ def _check(runs: Runs, curves: list[list[tuple[float, float]]], longest: float, 
         if all(run.params == runs.runs[0].params for run in runs.runs):
             what = f"{runs.name}: all runs ({count}) have the same hyper-parameters"
             fix = ""
+        if count == 1:
+            what = f"{runs.name}: there is one run only"
         raise UserError(Problem(what, where, "two whole runs with different values, or more", fix))
     if not any(math.isfinite(curve[-1][1]) for curve in curves):
         what = f"{runs.name}: no run has a finite {runs.metric} at its end"
