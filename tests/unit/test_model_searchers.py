@@ -13,7 +13,7 @@ from tests.unit.simulation import MemoryJournal, Simulation, searched
 from tests.unit.test_searchers import PLANE, distance, history, late_mean, resolved, told
 from tune_app import plugins
 from tune_app.ports import Searcher
-from tune_app.searchers import auto, bohb
+from tune_app.searchers import _process, auto, bohb, gp
 from tune_app.space import rules
 from tune_app.space.domains import Choice, Float, Space, contains
 from tune_app.state import StudyState, rebuild
@@ -255,7 +255,28 @@ def test_auto_hands_over_once_trials_are_many(monkeypatch: pytest.MonkeyPatch) -
     searcher = create("auto", PLANE)
     assert searcher.suggest(state, 30) == create("gp", PLANE).suggest(state, 30)
     monkeypatch.setattr(auto, "HANDOVER", 20)
-    assert searcher.suggest(state, 30) == create("tpe", PLANE).suggest(state, 30)
+    assert create("auto", PLANE).suggest(state, 30) == create("tpe", PLANE).suggest(state, 30)
+
+
+def test_a_gp_hands_over_where_its_cost_would_grow_too_large() -> None:
+    state = told(PLANE, *history())
+    asked, later = (create(name, PLANE).suggest(state, gp.HANDOVER) for name in ("gp", "tpe"))
+    assert asked == later
+    before = create("gp", PLANE).suggest(state, gp.HANDOVER - 1)
+    assert before != create("tpe", PLANE).suggest(state, gp.HANDOVER - 1)
+
+
+def test_a_gp_fits_its_kernels_once_while_nothing_new_is_known(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Two kernels: of losses, and of where memory sufficed."""
+    fits, fit = [], _process.fit
+    monkeypatch.setattr(_process, "fit", lambda *data: fits.append(1) or fit(*data))
+    full = [({"x": 0.9, "y": 0.1 * i}, None, "out_of_memory") for i in range(3)]
+    searcher, state = create("gp", PLANE), told(PLANE, *history(), *full)
+    asked = [searcher.suggest(state, number) for number in range(20, 24)]
+    assert len(fits) == 2
+    assert asked[-1] == create("gp", PLANE).suggest(state, 23)
 
 
 def test_a_gp_learns_from_trials_that_were_stopped_early() -> None:
