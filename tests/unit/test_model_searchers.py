@@ -95,7 +95,19 @@ def test_where_memory_did_not_suffice_no_more_are_sent(name: str) -> None:
     assert beyond < tempted
 
 
-@pytest.mark.parametrize("name", LIKE_GP)
+def test_bohb_counts_what_does_not_fit_in_memory_among_the_bad_trials() -> None:
+    """Good places lie so far apart that their wide kernels lead it to one end."""
+    good = [line(x + 0.01 * i, 0.01 * i) for i in range(6) for x in (0.18, 0.78)]
+    usual = [line(0.05 * i, 1.0) for i in range(20)]
+    full = [line(0.9 + 0.01 * i, None, "out_of_memory") for i in range(11)]
+    drawn = suggestions("bohb", LINE, told(LINE, *good, *usual))
+    asked = suggestions("bohb", LINE, told(LINE, *good, *usual, *full))
+    before, after = (sum(p["x"] >= 0.9 for p in those) for those in (drawn, asked))
+    # A third of the draws is random.
+    assert after <= 3 < 10 <= before
+
+
+@pytest.mark.parametrize("name", MODELS)
 def test_a_study_in_which_nothing_fits_goes_on(name: str) -> None:
     bad = [line(0.04 * i, None, "out_of_memory") for i in range(1, 20)]
     assert create(name, LINE).suggest(told(LINE, *bad), 30) is not None

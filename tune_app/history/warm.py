@@ -27,6 +27,9 @@ from tune_app.trial import Outcome
 MOST = 200
 """Runs that are kept: the better half of them the best ones, the others spread over the rest."""
 
+BLIND = frozenset({"grid", "quasirandom", "random"})
+"""Searchers that make nothing of it."""
+
 Scored = list[tuple[dict[str, Any], float]]
 Group = list[tuple[dict[str, Any], float]]
 """Runs that can be compared: their values and losses, lower is better."""
