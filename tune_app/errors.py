@@ -6,6 +6,7 @@ import difflib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 PLACE = re.compile(r"(?P<file>.*?):(?P<line>\d+):(?P<column>\d+) ?(?P<key>.*)", re.DOTALL)
 """A place in a file, as in `sweep.yaml:4:3 parameters.lr.min`."""
@@ -56,6 +57,10 @@ class UserError(Exception):
     def __init__(self, problems: Problem | Iterable[Problem]) -> None:
         self.problems = (problems,) if isinstance(problems, Problem) else tuple(problems)
         super().__init__("\n".join(str(problem) for problem in self.problems))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """So that it comes whole from another process."""
+        return type(self), (self.problems,)
 
 
 def once(problems: Iterable[Problem]) -> tuple[Problem, ...]:

@@ -185,8 +185,10 @@ def read(
     warnings += read_so
     tune, hyperband_notes = _with_hyperband(sweep, tune, source)
     notes = parsed.notes + hyperband_notes
+    study = Study(chosen, str(path), sweep, tune, sweep.parameters, str(Path.cwd()))
+    warnings += _unused(study, source)
     told = tuple(item.in_one_line() for item in once(warnings + notes))
-    study = Study(chosen, str(path), sweep, tune, sweep.parameters, str(Path.cwd()), told)
+    study = replace(study, notes=told)
     problems += _plugin_problems(study, source, try_out=not problems)
     if tune.warm_start and not problems:
         study, found_wrong = _with_earlier(study, source)
@@ -199,6 +201,15 @@ def read(
         tune.trainable if ours else None,
         sweep.parameters,
     )
+
+
+def _unused(study: Study, source: Source) -> list[Problem]:
+    """Earlier runs that are given to a searcher that makes nothing of them."""
+    name = study.searcher.name
+    if not study.tune.warm_start or name not in warm.BLIND:
+        return []
+    what, fix = f"not used: {name} learns from no earlier run", "use searcher: auto"
+    return [Problem(what, source.where((TUNE, "warm_start")), fix=fix)]
 
 
 def _with_earlier(study: Study, source: Source) -> tuple[Study, list[Problem]]:

@@ -20,7 +20,7 @@ from tune_app import plugins
 from tune_app.errors import UserError
 from tune_app.history import figures
 from tune_app.history.read import Run, read
-from tune_app.history.replay import Setting, Step, _document, problems, replay, rungs
+from tune_app.history.replay import Setting, Step, _document, problems, replay, rungs, search
 from tune_app.history.scales import guess
 from tune_app.history.table import Table, load, load_sizes
 from tune_app.space.domains import Choice, Fixed, Float, Int
@@ -121,6 +121,22 @@ def test_sizes_of_a_task_are_tables_of_their_own(tmp_path: Path) -> None:
         "law [N=1000, D=20000]",
     ]
     assert all(len(runs.runs) == 6 for runs in found)
+    assert {runs.remark for runs in found} == {"sizes told apart by N, D"}
+
+
+def test_sizes_that_are_called_so_may_be_anything(tmp_path: Path) -> None:
+    rows = with_values(curves(6), context__data=lambda row: "ab"[row["trial"] % 2])
+    found = read(tables.csv(tmp_path / "t.csv", rows))
+    assert [(runs.name, runs.remark) for runs in found] == [("t [data=a]", ""), ("t [data=b]", "")]
+
+
+def test_progress_is_the_first_column_with_values(tmp_path: Path) -> None:
+    rows = with_values(curves(3), step=lambda row: row["tokens"] // 100, tokens=None)
+    for path in (
+        tables.csv(tmp_path / "t.csv", rows),
+        tables.parquet(tmp_path / "t.parquet", rows),
+    ):
+        assert [at for at, _ in runs_of(path)[0].reports] == [1, 2, 3, 4]
 
 
 def test_tokens_tell_apart_sizes_where_runs_have_no_curves(tmp_path: Path) -> None:
@@ -131,11 +147,16 @@ def test_tokens_tell_apart_sizes_where_runs_have_no_curves(tmp_path: Path) -> No
     assert all(table.left_out == 0 for table in found)
 
 
-@pytest.mark.parametrize("column", ["diverged", "status", "seed", "accuracy", "note"])
+@pytest.mark.parametrize(
+    "column", ["diverged", "status", "State", "host", "rungs_reached", "seed", "accuracy", "note"]
+)
 def test_how_a_run_went_is_no_size(column: str, tmp_path: Path) -> None:
     values: dict[str, Callable[[Row], Any]] = {
         "diverged": lambda row: row["trial"] > 8,
         "status": lambda row: "crashed" if row["trial"] > 8 else "finished",
+        "State": lambda row: "crashed" if row["trial"] > 8 else "finished",
+        "host": lambda row: f"gpu-{row['trial'] % 2}",
+        "rungs_reached": lambda row: row["trial"] % 3,
         "seed": lambda row: row["trial"] % 2,
         "accuracy": lambda row: 0.25 * (row["trial"] % 3),
         "note": lambda row: "same for all",
@@ -169,7 +190,7 @@ def told(path: Path, metric: str | None = None) -> list[str]:
             ["trial 0 has several values of config.a"],
         ),
         ("trial,config.a,global_step,loss\n0,1,1,1\n0,1,2,1\n", ["trial 0 has 2 rows"]),
-        ("config.a,loss\n1,2\n", ["t: all runs (1) have the same hyper-parameters"]),
+        ("config.a,loss\n1,2\n", ["t: there is one run only"]),
         ("config.a,loss\n1,2\n1,3\n", ["t: all runs (2) have the same hyper-parameters"]),
         ("config.a,loss\n1,\n2,inf\n", ["t: no run has a finite loss at its end"]),
         (
@@ -189,10 +210,18 @@ def test_what_is_no_file_of_a_table_is_refused(tmp_path: Path) -> None:
     (tmp_path / "text.parquet").write_text("hello")
     (tmp_path / "folder.csv").mkdir()
     assert told(tmp_path / "missing.csv") == ["no such table"]
-    assert told(tmp_path / "folder.csv") == ["this is a folder"]
+    assert told(tmp_path / "folder.csv") == told(tmp_path) == ["this is a folder"]
     assert told(tmp_path / "t.txt") == ["a table cannot end with '.txt'"]
     assert told(tmp_path / "text.parquet")[0].startswith("cannot read the table")
     assert told(tables.csv(tmp_path / "t.csv", curves(2)), "acc") == ["no metric 'acc'"]
+
+
+def test_a_column_that_is_nearly_called_trial_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("Trial ID,config.a,step,loss\n0,1,1,1\n")
+    with pytest.raises(UserError) as caught:
+        load(path)
+    assert [problem.fix for problem in caught.value.problems] == ["rename 'Trial ID' to 'trial'"]
 
 
 def test_a_size_that_cannot_be_compared_is_told_and_the_others_stay(tmp_path: Path) -> None:
@@ -230,6 +259,32 @@ def test_the_space_is_guessed_column_by_column(values: list[Any], domain: Any) -
         assert set(found.domain.values) == set(domain.values)
     else:
         assert (found.name, found.domain) == ("x", domain)
+
+
+RATES = [f"{0.001 * index:g}" for index in range(1, 30)]
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [([*EVEN, "auto"], "'auto'"), ([*RATES, "auto"], "'auto'"), (RATES, "'0.001'")],
+)
+def test_numbers_that_one_text_makes_choices_are_told_of(values: list[Any], text: str) -> None:
+    assert guess("x", values).remark == (
+        f"x: {text} is text, so that all values are choices without order"
+    )
+
+
+@pytest.mark.parametrize(
+    "values", [["a", "b"], ["1", "2"], [*map(str, "abcdefghijklmno"), 1], EVEN]
+)
+def test_of_other_columns_nothing_is_told(values: list[Any]) -> None:
+    assert guess("x", values).remark == ""
+
+
+@pytest.mark.filterwarnings("error")
+def test_whole_numbers_may_be_huge() -> None:
+    values = [10**30 + index for index in range(20)]
+    assert guess("x", values).domain == Int(10**30, 10**30 + 19)
 
 
 def test_values_near_1_are_searched_by_their_distance_to_it() -> None:
@@ -369,9 +424,9 @@ def test_a_diverged_run_costs_what_it_trained(tmp_path: Path) -> None:
 def test_a_budget_beyond_the_table_finds_its_best_run(tmp_path: Path) -> None:
     table = table_of(tmp_path, with_values(curves(7), config__constant="x"))
     for searcher in plugins.names("searcher"):
-        search = setting(100, workers=2, searcher={"name": searcher})
-        if not problems(table, search):
-            assert replay(table, search, seed=1)[-1].value == table.best_seen.min()
+        kind = setting(100, workers=2, searcher={"name": searcher})
+        if not problems(table, kind):
+            assert replay(table, kind, seed=1)[-1].value == table.best_seen.min()
 
 
 def test_a_metric_to_be_maximised_is(tmp_path: Path) -> None:
@@ -402,11 +457,11 @@ def test_every_incumbent_was_paid_for(
         ),
     )
     table = table_of(tmp_path, rows)
-    search = setting(2.5, scheduler={"name": scheduler}, **changes)
-    assert not problems(table, search)
+    kind = setting(2.5, scheduler={"name": scheduler}, **changes)
+    assert not problems(table, kind)
     for seed in range(3):
-        steps = replay(table, search, seed)
-        assert repr(steps) == repr(replay(table, search, seed))
+        steps = replay(table, kind, seed)
+        assert repr(steps) == repr(replay(table, kind, seed))
         assert all(step.spent <= 2.5 + 1e-6 for step in steps)
         for step, later in itertools.pairwise(steps):
             assert later.value <= step.value
@@ -420,6 +475,24 @@ def test_every_incumbent_was_paid_for(
 def test_rungs_lie_where_the_table_has_reports(tmp_path: Path) -> None:
     table = table_of(tmp_path, curves(5))
     assert rungs(table, (0.1, 0.2, 0.3, 1.0)) == [0.25, 0.5, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "expected"),
+    [
+        ({"name": "hyperband"}, [(0, 1 / 3), (0, 1.0), (1, 1.0)]),
+        ({"name": "median", "grace": 0.4}, [(0, 2 / 3), (0, 1.0)]),
+    ],
+)
+def test_schedulers_compare_at_the_rungs_that_a_coarse_table_has(
+    scheduler: dict[str, Any], expected: list[Any], tmp_path: Path
+) -> None:
+    """Three reports each: several of the scheduler's own rungs fall on the same one."""
+    table = table_of(tmp_path, curves(60, points=3))
+    state = search(table, setting(30, scheduler=scheduler), 0)
+    ended = [trial for trial in state.trials.values() if trial.outcome is not None]
+    found = {(trial.bracket, trial.fraction) for trial in ended}
+    assert sorted(found) == [(bracket, pytest.approx(at)) for bracket, at in expected]
 
 
 def test_reports_of_a_table_are_not_taken_for_optimiser_steps(tmp_path: Path) -> None:
@@ -500,8 +573,9 @@ def test_a_rank_is_the_number_of_better_runs() -> None:
 
 
 def test_intervals_hold_the_median_and_know_infinity() -> None:
-    told = figures.interval([1.0, 2.0, 3.0, INF])
-    assert told["low"] <= told["median"] == 2.0 <= told["high"]
+    told = figures.interval([1.0, 2.0, 4.0, INF])
+    assert told["low"] <= told["median"] == 3.0 <= told["high"]
+    assert figures.interval([1.0, 2.0, INF, INF])["median"] == INF
     assert figures.interval([INF, INF]) == {"median": INF, "low": INF, "high": INF}
     assert figures.interval([4.0]) == {"median": 4.0, "low": 4.0, "high": 4.0}
 
@@ -509,6 +583,7 @@ def test_intervals_hold_the_median_and_know_infinity() -> None:
 def test_a_speed_up_is_the_geometric_mean_over_tables() -> None:
     assert figures.speed_up([[5.0], [20.0]], 10)["median"] == pytest.approx(1.0)
     assert figures.speed_up([[5.0], [INF]], 10)["median"] == 0.0
+    assert figures.speed_up([[2.0, 6.0]], 16)["median"] == pytest.approx(4.0)
     told = figures.speed_up([[2.0, 4.0, 8.0]] * 2, 16)
     assert told["median"] == pytest.approx(4.0)
     assert told["low"] <= told["median"] <= told["high"]
@@ -528,12 +603,33 @@ def test_a_summary_by_hand() -> None:
     assert [b["rank_share"]["median"] for b in overall["budgets"]] == [0.6, 0.2, 0.2]
 
 
+def test_a_regret_of_1_is_that_of_the_median_run() -> None:
+    told = figures.summary(small([1.0, 2.0, 4.0, 9.0]), [steps_of((1, 3.0))], 1, target=None)
+    assert told["budgets"][0]["by_seed"]["regret_share"] == [1.0]
+
+
 def test_a_summary_of_what_is_maximised_by_hand() -> None:
     told = figures.summary(small([1.0, 2.0, 3.0], -1), [steps_of((1, 2.0))], 1, target=2.0)
     (budget,) = told["budgets"]
     assert budget["value"]["median"] == 2.0
     assert budget["regret"]["median"] == 1.0
     assert told["by_seed"]["reported"] == [1]
+    assert told["goal"] == "maximize"
+
+
+def test_time_is_told_beside_what_was_spent() -> None:
+    seeds = [[Step(4.0, 1.5, 2.0, 0, NAN), Step(8.0, 2.5, 1.0, 0, 2.0)]]
+    told = figures.summary(small([1.0, 2.0, 3.0]), seeds, 9, target=2.0)
+    assert [told["time_to_target"][kind]["median"] for kind in ("reported", "completed")] == [
+        1.5,
+        2.5,
+    ]
+
+
+def test_an_interval_of_what_is_maximised_goes_from_low_to_high() -> None:
+    seeds = [steps_of((1, value)) for value in (0.1, 0.2, 0.3)]
+    (budget,) = figures.summary(small([0.1, 0.2, 0.3], -1), seeds, 1, target=None)["budgets"]
+    assert budget["value"] == {"median": 0.2, "low": 0.1, "high": 0.3}
 
 
 def test_a_real_table_is_read() -> None:

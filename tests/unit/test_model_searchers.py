@@ -13,7 +13,7 @@ from tests.unit.simulation import MemoryJournal, Simulation, searched
 from tests.unit.test_searchers import PLANE, distance, history, late_mean, resolved, told
 from tune_app import plugins
 from tune_app.ports import Searcher
-from tune_app.searchers import auto, bohb
+from tune_app.searchers import _process, auto, bohb, gp
 from tune_app.space import rules
 from tune_app.space.domains import Choice, Float, Space, contains
 from tune_app.state import StudyState, rebuild
@@ -95,7 +95,19 @@ def test_where_memory_did_not_suffice_no_more_are_sent(name: str) -> None:
     assert beyond < tempted
 
 
-@pytest.mark.parametrize("name", LIKE_GP)
+def test_bohb_counts_what_does_not_fit_in_memory_among_the_bad_trials() -> None:
+    """Good places lie so far apart that their wide kernels lead it to one end."""
+    good = [line(x + 0.01 * i, 0.01 * i) for i in range(6) for x in (0.18, 0.78)]
+    usual = [line(0.05 * i, 1.0) for i in range(20)]
+    full = [line(0.9 + 0.01 * i, None, "out_of_memory") for i in range(11)]
+    drawn = suggestions("bohb", LINE, told(LINE, *good, *usual))
+    asked = suggestions("bohb", LINE, told(LINE, *good, *usual, *full))
+    before, after = (sum(p["x"] >= 0.9 for p in those) for those in (drawn, asked))
+    # A third of the draws is random.
+    assert after <= 3 < 10 <= before
+
+
+@pytest.mark.parametrize("name", MODELS)
 def test_a_study_in_which_nothing_fits_goes_on(name: str) -> None:
     bad = [line(0.04 * i, None, "out_of_memory") for i in range(1, 20)]
     assert create(name, LINE).suggest(told(LINE, *bad), 30) is not None
@@ -255,7 +267,28 @@ def test_auto_hands_over_once_trials_are_many(monkeypatch: pytest.MonkeyPatch) -
     searcher = create("auto", PLANE)
     assert searcher.suggest(state, 30) == create("gp", PLANE).suggest(state, 30)
     monkeypatch.setattr(auto, "HANDOVER", 20)
-    assert searcher.suggest(state, 30) == create("tpe", PLANE).suggest(state, 30)
+    assert create("auto", PLANE).suggest(state, 30) == create("tpe", PLANE).suggest(state, 30)
+
+
+def test_a_gp_hands_over_where_its_cost_would_grow_too_large() -> None:
+    state = told(PLANE, *history())
+    asked, later = (create(name, PLANE).suggest(state, gp.HANDOVER) for name in ("gp", "tpe"))
+    assert asked == later
+    before = create("gp", PLANE).suggest(state, gp.HANDOVER - 1)
+    assert before != create("tpe", PLANE).suggest(state, gp.HANDOVER - 1)
+
+
+def test_a_gp_fits_its_kernels_once_while_nothing_new_is_known(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Two kernels: of losses, and of where memory sufficed."""
+    fits, fit = [], _process.fit
+    monkeypatch.setattr(_process, "fit", lambda *data: fits.append(1) or fit(*data))
+    full = [({"x": 0.9, "y": 0.1 * i}, None, "out_of_memory") for i in range(3)]
+    searcher, state = create("gp", PLANE), told(PLANE, *history(), *full)
+    asked = [searcher.suggest(state, number) for number in range(20, 24)]
+    assert len(fits) == 2
+    assert asked[-1] == create("gp", PLANE).suggest(state, 23)
 
 
 def test_a_gp_learns_from_trials_that_were_stopped_early() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import pickle
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
@@ -16,6 +17,7 @@ from tests.unit import tables
 from tests.unit.tables import curves, with_values
 from tune_app.__main__ import main
 from tune_app.cli import replay as verb
+from tune_app.errors import UserError
 
 Run = Callable[..., int]
 
@@ -36,6 +38,9 @@ class SameProcess:
         future: Future[Any] = Future()
         future.set_result(function(*args))
         return future
+
+    def shutdown(self, wait: bool, cancel_futures: bool) -> None:
+        """Ends nothing."""
 
 
 @pytest.fixture
@@ -65,6 +70,31 @@ def test_figures_of_one_table_are_shown(
     assert (tmp_path / "replay.png").stat().st_size > 10_000
 
 
+@pytest.mark.parametrize(
+    ("words", "expected", "unexpected"),
+    [
+        (["--full-runs", 2.5], ["the median best of 2 at random"], ["full runs train all"]),
+        (["--full-runs", 25], ["12 full runs train all of them to the end"], []),
+        ([], ["best eval_loss, minimised: 1"], ["time to it"]),
+        (["--metric", "score", "--goal", "maximize"], ["best score, maximised: 0."], []),
+        (["--workers", 3], ["  time to it, that of a full run being 1: "], []),
+    ],
+)
+def test_what_figures_mean_is_told(
+    words: list[Any],
+    expected: list[str],
+    unexpected: list[str],
+    run: Run,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    rows = with_values(curves(), score=lambda row: 1 / row["eval_loss"])
+    assert run(tables.csv(tmp_path / "task.csv", rows), *words) == 0
+    shown = capsys.readouterr().out
+    assert all(text in shown for text in expected)
+    assert not any(text in shown for text in unexpected)
+
+
 def test_all_tables_together_are_shown_too(
     run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -76,6 +106,8 @@ def test_all_tables_together_are_shown_too(
     assert "task (2): 12 runs" in shown
     assert "All 2 tables" in shown
     assert "full runs to the target: never" in shown
+    assert "  the target: not reached on every table\n" in shown
+    assert "0.0 times" not in shown
     assert max(len(line.rstrip()) for line in shown.splitlines()) <= 80
 
 
@@ -89,6 +121,34 @@ def test_json_has_all_figures_and_null_for_what_was_never_reached(
     assert row["spent_to_target"]["reported"] == {"median": None, "low": None, "high": None}
     assert [budget["full_runs"] for budget in row["budgets"]] == [1, 2, 3]
     assert told["overall"][0]["search"] == "random + auto"
+
+
+def test_what_was_left_out_and_how_columns_were_read_is_told(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One of two sizes was never measured; learning rates have a word among them."""
+    rows = with_values(
+        curves(60, points=1),
+        D=lambda row: 1 if row["trial"] > 30 else 2,
+        eval_loss=lambda row: None if row["trial"] > 30 else row["eval_loss"],
+        config__lr=lambda row: "auto" if row["trial"] == 3 else row["config.lr"],
+    )
+    path = tables.csv(tmp_path / "task.csv", rows)
+    sizes, word = "sizes told apart by D", "lr: 'auto' is text"
+    assert run(path, "--json") == 0
+    written = capsys.readouterr()
+    told = json.loads(written.out)
+    assert [remark.split(":")[0] for remark in told["remarks"]] == ["left out"]
+    assert "task [D=1]" in told["remarks"][0]
+    first, second = told["replays"][0]["remarks"]
+    assert first == sizes
+    assert second.startswith(word)
+    assert written.err == ""
+    assert run(path) == 0
+    shown = capsys.readouterr()
+    assert "left out: " in shown.err
+    assert sizes in shown.out
+    assert word in shown.out
 
 
 def test_a_trajectory_is_the_same_for_the_same_seed(run: Run, tmp_path: Path) -> None:
@@ -152,7 +212,8 @@ def test_all_mistakes_are_told_at_once_and_nothing_is_written(
     for mistake in (
         *("missing.csv: no such table", "empty.csv: cannot read", "did you mean 'eval_loss'?"),
         *("did you mean 'tpe'?", "unknown scheduler 'nope'", "--workers", "--seeds"),
-        *("--full-runs", "--target", "--stragglers", "--failures", "--trajectory", "--plot"),
+        *("--full-runs", "--target", "--stragglers", "--failures", "--trajectory"),
+        "--plot: there is no folder 'nowhere'",
     ):
         assert mistake in told
     assert told.count("error: ") == 13
@@ -173,6 +234,42 @@ def test_what_does_not_suit_the_table_is_told_before_the_first_replay(
     path = tables.csv(tmp_path / "task.csv", curves(20))
     assert run(path, *words) == 2
     assert f"{expected}\n" in capsys.readouterr().err
+
+
+RAISES = """
+def create(space, seed):
+    class Searcher:
+        def suggest(self, state, number):
+            %s
+    return Searcher()
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", "has no function create"),
+        ("def create(space, seed, *, size): ...", "the option 'size' is missing"),
+        ("def create(space, seed): return 1 / 0", "on task: ZeroDivisionError: division by zero"),
+        (RAISES % "raise ValueError('boom')", "on task: ValueError: boom"),
+        (RAISES % "return {'rate': 1}", "unknown parameters 'rate'"),
+        (RAISES % "return {'lr': 1e-3}", "no values for 'batch'"),
+        (RAISES % "return {'lr': 'high', 'batch': 16}", "on task: "),
+    ],
+)
+def test_a_searcher_of_ones_own_that_fails_is_told_of_once(
+    text: str, expected: str, run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tables.csv(tmp_path / "task.csv", curves(20))
+    (tmp_path / "mine.py").write_text(text)
+    words = (path, "--searcher", "random", "--searcher", tmp_path / "mine.py")
+    assert run(*words) == 2
+    told = capsys.readouterr().err
+    assert expected in told
+    assert "Traceback" not in told
+    with pytest.raises(UserError) as caught:
+        run(*words, "--debug")
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
 
 
 def test_less_than_one_full_run_is_enough_for_what_it_pays(

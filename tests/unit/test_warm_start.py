@@ -10,13 +10,14 @@ import pandas as pd
 import pytest
 
 from tests.unit.simulation import Simulation, document, on_disk
-from tune_app import study
+from tune_app import plugins, study
 from tune_app.errors import UserError
 from tune_app.history import warm
 from tune_app.space.domains import Choice, Float, Space, to_document
 from tune_app.space.rules import Rules
 
 SPACE: Space = {"lr": Float(1e-5, 1e-1, log=True), "optim": Choice(("a", "b"))}
+LEARNING = [name for name in plugins.names("searcher") if name not in warm.BLIND]
 SWEEP = """
 method: bayes
 metric: {name: final_eval_loss, goal: minimize}
@@ -57,6 +58,28 @@ def test_runs_of_a_table_are_scored_by_their_order_alone(tmp_path: Path) -> None
     assert sum(score for _, score in scored) == pytest.approx(0, abs=1e-9)
 
 
+def test_sizes_of_a_task_are_ranked_each_on_its_own(tmp_path: Path) -> None:
+    """The large one is better everywhere, and was tried where it is far from its best."""
+    sizes = {
+        1: (5.0, [10 ** (-4 + n / 10) for n in range(20)]),
+        9: (0.0, [1e-5 + 1e-7 * n for n in range(20)]),
+    }
+    rows = [
+        {
+            "trial": f"{size}-{rate}",
+            "context.size": size,
+            "config.lr": rate,
+            "config.optim": "a",
+            "eval_loss": floor + loss({"lr": rate, "optim": "a"}),
+        }
+        for size, (floor, rates) in sizes.items()
+        for rate in rates
+    ]
+    pd.DataFrame(rows).to_csv(tmp_path / "sizes.csv", index=False)
+    best = [params["lr"] for params, score in earlier(tmp_path / "sizes.csv") if score < -1.5]
+    assert any(rate == pytest.approx(1e-3) for rate in best)
+
+
 def test_trials_of_a_study_are_scored_too(tmp_path: Path) -> None:
     parameters = {key: to_document(domain) for key, domain in SPACE.items()}
     before = document(parameters=parameters, trials=20, baseline=False)
@@ -93,14 +116,30 @@ def test_a_study_names_the_key_of_what_cannot_be_read(
     assert [p.where.endswith("tune.warm_start") for p in error.value.problems] == [True]
 
 
-@pytest.mark.parametrize("searcher", ["gp", "tpe", "auto"])
+@pytest.mark.parametrize(("method", "warned"), [("random", True), ("bayes", False)])
+def test_a_searcher_that_learns_from_no_run_is_told_of(
+    method: str, warned: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    frame = pd.read_csv(table(tmp_path / "runs.csv"))
+    frame.rename(columns={"config.lr": "config.learning_rate"}).to_csv("runs.csv", index=False)
+    file = tmp_path / "sweep.yaml"
+    file.write_text(SWEEP.replace("bayes", method))
+    found = study.read(file)
+    assert found.study is not None
+    text = "not used: random learns from no earlier run"
+    assert [text == warning.what for warning in found.warnings] == [True] * warned
+    assert any(text in note for note in found.study.notes) == warned
+
+
+@pytest.mark.parametrize("searcher", LEARNING)
 def test_the_first_trials_go_where_earlier_runs_were_good(searcher: str, tmp_path: Path) -> None:
     found = [loss(params) for params in searched(searcher, earlier(table(tmp_path / "r.csv")), 5)]
     blind = [loss(params) for params in searched(searcher, [], 5)]
     assert sorted(found)[2] < 0.5 < sorted(blind)[2]
 
 
-@pytest.mark.parametrize("searcher", ["gp", "tpe", "auto"])
+@pytest.mark.parametrize("searcher", LEARNING)
 def test_a_wrong_opinion_is_outgrown(searcher: str, tmp_path: Path) -> None:
     misled = earlier(table(tmp_path / "r.csv", best=1e-5))
     later = searched(searcher, misled, 40)[25:]

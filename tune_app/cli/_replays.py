@@ -12,7 +12,7 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from tune_app.analysis import format
-from tune_app.history.figures import LEVEL, Figure
+from tune_app.history.figures import LEVEL, Figure, random_runs
 from tune_app.history.table import Table
 
 NEVER = "never"
@@ -30,7 +30,7 @@ def show(
         rows = [row for row in told if row["table"] == table.name]
         _head(console, table, rows[0], args)
         for row in rows:
-            _search(console, table.metric, row)
+            _search(console, table.metric, row, args.workers)
     if len(tables) > 1:
         _overall(console, len(tables), overall, args)
     seeds = f"the median of {args.seeds} seeds and its {100 * LEVEL:.0f} % interval"
@@ -50,14 +50,20 @@ def _head(console: Console, table: Table, row: dict[str, Any], args: argparse.Na
     ):
         if number:
             console.print(Text(f"left out, runs that {why}: {number}"))
+    for remark in table.remarks:
+        console.print(Text(remark))
+    if len(table.trials) < args.full_runs:
+        console.print(Text(f"{len(table.trials)} full runs train all of them to the end"))
     best, target = format.loss(row["best"]), format.loss(row["target"])
-    how = "" if args.target is not None else f", the median best of {args.full_runs:g} at random"
-    console.print(Text(f"best {table.metric}: {best}"))
+    goal = "minimised" if table.sign > 0 else "maximised"
+    at_random = f", the median best of {random_runs(args.full_runs)} at random"
+    how = at_random if args.target is None else ""
+    console.print(Text(f"best {table.metric}, {goal}: {best}"))
     console.print(Text(f"target: {target}{how}"))
     console.print()
 
 
-def _search(console: Console, metric: str, row: dict[str, Any]) -> None:
+def _search(console: Console, metric: str, row: dict[str, Any], workers: int) -> None:
     console.print(Text(row["search"], "bold"))
     grid = _grid("full runs", format.shorten(metric, 24), "regret", "better runs")
     for budget in row["budgets"]:
@@ -66,16 +72,19 @@ def _search(console: Console, metric: str, row: dict[str, Any]) -> None:
             f"{budget['full_runs']:g}",
             _span(value, format.loss),
             _span(regret, _short),
-            _span(rank, lambda number: f"{number:.0f}"),
+            _span(rank, lambda number: f"{number:g}"),
         )
     console.print(grid)
-    reported, completed = (
-        _span(row["spent_to_target"][kind], lambda number: f"{number:.2f}", NEVER)
-        for kind in ("reported", "completed")
-    )
-    console.print(Text(f"  full runs to the target: {reported}"))
-    console.print(Text(f"  by completed trials alone: {completed}"))
+    _to_target(console, "full runs to the target", row["spent_to_target"])
+    if workers > 1:
+        _to_target(console, "time to it, that of a full run being 1", row["time_to_target"])
     console.print()
+
+
+def _to_target(console: Console, what: str, figures: dict[str, Figure]) -> None:
+    for kind, how in (("reported", what), ("completed", "by completed trials alone")):
+        told = _span(figures[kind], lambda number: f"{number:.2f}", NEVER)
+        console.print(Text(f"  {how}: {told}"))
 
 
 def _overall(
@@ -95,9 +104,15 @@ def _overall(
             )
         console.print(grid)
         for kind, how in (("reported", "the target"), ("completed", "by completed trials alone")):
-            sooner = _span(row["speed_up"][kind], lambda number: f"{number:.1f}")
-            console.print(Text(f"  {how}: {sooner} times sooner than {args.full_runs:g} full runs"))
+            console.print(Text(f"  {how}: {_sooner(row['speed_up'][kind], args.full_runs)}"))
         console.print()
+
+
+def _sooner(speed_up: Figure, full_runs: float) -> str:
+    if speed_up["median"] == 0:
+        return "not reached on every table"
+    times = _span(speed_up, lambda number: f"{number:.1f}")
+    return f"{times} times sooner than {full_runs:g} full runs"
 
 
 def _grid(*names: str) -> Grid:

@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rich.progress import track
+from rich.progress import Progress
 
 from tune_app import plugins
 from tune_app.cli import _folders, _replays
@@ -31,7 +31,7 @@ HELP = "replay searches on a table of finished runs"
 AUTO = "auto"
 TABLE = (
     "a .csv or .parquet file with a row for each report: trial, config.* for the hyper-parameters, "
-    "tokens, step or epoch, and metrics; context.* tell apart sizes of one task"
+    "tokens, step or epoch, and metrics; context.*, N and D tell apart sizes of one task"
 )
 INTERRUPTED = 130
 
@@ -73,7 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(args: argparse.Namespace) -> int:
-    tables, searches = _checked(args)
+    tables, searches, left_out = _checked(args)
     try:
         runs = _replayed(tables, searches, args)
     except KeyboardInterrupt:
@@ -94,16 +94,18 @@ def execute(args: argparse.Namespace) -> int:
         trajectory.write(args.trajectory, tables, runs)
     _plot(args, tables, runs, told)
     if args.json:
-        _folders.print_json(_strict({"replays": told, "overall": overall}))
+        remarks = [_left_out(size) for size in left_out]
+        _folders.print_json(_strict({"replays": told, "overall": overall, "remarks": remarks}))
     else:
         _replays.show(output.stdout(), tables, told, overall, args)
     return 0
 
 
-def _checked(args: argparse.Namespace) -> tuple[list[Table], dict[str, Setting]]:
-    """Tables and searches; all mistakes at once."""
+def _checked(args: argparse.Namespace) -> tuple[list[Table], dict[str, Setting], list[Problem]]:
+    """Tables, searches, and why sizes were left out; all mistakes at once."""
     problems = _option_problems(args)
     tables: list[Table] = []
+    left_out: list[Problem] = []
     for path in args.tables:
         try:
             found, remarks = load_sizes(path, args.metric, args.goal)
@@ -111,9 +113,8 @@ def _checked(args: argparse.Namespace) -> tuple[list[Table], dict[str, Setting]]
             found, remarks = [], list(error.problems)
         if not found:
             problems += remarks
-        elif not args.json:
-            for remark in remarks:
-                print(f"left out: {remark.in_one_line()}", file=sys.stderr)
+        else:
+            left_out += remarks
         tables += found
     searches, unknown = _searches(args)
     problems += unknown
@@ -126,7 +127,14 @@ def _checked(args: argparse.Namespace) -> tuple[list[Table], dict[str, Setting]]
         ]
     if problems:
         raise UserError(once(problems))
-    return _named_apart(tables), searches
+    if not args.json:
+        for size in left_out:
+            print(_left_out(size), file=sys.stderr)
+    return _named_apart(tables), searches, left_out
+
+
+def _left_out(size: Problem) -> str:
+    return f"left out: {size.in_one_line()}"
 
 
 def _named_apart(tables: Sequence[Table]) -> list[Table]:
@@ -146,7 +154,8 @@ def _searches(args: argparse.Namespace) -> tuple[dict[str, Setting], list[Proble
     for kind in ("searcher", "scheduler"):
         for name in getattr(args, kind) or [AUTO]:
             try:
-                plugins.load(kind, name, f"--{kind}")
+                module = plugins.load(kind, name, f"--{kind}")
+                problems += plugins.option_problems(module, {}, f"--{kind} {name}")
             except UserError as error:
                 problems += error.problems
     pairs = itertools.product(args.searcher or [AUTO], args.scheduler or [AUTO])
@@ -173,26 +182,28 @@ def _option_problems(args: argparse.Namespace) -> list[Problem]:
         ("--target", target, target is None or math.isfinite(target), "a number"),
         ("--stragglers", args.stragglers, 0 <= args.stragglers <= 3, "a number from 0 to 3"),
         ("--failures", args.failures, 0 <= args.failures <= 0.5, "a number from 0 to 0.5"),
-        (
-            "--trajectory",
-            args.trajectory,
-            _is_file(args.trajectory, ".parquet"),
-            "a .parquet file that can be written",
-        ),
-        ("--plot", args.plot, _is_file(args.plot, ".png"), "a .png file that can be written"),
     )
     return [
-        Problem(f"{str(value)!r} is not possible", option, expected)
-        for option, value, holds, expected in rules
-        if not holds
+        *(
+            Problem(f"{str(value)!r} is not possible", option, expected)
+            for option, value, holds, expected in rules
+            if not holds
+        ),
+        *_file_problems("--trajectory", args.trajectory, ".parquet"),
+        *_file_problems("--plot", args.plot, ".png"),
     ]
 
 
-def _is_file(path: Path | None, suffix: str) -> bool:
+def _file_problems(option: str, path: Path | None, suffix: str) -> list[Problem]:
     if path is None:
-        return True
+        return []
+    if not path.parent.is_dir():
+        return [Problem(f"there is no folder {str(path.parent)!r}", option, fix="make it first")]
     is_writable = os.access(path if path.exists() else path.parent, os.W_OK)
-    return path.suffix == suffix and path.parent.is_dir() and not path.is_dir() and is_writable
+    if path.suffix == suffix and not path.is_dir() and is_writable:
+        return []
+    what, expected = f"{str(path)!r} is not possible", f"a {suffix} file that can be written"
+    return [Problem(what, option, expected)]
 
 
 def _replayed(
@@ -213,13 +224,21 @@ def _replayed(
     with ProcessPoolExecutor(count, context, _leave_ctrl_c_to_the_parent) as pool:
         pending = [pool.submit(replay, *job) for job in jobs]
         try:
-            shown = track(pending, "replaying", disable=args.json, transient=True)
-            done = iter([future.result() for future in shown])
+            with Progress(transient=True, disable=args.json) as progress:
+                task = progress.add_task("replaying", total=len(jobs))
+                done = []
+                for future in pending:
+                    done.append(future.result())
+                    progress.advance(task)
+        except UserError:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
         except KeyboardInterrupt:
             for process in multiprocessing.active_children():
                 process.terminate()
             raise
-    return [{name: [next(done) for _ in range(args.seeds)] for name in names} for _ in tables]
+    results = iter(done)
+    return [{name: [next(results) for _ in range(args.seeds)] for name in names} for _ in tables]
 
 
 def _leave_ctrl_c_to_the_parent() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,11 @@ BUDGETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 """Full runs after which the incumbent is told."""
 
 
+def random_runs(full_runs: float) -> int:
+    """As many runs to the end does random search come to."""
+    return max(round(full_runs), 1)
+
+
 def random_quality(table: Table, count: int) -> float:
     """The median of the best of `count` runs drawn from the table without repeats."""
     ordered = np.sort(table.best_seen)
@@ -36,11 +41,22 @@ def random_quality(table: Table, count: int) -> float:
 
 def spent_to(steps: Sequence[Step], target: float, sign: int, completed: bool) -> float:
     """Full runs until the incumbent was as good as `target`; infinite where it never was."""
+    step = _first_as_good(steps, target, sign, completed)
+    return math.inf if step is None else step.spent
+
+
+def time_to(steps: Sequence[Step], target: float, sign: int, completed: bool) -> float:
+    """The same in the time of a full run."""
+    step = _first_as_good(steps, target, sign, completed)
+    return math.inf if step is None else step.time
+
+
+def _first_as_good(steps: Sequence[Step], target: float, sign: int, completed: bool) -> Step | None:
     for step in steps:
         value = step.completed_value if completed else step.value
         if sign * value <= sign * target:
-            return step.spent
-    return math.inf
+            return step
+    return None
 
 
 def incumbent(steps: Sequence[Step], spent: float) -> float:
@@ -60,19 +76,20 @@ def interval(values: Sequence[float]) -> Figure:
     """The median and the ends of its bootstrap interval; NaN counts as larger than all."""
     data = np.array(values, dtype=float)
     low, high = _ends(_resampled(data))
-    return {"median": _median(data), "low": low, "high": high}
+    return {"median": float(_medians(data)), "low": low, "high": high}
 
 
-def _median(data: Array) -> float:
-    """The lower one of two middle values: half of infinity is no number."""
-    return float(np.sort(data)[(len(data) - 1) // 2])
+def _medians(data: Array) -> Array:
+    """Along the last axis, the mean of both middle values; infinite where one of them is."""
+    count = data.shape[-1]
+    ordered = np.sort(data, axis=-1)
+    middle: Array = (ordered[..., (count - 1) // 2] + ordered[..., count // 2]) / 2
+    return middle
 
 
 def _resampled(data: Array) -> Array:
     rng = np.random.default_rng(0)
-    picked = rng.choice(data, (RESAMPLES, len(data)))
-    found: Array = np.sort(picked, axis=1)[:, (len(data) - 1) // 2]
-    return found
+    return _medians(rng.choice(data, (RESAMPLES, len(data))))
 
 
 def _ends(resampled: Array) -> tuple[float, float]:
@@ -82,11 +99,14 @@ def _ends(resampled: Array) -> tuple[float, float]:
     return float(ordered[cut]), float(ordered[-1 - cut])
 
 
-def mean_of_medians(tables: Sequence[Sequence[float]]) -> Figure:
-    """The mean over tables of the medians over seeds."""
+def mean_of_medians(
+    tables: Sequence[Sequence[float]], scale: Callable[[Array], Array] = np.asarray
+) -> Figure:
+    """The mean over tables of the medians over seeds, on a scale."""
     data = [np.array(seeds, dtype=float) for seeds in tables]
-    low, high = _ends(np.mean([_resampled(seeds) for seeds in data], axis=0))
-    return {"median": float(np.mean([_median(seeds) for seeds in data])), "low": low, "high": high}
+    low, high = _ends(np.mean([scale(_resampled(seeds)) for seeds in data], axis=0))
+    middle = float(np.mean([scale(_medians(seeds)) for seeds in data]))
+    return {"median": middle, "low": low, "high": high}
 
 
 def speed_up(spent: Sequence[Sequence[float]], full_runs: float) -> Figure:
@@ -95,7 +115,7 @@ def speed_up(spent: Sequence[Sequence[float]], full_runs: float) -> Figure:
     Args:
         spent: for each table, full runs to its target by seed.
     """
-    found = mean_of_medians([np.log(seeds).tolist() for seeds in spent])
+    found = mean_of_medians(spent, np.log)
     # The more was spent, the less sooner it was; where a target was never reached it is 0 times.
     return {
         key: full_runs * math.exp(-found[other])
@@ -107,20 +127,26 @@ def summary(
     table: Table, runs: Sequence[Sequence[Step]], full_runs: float, target: float | None
 ) -> dict[str, Any]:
     """One search on one table, as plain data."""
-    quality = random_quality(table, round(full_runs)) if target is None else target
-    spent = {
-        name: [spent_to(steps, quality, table.sign, completed) for steps in runs]
-        for name, completed in (("reported", False), ("completed", True))
-    }
+    quality = random_quality(table, random_runs(full_runs)) if target is None else target
+    spent, times = (
+        {
+            name: [measure(steps, quality, table.sign, completed) for steps in runs]
+            for name, completed in (("reported", False), ("completed", True))
+        }
+        for measure in (spent_to, time_to)
+    )
     budgets = [budget for budget in BUDGETS if budget < full_runs] + [full_runs]
     return {
         "table": table.name,
+        "goal": "minimize" if table.sign > 0 else "maximize",
         "runs": len(table.trials),
         "left_out": table.left_out,
         "repeats": table.repeats,
+        "remarks": list(table.remarks),
         "best": float(table.sign * table.best_seen.min()),
         "target": quality,
         "spent_to_target": {name: interval(values) for name, values in spent.items()},
+        "time_to_target": {name: interval(values) for name, values in times.items()},
         "by_seed": spent,
         "budgets": [
             _at_budget(table, budget, [incumbent(steps, budget) for steps in runs])
@@ -135,10 +161,15 @@ def _at_budget(table: Table, budget: float, values: Sequence[float]) -> dict[str
     regrets = [sign * value - best for value in values]
     ranks = [rank(table, value) for value in values]
     signed = interval([sign * value for value in values])
-    gap = float(np.sort(table.best_seen)[(len(table.trials) - 1) // 2]) - best
+    low, high = ("low", "high") if sign > 0 else ("high", "low")
+    gap = float(_medians(table.best_seen)) - best
     return {
         "full_runs": budget,
-        "value": {key: sign * value for key, value in signed.items()},
+        "value": {
+            "median": sign * signed["median"],
+            "low": sign * signed[low],
+            "high": sign * signed[high],
+        },
         "regret": interval(regrets),
         "rank": interval(ranks),
         "by_seed": {

@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogFormatter
+from matplotlib.ticker import FormatStrFormatter, MaxNLocator
 
 from tune_app.analysis import plot_style as style
-from tune_app.history.figures import incumbent
+from tune_app.history.figures import incumbent, random_runs
 from tune_app.history.replay import Step
 from tune_app.history.table import Table
 
@@ -20,6 +20,8 @@ COLUMNS = 3
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#5E6B78")
 SHOWN = 0.5
 """Of the runs, as many lie between the best value and the other end of the axis."""
+FAR = 1.5
+"""In ranges of those values from their middle: a target further away is left outside."""
 Runs = Mapping[str, Sequence[Sequence[Step]]]
 """By search: the incumbents of each seed."""
 
@@ -31,16 +33,17 @@ def figure(
     columns = min(len(tables), COLUMNS)
     rows = math.ceil(len(tables) / columns)
     drawing = style.new_figure(4.2 * columns + 0.6, 3.2 * rows + 0.8)
-    panels = drawing.subplots(rows, columns, squeeze=False).flat
+    panels = list(drawing.subplots(rows, columns, squeeze=False).flat)
     for axes, table, searches, target in zip(panels, tables, runs, targets, strict=False):
         _panel(axes, table, searches, target, full_runs)
-    for axes in list(panels)[len(tables) :]:
+    for axes in panels[len(tables) :]:
         axes.set_axis_off()
     style.title(drawing, "The best value so far, by what was spent")
     seeds = len(next(iter(runs[0].values())))
     text = (
         f"Median of {seeds} seeds, band: the middle half of them. Dashed: the median best of "
-        f"{full_runs:g} runs at random, or the target asked for. Dotted: the table's best."
+        f"{random_runs(full_runs)} runs at random, or the target asked for. "
+        "Dotted: the table's best."
     )
     style.caption(drawing, text, 60 * columns)
     return drawing
@@ -59,18 +62,35 @@ def _panel(axes: Axes, table: Table, searches: Runs, target: float, full_runs: f
     reached = table.best_seen[np.isfinite(table.best_seen)]
     best, bad = table.sign * reached.min(), table.sign * np.quantile(reached, SHOWN)
     axes.axhline(best, color=style.INK, linewidth=0.8, linestyle=":")
-    marks = [best, bad]
     if math.isfinite(target):
         axes.axhline(target, color=style.INK, linewidth=0.8, linestyle="--")
-        marks.append(target)
-    margin = 0.05 * (max(marks) - min(marks)) or 1.0
-    axes.set_ylim(min(marks) - margin, max(marks) + margin)
+    axes.set_ylim(*_ends(best, bad, target))
     axes.set_xlim(at[0] / 1.1, at[-1] * 1.1)
     axes.set_xscale("log")
-    axes.xaxis.set_major_formatter(LogFormatter())
-    axes.xaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1, 0.4)))
-    axes.tick_params(axis="x", which="minor", labelsize=8, colors=style.INK)
+    axes.minorticks_off()
+    axes.set_xticks(_ticks(at[0], at[-1]))
+    axes.xaxis.set_major_formatter(FormatStrFormatter("%g"))
     axes.set_title(style.plain(table.name), fontsize=8, loc="left", color=style.INK)
     axes.set_xlabel("full runs", fontsize=8, color=style.FAINT)
     axes.set_ylabel(style.plain(table.metric), fontsize=8, color=style.FAINT)
     axes.legend(frameon=False, fontsize=7)
+
+
+def _ends(best: float, bad: float, target: float) -> tuple[float, float]:
+    """Of the axis of values; a target far from all of them is not shown."""
+    low, high = min(best, bad), max(best, bad)
+    if abs(target - (low + high) / 2) <= FAR * (high - low):
+        low, high = min(low, target), max(high, target)
+    margin = 0.05 * (high - low) or 1.0
+    return low - margin, high + margin
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """1, 2, 5, 10, …; where the axis is too short for two of them, even ones."""
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    series = [float(f"{first}e{decade}") for decade in decades for first in (1, 2, 5)]
+    found = [tick for tick in series if low <= tick <= high]
+    if len(found) > 1:
+        return found
+    even = MaxNLocator(4).tick_values(low, high)
+    return [float(tick) for tick in even if low <= tick <= high]

@@ -4,8 +4,8 @@ Long form, one row per report: `trial` names the run, `config.*` are its hyper-p
 `step` or `epoch` says how far it was, and the other columns are metrics. Without such a column each
 row is a finished run. Where there is a column `seed`, a trial is a run for each of its seeds.
 
-Columns called `context.*` tell apart sizes of one task, and so do others with a few whole numbers
-or texts that stay the same throughout each run, such as N and D; each size is a table of its own.
+Columns called `context.*` tell apart sizes of one task, and so do N and D, the parameters and the
+tokens of scaling laws, where they have a few whole numbers; each size is a table of its own.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ STEP = "step"
 PROGRESS = ("tokens", STEP, "epoch")
 METRICS = ("eval_loss", "final_eval_loss", "loss")
 """The objective, where no other is asked for: the first of these that the table has."""
+SIZES = ("N", "D")
+"""Of scaling laws."""
 FEW = 20
-"""A column with no more different values can be one of context."""
-ENDINGS = ("status", "state", "outcome")
-"""Say how a run ended, not what it was."""
+"""A column of sizes has no more different values."""
 NOTHING = ("None", "none")
 """Where a .csv has numbers, these are missing ones too."""
 SEPARATORS = (";", "\t")
@@ -60,6 +60,8 @@ class Runs:
     progress: str | None
     """The column that says how far a run was."""
     runs: list[Run]
+    remark: str
+    """What was taken for a size without being called one."""
 
 
 def read(path: Path, metric: str | None = None) -> list[Runs]:
@@ -75,10 +77,12 @@ def read(path: Path, metric: str | None = None) -> list[Runs]:
     names = table.column_names
     objective = metric or _default_metric(names)
     columns = _columns(table, objective)
-    progress = next((name for name in PROGRESS if name in names), None)
+    progress = next((name for name in PROGRESS if _has_values(columns.get(name, []))), None)
     if progress is not None and _is_size(columns, progress):
         progress = None
     context = _context(columns, objective, progress)
+    guessed = [name for name in context if not name.startswith(CONTEXT)]
+    remark = f"sizes told apart by {', '.join(guessed)}" if guessed else ""
     groups: dict[tuple[Any, ...], dict[Any, list[int]]] = defaultdict(lambda: defaultdict(list))
     for row, run in enumerate(_runs(columns)):
         groups[tuple(columns[name][row] for name in context)][run].append(row)
@@ -92,12 +96,15 @@ def read(path: Path, metric: str | None = None) -> list[Runs]:
             objective,
             progress,
             [_run(rows, columns, objective, progress) for rows in runs.values()],
+            remark,
         )
         for key, runs in sorted(groups.items(), key=_order)
     ]
 
 
 def _load(path: Path) -> pyarrow.Table:
+    if path.is_dir():
+        raise UserError(Problem("this is a folder", str(path), "a .csv or .parquet file"))
     try:
         if path.suffix.lower() == ".csv":
             options = pyarrow.csv.ConvertOptions()
@@ -108,7 +115,7 @@ def _load(path: Path) -> pyarrow.Table:
     except FileNotFoundError as error:
         raise UserError(Problem("no such table", str(path))) from error
     except (OSError, pyarrow.ArrowException) as error:
-        what = "this is a folder" if path.is_dir() else f"cannot read the table: {error}"
+        what = f"cannot read the table: {error}"
         raise UserError(Problem(what, str(path), "a .csv or .parquet file")) from error
     what = f"a table cannot end with {path.suffix!r}" if path.suffix else "no kind of table"
     raise UserError(Problem(what, str(path), "a .csv or .parquet file"))
@@ -127,7 +134,10 @@ def _problems(table: pyarrow.Table, metric: str | None, where: str) -> list[Prob
         fix = f"put config. before the names of the hyper-parameters; there are {', '.join(names)}"
         found.append(Problem("no hyper-parameters", where, "columns called config.*", fix))
     if TRIAL not in names and any(name in names for name in PROGRESS):
-        found.append(Problem("no column 'trial'", where, "one that names the run of each report"))
+        like = [name for name in names if TRIAL in name.lower() and not name.startswith(CONFIG)]
+        fix = f"rename {like[0]!r} to {TRIAL!r}" if like else ""
+        expected = "one that names the run of each report"
+        found.append(Problem(f"no column {TRIAL!r}", where, expected, fix))
     taken = (TRIAL, *PROGRESS)
     others = [n for n in names if not n.startswith((CONFIG, CONTEXT)) and n not in taken]
     if metric is not None and metric not in others:
@@ -194,27 +204,31 @@ def _is_size(columns: Columns, progress: str) -> bool:
     return len(set(_runs(columns))) == runs and 1 < lengths <= min(FEW, runs // 2)
 
 
+def _has_values(column: list[float | None]) -> bool:
+    return any(value is not None and math.isfinite(value) for value in column)
+
+
 def _context(columns: Columns, metric: str, progress: str | None) -> list[str]:
-    """Columns that are the same throughout each run and have few values in all."""
+    """Columns of sizes that differ."""
     runs = _runs(columns)
-    taken = {TRIAL, SEED, metric, progress, *ENDINGS, *METRICS}
-    found = []
-    for name, values in columns.items():
-        if name.startswith(CONFIG) or name in taken or (name in PROGRESS and progress is not None):
-            continue
-        different = set(map(str, values))
-        steady = len(set(zip(runs, map(str, values), strict=True))) == len(set(runs))
-        few = len(different) <= min(FEW, len(set(runs)) // 2)
-        is_size = steady and few and all(map(_can_be_size, values))
-        if len(different) > 1 and (name.startswith(CONTEXT) or is_size):
-            found.append(name)
-    return found
+    sizes = {*SIZES, *(PROGRESS if progress is None else ())} - {metric}
+    return [
+        name
+        for name, values in columns.items()
+        if len(set(map(str, values))) > 1
+        and (name.startswith(CONTEXT) or (name in sizes and _are_sizes(values, runs)))
+    ]
 
 
-def _can_be_size(value: Any) -> bool:
-    return isinstance(value, str) or (
-        isinstance(value, (int, float)) and not isinstance(value, bool) and value == int(value)
-    )
+def _are_sizes(values: list[Any], runs: list[Any]) -> bool:
+    """Whether they are a few whole numbers that stay the same throughout each run."""
+    count = len(set(runs))
+    is_steady = len(set(zip(runs, map(str, values), strict=True))) == count
+    return is_steady and len(set(values)) <= min(FEW, count // 2) and all(map(_is_whole, values))
+
+
+def _is_whole(value: Any) -> bool:
+    return type(value) in (int, float) and value == int(value)
 
 
 def _check_steady(runs: Iterable[list[int]], columns: Columns, where: str) -> None:

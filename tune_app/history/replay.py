@@ -8,6 +8,7 @@ the rest of the budget is too small for.
 
 from __future__ import annotations
 
+import inspect
 import math
 import random
 from collections.abc import Mapping
@@ -15,18 +16,17 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from tune_app import assembly
+from tune_app import assembly, plugins
 from tune_app.budget import Horizon
 from tune_app.conductor import Segment
 from tune_app.errors import Problem, UserError
+from tune_app.history.on_table import OnTable, key, raised, rows_of
 from tune_app.history.table import Table
 from tune_app.journal import Event
-from tune_app.ports import Exploiting, Searcher
+from tune_app.ports import Exploiting
 from tune_app.simulation import TOKENS_PER_STEP, Simulation
-from tune_app.space.cube import Cube
-from tune_app.space.domains import identity, searched, to_document
+from tune_app.space.domains import to_document
 from tune_app.state import StudyState
 
 SAME = 1e-9
@@ -66,7 +66,11 @@ class Step:
 
 
 def problems(table: Table, setting: Setting) -> list[Problem]:
-    """Why this search cannot be replayed on this table."""
+    """Why this search cannot be replayed on this table.
+
+    Raises:
+        UserError: the searcher fails as it is made.
+    """
     found = []
     if setting.full_runs < table.shares[0] - SAME:
         what = f"{setting.full_runs:g} full runs do not come to one report"
@@ -82,6 +86,9 @@ def problems(table: Table, setting: Setting) -> list[Problem]:
     except UserError as error:
         where, fix = f"--searcher on {table.name}", "use another searcher"
         found += [replace(problem, where=where, fix=fix) for problem in error.problems]
+    except Exception as error:
+        where = f"--searcher {setting.searcher['name']} on {table.name}"
+        raise UserError(raised(error, where)) from error
     return found
 
 
@@ -112,7 +119,7 @@ class _Replay:
         self._stragglers = setting.stragglers
         self._rng = random.Random(seed)
         self._speeds: dict[tuple[str, str | None], float] = {}
-        self._rows = _rows(table)
+        self._rows = rows_of(table)
         self._best: dict[str, float] = {}
         self._incumbent = self._completed = math.inf
         self._holder: Any = None
@@ -121,7 +128,7 @@ class _Replay:
             document,
             workers=setting.workers,
             curve=self._value,
-            searcher=_OnTable(table, assembly.searcher(document)),
+            searcher=OnTable(table, assembly.searcher(document), setting.searcher["name"]),
             death=setting.failures,
             seed=seed,
             metric=table.metric.removeprefix("final_"),
@@ -135,7 +142,7 @@ class _Replay:
         return float(self._table.shares[step - 1]) if step else 0.0
 
     def _value(self, params: Mapping[str, Any], step: int) -> float:
-        return float(self._table.values[self._rows[_key(params)], step - 1])
+        return float(self._table.values[self._rows[key(params)], step - 1])
 
     def _pace(self, segment: Segment, step: int) -> float:
         """Pays for the stretch to the next report; where it cannot, the worker waits for ever."""
@@ -165,7 +172,7 @@ class _Replay:
         self._completed = min(completed, best if is_whole else math.inf)
         if (self._incumbent, self._completed) != (seen, completed):
             if self._incumbent != seen:
-                self._holder = self._table.trials[self._rows[_key(trial.params)]]
+                self._holder = self._table.trials[self._rows[key(trial.params)]]
             self.steps.append(self._step())
 
     def _step(self) -> Step:
@@ -180,52 +187,6 @@ class _Replay:
 
     def close(self, timeout_s: float) -> None:
         """Nothing to close."""
-
-
-class _OnTable:
-    """A searcher whose suggestions are moved to runs that there are."""
-
-    def __init__(self, table: Table, inner: Searcher) -> None:
-        self._table = table
-        self._inner = inner
-        self._cube = Cube(table.space)
-        self._points = np.array([self._cube.to_unit(params) for params in table.params])
-        self._rows = _rows(table)
-        self._taken: dict[str, int] = {}
-
-    def suggest(self, state: StudyState, number: int) -> dict[str, Any] | None:
-        proposed = self._inner.suggest(state, number)
-        if proposed is None:
-            return None
-        free = self._free(state)
-        if not free.size:
-            return None
-        gaps = self._cube.gaps(self._cube.to_unit(proposed)[None, :], self._points[free])
-        nearest = free[int(np.argmin(sum(gaps, np.zeros((1, free.size)))))]
-        return _varying(self._table, nearest)
-
-    def _free(self, state: StudyState) -> NDArray[np.int_]:
-        """The runs without a trial."""
-        for trial in state.trials.values():
-            if trial.id not in self._taken:
-                self._taken[trial.id] = self._rows[_key(trial.params)]
-        free = np.ones(len(self._points), dtype=bool)
-        free[list(self._taken.values())] = False
-        return np.flatnonzero(free)
-
-
-def _rows(table: Table) -> dict[str, int]:
-    """The runs by what is searched of their values."""
-    return {_key(_varying(table, row)): row for row in range(len(table.params))}
-
-
-def _varying(table: Table, row: int) -> dict[str, Any]:
-    varying = searched(table.space)
-    return {name: value for name, value in table.params[row].items() if name in varying}
-
-
-def _key(params: Mapping[str, Any]) -> str:
-    return identity(dict(sorted(params.items())))
 
 
 def _document(table: Table, setting: Setting, seed: int) -> dict[str, Any]:
@@ -247,8 +208,18 @@ def _document(table: Table, setting: Setting, seed: int) -> dict[str, Any]:
         "baseline": False,
         "prior": dict(setting.prior or {}),
     }
-    document["rungs"] = rungs(table, assembly.scheduler(document).rungs)
+    wanted = assembly.scheduler(document).rungs
+    document["rungs"] = there = rungs(table, wanted)
+    if len(there) < len(wanted):
+        document["scheduler"] = _with_rungs(setting.scheduler, there)
     return document
+
+
+def _with_rungs(scheduler: dict[str, Any], places: list[float]) -> dict[str, Any]:
+    """The scheduler over fewer rungs than its own, whose indexes would mean other shares."""
+    create = plugins.load("scheduler", scheduler["name"]).create
+    takes_rungs = "rungs" in inspect.signature(create).parameters
+    return {**scheduler, "rungs": places} if takes_rungs else scheduler
 
 
 def rungs(table: Table, shares: tuple[float, ...]) -> list[float]:

@@ -28,6 +28,8 @@ class Column:
     domain: Domain
     convert: Callable[[Any], Any]
     """From the table's value to the searched one."""
+    remark: str = ""
+    """That numbers are no range because of a text among them."""
 
 
 def guess(name: str, values: Sequence[Any]) -> Column:
@@ -40,12 +42,30 @@ def guess(name: str, values: Sequence[Any]) -> Column:
     others = [v for v in listed if not isinstance(v, (int, float)) or isinstance(v, bool)]
     if others not in ([], [None]) or len(numbers) <= MOST_CHOICES:
         order = sorted(listed, key=identity) if others else sorted(numbers)
-        return Column(name, Choice(tuple(order)), _same)
+        return Column(name, Choice(tuple(order)), _same, _remark(name, listed))
     known = sorted(value for value in values if value is not None)
     column, middle = _range(name, known), known[len(known) // 2]
     if not others:
         return column
     return replace(column, convert=lambda v: column.convert(middle if v is None else v))
+
+
+def _remark(name: str, listed: Sequence[Any]) -> str:
+    """What made choices of a column that is mostly numbers."""
+    texts = [value for value in listed if isinstance(value, str)]
+    words = [text for text in texts if not _is_number(text)]
+    numbers = len(listed) - len(words) - listed.count(None)
+    if not texts or numbers <= max(MOST_CHOICES, len(listed) // 2):
+        return ""
+    return f"{name}: {(words or texts)[0]!r} is text, so that all values are choices without order"
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _range(name: str, values: Sequence[Any]) -> Column:
@@ -66,6 +86,9 @@ def _range(name: str, values: Sequence[Any]) -> Column:
 
 def _unevenness(values: Any) -> float:
     """The Kolmogorov-Smirnov distance to an even spread between the ends."""
+    if values.max() == values.min():
+        # Whole numbers so large that they are the same one as floats.
+        return 1.0
     ordered = np.sort((values - values.min()) / (values.max() - values.min()))
     steps = np.arange(1, len(ordered) + 1) / len(ordered)
     return float(np.abs(ordered - steps).max())

@@ -51,6 +51,8 @@ class Table:
     """Runs that were ended early."""
     repeats: int
     """Runs with the values of an earlier one, left out too."""
+    remarks: tuple[str, ...] = ()
+    """How columns were read that can be read otherwise."""
 
     @property
     def best_seen(self) -> Array:
@@ -117,6 +119,7 @@ def _table(runs: Runs, sign: int, where: str) -> Table:
         values=np.where(np.isfinite(values), values, sign * np.inf),
         left_out=len(runs.runs) - len(whole),
         repeats=len(whole) - len(kept),
+        remarks=tuple(filter(None, [runs.remark, *(column.remark for column in columns)])),
     )
 
 
@@ -145,6 +148,8 @@ def _check(runs: Runs, curves: list[list[tuple[float, float]]], longest: float, 
         if all(run.params == runs.runs[0].params for run in runs.runs):
             what = f"{runs.name}: all runs ({count}) have the same hyper-parameters"
             fix = ""
+        if count == 1:
+            what = f"{runs.name}: there is one run only"
         raise UserError(Problem(what, where, "two whole runs with different values, or more", fix))
     if not any(math.isfinite(curve[-1][1]) for curve in curves):
         what = f"{runs.name}: no run has a finite {runs.metric} at its end"

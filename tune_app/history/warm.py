@@ -1,7 +1,8 @@
 """What finished runs say at the start of a study: from tables, and from studies of ours.
 
 Other runs had other data, budgets and models, so that their losses mean nothing here; their order
-does. Each file's runs get normal scores by rank, 0 in the middle and negative where they were good.
+does. The runs of each file, and of each size of its task, get normal scores by rank, 0 in the
+middle and negative where they were good.
 """
 
 from __future__ import annotations
@@ -26,7 +27,12 @@ from tune_app.trial import Outcome
 MOST = 200
 """Runs that are kept: the better half of them the best ones, the others spread over the rest."""
 
+BLIND = frozenset({"grid", "quasirandom", "random"})
+"""Searchers that make nothing of it."""
+
 Scored = list[tuple[dict[str, Any], float]]
+Group = list[tuple[dict[str, Any], float]]
+"""Runs that can be compared: their values and losses, lower is better."""
 
 
 def gather(
@@ -37,31 +43,40 @@ def gather(
     problems: list[Problem] = []
     for path in paths:
         try:
-            runs = _journal(Path(path)) if Path(path).is_dir() else _table(Path(path), metric, goal)
+            groups = (
+                [_journal(Path(path))] if Path(path).is_dir() else _table(Path(path), metric, goal)
+            )
         except UserError as error:
             problems += error.problems
             continue
-        usable = [(_wanted(params, space), value) for params, value in runs]
-        usable = [(params, value) for params, value in usable if _fits(params, space, rules)]
-        if not usable:
-            problems.append(_useless(path, runs, space))
-        found += _scored(usable)
+        usable = [_usable(runs, space, rules) for runs in groups]
+        if not any(usable):
+            problems.append(_useless(path, [run for runs in groups for run in runs], space))
+        found += [run for runs in usable for run in _scored(runs)]
     return _thinned(found), problems
 
 
-def _table(path: Path, metric: str, goal: str) -> list[tuple[dict[str, Any], float]]:
-    """Each whole run with its last value, lower is better."""
+def _usable(runs: Group, space: Space, rules: Rules) -> Group:
+    """Those that could be trials."""
+    wanted = [(_wanted(params, space), value) for params, value in runs]
+    return [(params, value) for params, value in wanted if _fits(params, space, rules)]
+
+
+def _table(path: Path, metric: str, goal: str) -> list[Group]:
+    """By size, each whole run with its last value."""
     known = read(path, None if metric == "final_eval_loss" else metric.removeprefix("final_"))
     raw = {(runs.name, run.trial): run.params for runs in known for run in runs.runs}
     return [
-        (raw[table.name, trial], float(table.sign * values[-1]))
+        [
+            (raw[table.name, trial], float(table.sign * values[-1]))
+            for trial, values in zip(table.trials, table.values, strict=True)
+        ]
         for table in load(path, known[0].metric, goal)
-        for trial, values in zip(table.trials, table.values, strict=True)
     ]
 
 
-def _journal(folder: Path) -> list[tuple[dict[str, Any], float]]:
-    """Each trial of a study with its projected final value, lower is better."""
+def _journal(folder: Path) -> Group:
+    """Each trial of a study with its projected final value."""
     path = folder / journal.FILE_NAME
     try:
         events, _ = journal.read(path)
@@ -114,7 +129,7 @@ def _useless(path: str, runs: Sequence[tuple[Mapping[str, Any], float]], space: 
     return Problem(f"none of its {len(runs)} runs lies inside the space", path)
 
 
-def _scored(runs: Sequence[tuple[dict[str, Any], float]]) -> Scored:
+def _scored(runs: Group) -> Scored:
     order = sorted(range(len(runs)), key=lambda index: runs[index][1])
     normal = NormalDist()
     scores = [normal.inv_cdf((rank + 0.5) / len(runs)) for rank in range(len(runs))]

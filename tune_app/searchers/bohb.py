@@ -3,6 +3,9 @@
 Falkner, Klein & Hutter, "BOHB: Robust and Efficient Hyperparameter Optimization at Scale", ICML
 2018, section 3.2 and algorithm 2 (https://arxiv.org/abs/1807.01774). With scheduler `hyperband` it
 is the whole method. A third of all suggestions is random, so that the model cannot starve itself.
+
+Trials that did not fit in memory count among the bad ones, and scores of earlier runs
+(`warm_start`) weigh on the choice the less the more trials there are, as in `tpe`.
 """
 
 from __future__ import annotations
@@ -14,11 +17,14 @@ import numpy as np
 from tune_app.archive import Archive, History
 from tune_app.searchers._candidates import active, in_order
 from tune_app.searchers._memory import Seen, first_fresh, stream
+from tune_app.searchers._opinion import Opinion
 from tune_app.searchers._parzen import Parzen
+from tune_app.searchers._priors import TRUST
 from tune_app.searchers.random import Random
 from tune_app.space import rules
 from tune_app.space.cube import Array, Cube
 from tune_app.space.domains import Space
+from tune_app.space.rules import Rules
 from tune_app.state import StudyState
 
 GOOD = 0.15
@@ -42,19 +48,36 @@ class Bohb:
         self._archive = Archive(space, self._cube)
         self._seen = Seen(space)
         self._random = Random(space, seed)
+        self._earlier: Opinion | None = None
 
     def suggest(self, state: StudyState, number: int) -> dict[str, Any] | None:
         laws = rules.of_document(state.document)
         rng = np.random.default_rng(stream(self._seed, "bohb", number))
-        densities = self._densities(self._archive.read(state, laws))
-        if densities is None or rng.random() < RANDOM:
+        history = self._archive.read(state, laws)
+        densities = self._densities(history)
+        if self._earlier is None:
+            self._earlier = Opinion(self._cube, state.document)
+        is_blind = densities is None and not self._earlier
+        if is_blind or not self._cube.axes or rng.random() < RANDOM:
             return self._random.suggest(state, number)
-        good, bad = densities
-        rows = active(self._cube, good.draw(rng, CANDIDATES, WIDENING), laws)
-        merits = good.log_density(rows) - bad.log_density(rows)
+        rows, merits = self._judged(densities, laws, rng)
+        if self._earlier:
+            trust = TRUST / max(len(history.points), 1)
+            merits = merits - trust * self._earlier.score(rows)
         proposed = (self._cube.from_unit(row) for row in in_order(rows, merits))
         params = first_fresh(proposed, self._space, self._seen(state), laws)
         return self._random.suggest(state, number) if params is None else params
+
+    def _judged(
+        self, densities: tuple[Parzen, Parzen] | None, laws: Rules, rng: np.random.Generator
+    ) -> tuple[Array, Array]:
+        """Candidates and the logarithm of good over bad."""
+        if densities is None:
+            rows = active(self._cube, self._cube.draw(rng, CANDIDATES), laws)
+            return rows, np.zeros(len(rows))
+        good, bad = densities
+        rows = active(self._cube, good.draw(rng, CANDIDATES, WIDENING), laws)
+        return rows, good.log_density(rows) - bad.log_density(rows)
 
     def _densities(self, history: History) -> tuple[Parzen, Parzen] | None:
         """Of good and bad trials; None where no rung has enough of both."""
@@ -69,9 +92,8 @@ class Bohb:
             rest = max(least, int((1 - GOOD) * len(order)))
             bad = order[count : count + rest]
             if len(bad):
-                return self._parzen(history.points[order[:count]]), self._parzen(
-                    history.points[bad]
-                )
+                worse = np.concatenate([history.points[bad], history.infeasible])
+                return self._parzen(history.points[order[:count]]), self._parzen(worse)
         return None
 
     def _parzen(self, points: Array) -> Parzen:

@@ -10,6 +10,8 @@ Earlier runs (`warm_start`) are the prior mean of the model, in fewer suggestion
 there are. Like them, a prior fades: it multiplies the improvement by its density to a power that
 falls with the trials told of: Hvarfner et al., "πBO: Augmenting Acquisition Functions with User
 Beliefs", ICLR 2022.
+
+What the process costs grows with the cube of the trials: from a few hundred on `tpe` proposes.
 """
 
 from __future__ import annotations
@@ -17,12 +19,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tune_app.archive import Archive, History
 from tune_app.errors import Problem, UserError
-from tune_app.searchers import _process
+from tune_app.searchers import _process, tpe
 from tune_app.searchers._candidates import candidates, in_order
+from tune_app.searchers._handover import Handover
 from tune_app.searchers._memory import Seen, first_fresh, stream
 from tune_app.searchers._opinion import Opinion
 from tune_app.searchers._priors import TRUST, log_densities, share
@@ -36,10 +38,8 @@ from tune_app.space.prior import Belief
 from tune_app.space.rules import Rules
 from tune_app.state import StudyState
 
-LARGEST = 250
-"""Trials that the process sees at most: the best ones, and some of the others."""
-ELITE = 0.6
-"""The share of those that are the best ones."""
+HANDOVER = 250
+"""Trials from which on `tpe` proposes."""
 GROWTH = 1.15
 """By this factor the trials grow until the kernel is fitted anew."""
 FOLLOWERS = 64
@@ -65,7 +65,8 @@ class Gp:
         self._first = QuasiRandom(space, seed)
         self._earlier: Opinion | None = None
         self._without = Opinion(self._cube, {})
-        self._fitted: tuple[bytes, Kernel] | None = None
+        self._kernels = _Kernels(self._cube)
+        self._kernels_of_memory = _Kernels(self._cube)
 
     def suggest(self, state: StudyState, number: int) -> dict[str, Any] | None:
         laws = rules.of_document(state.document)
@@ -91,7 +92,7 @@ class Gp:
         rng: np.random.Generator,
     ) -> tuple[Array, Array]:
         """Candidates and the logarithm of what is to be gained from each."""
-        model = self._model(history, opinion, rng)
+        model = self._model(history, opinion)
         beliefs = prior.of_document(state.document)
         if beliefs and rng.random() >= share(state, self._space, beliefs):
             beliefs = {}
@@ -111,32 +112,22 @@ class Gp:
             self._earlier = Opinion(self._cube, state.document)
         return self._earlier
 
-    def _model(self, history: History, opinion: Opinion, rng: np.random.Generator) -> Model:
+    def _model(self, history: History, opinion: Opinion) -> Model:
         """What all trials together say; pending ones are believed to be as expected."""
         if len(history.points) < min(self._startup, OPINION_ALONE) and opinion:
             asked = np.concatenate([history.points, history.pending])
             return Model.of(self._cube, opinion.kernel, opinion.runs, asked, nothing)
         means, doubts = project(history.values)
-        kept = _subset(means, rng)
-        points, means, doubts = history.points[kept], means[kept], doubts[kept]
-        base = opinion.scaled_to(points, means) if opinion else nothing
-        told = Observations(points, means - base(points), doubts)
+        base = opinion.scaled_to(history.points, means) if opinion else nothing
+        told = Observations(history.points, means - base(history.points), doubts)
         return Model.of(self._cube, self._kernel(history), told, history.pending, base)
 
     def _kernel(self, history: History) -> Kernel:
-        """Fitted to the first trials, at their lowest rung; anew when they have grown enough.
-
-        A function of the history alone: what is kept here only saves time.
-        """
+        """Fitted to the first trials, at their lowest rung; anew when they have grown enough."""
         count = _milestone(len(history.points), self._startup)
         points, lowest = history.points[:count], history.values[:count, :1]
         values, _ = project(np.where(np.isfinite(lowest), lowest, np.inf))
-        key = points.tobytes() + values.tobytes()
-        if self._fitted is None or self._fitted[0] != key:
-            kept = np.argsort(values, kind="stable")[:LARGEST]
-            kernel = _process.fit(self._cube, points[kept], values[kept], np.zeros(len(kept)))
-            self._fitted = key, kernel
-        return self._fitted[1]
+        return self._kernels.fitted(points, values)
 
     def _followers(self, beliefs: dict[str, Belief], rng: np.random.Generator) -> Array:
         if not beliefs:
@@ -147,25 +138,31 @@ class Gp:
 
     def _log_feasible(self, history: History, rows: Array) -> Array:
         """The logarithm of the chance that memory suffices: a process on yes (1) and no (0)."""
-        points = np.concatenate([history.points[-LARGEST:], history.infeasible[-LARGEST:]])
-        fits = np.zeros(len(points))
-        fits[: len(points) - len(history.infeasible[-LARGEST:])] = 1.0
-        if not fits.any():
+        if not len(history.points):
             return np.zeros(len(rows))
-        kernel = _process.fit(self._cube, points, fits, np.zeros(len(points)))
+        points = np.concatenate([history.infeasible, history.points])
+        fits = np.repeat([0.0, 1.0], [len(history.infeasible), len(history.points)])
+        # Anew when another trial did not fit, or those that did have grown enough.
+        count = len(history.infeasible) + _milestone(len(history.points), self._startup)
+        kernel = self._kernels_of_memory.fitted(points[:count], fits[:count])
         chance, _ = Process(self._cube, kernel, points, fits, np.zeros(len(points))).predict(rows)
         return np.log(np.clip(chance, 1e-3, 1.0))
 
 
-def _subset(means: Array, rng: np.random.Generator) -> NDArray[np.int_]:
-    """Indexes of the trials that the process sees."""
-    if len(means) <= LARGEST:
-        return np.arange(len(means))
-    order = np.argsort(means, kind="stable")
-    elite = int(ELITE * LARGEST)
-    others = rng.choice(order[elite:], LARGEST - elite, replace=False)
-    chosen: NDArray[np.int_] = np.sort(np.concatenate([order[:elite], others]))
-    return chosen
+class _Kernels:
+    """Fits kernels, and keeps the last one: it follows from its data alone, so this saves time."""
+
+    def __init__(self, cube: Cube) -> None:
+        self._cube = cube
+        self._last: tuple[bytes, Kernel] | None = None
+
+    def fitted(self, points: Array, values: Array) -> Kernel:
+        """The kernel of values (n,) at points (n, axes)."""
+        key = points.tobytes() + values.tobytes()
+        if self._last is None or self._last[0] != key:
+            kernel = _process.fit(self._cube, points, values, np.zeros(len(points)))
+            self._last = key, kernel
+        return self._last[1]
 
 
 def _milestone(count: int, first: int) -> int:
@@ -176,7 +173,7 @@ def _milestone(count: int, first: int) -> int:
     return reached
 
 
-def create(space: Space, seed: int, *, startup: int = 8) -> Gp:
+def create(space: Space, seed: int, *, startup: int = 8) -> Handover:
     """The searcher.
 
     Args:
@@ -187,4 +184,4 @@ def create(space: Space, seed: int, *, startup: int = 8) -> Gp:
     if type(startup) is not int or startup < 1:
         what = f"{startup!r} startup trials"
         raise UserError(Problem(what, "tune.searcher.startup", "a whole number above 0"))
-    return Gp(space, seed, startup)
+    return Handover(Gp(space, seed, startup), tpe.create(space, seed), HANDOVER)

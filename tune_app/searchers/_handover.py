@@ -1,0 +1,23 @@
+"""One searcher for the first trials of a study, another from then on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from tune_app.ports import Searcher
+from tune_app.state import StudyState
+
+
+@dataclass(frozen=True, slots=True)
+class Handover:
+    """Hands each question to the one or the other."""
+
+    few: Searcher
+    many: Searcher
+    at: int
+    """The number of the first trial that `many` proposes."""
+
+    def suggest(self, state: StudyState, number: int) -> dict[str, Any] | None:
+        searcher = self.few if number < self.at else self.many
+        return searcher.suggest(state, number)
