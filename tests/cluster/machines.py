@@ -156,6 +156,8 @@ class Machine:
         assert self._unshare is not None
         self._init().kill()
         self._unshare.wait(30)
+        # It goes with its namespace, at some time; until then the next one could not be laid.
+        subprocess.run(["ip", "link", "delete", self._wire], stderr=subprocess.DEVNULL)
 
     def processes(self) -> Iterator[psutil.Process]:
         """All that runs in it, but for its sshd."""
