@@ -185,7 +185,7 @@ def told(event: Event, state: StudyState) -> str | None:
             values = format.params(event["params"])
             return f"trial {event['trial']} takes over from trial {event['source']}: {values}"
         case "segment_lost":
-            return f"trial {event['trial']} lost its worker ({event['reason']}): begun again"
+            return f"trial {event['trial']} lost its worker ({event['reason']}): to be begun again"
         case "batch_halved":
             size = event["per_device_train_batch_size"]
             return f"trial {event['trial']} ran out of memory: again in micro-batches of {size}"
