@@ -127,6 +127,8 @@ class Laptop:
     @property
     def _ssh(self) -> list[str]:
         options = ["StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "LogLevel=ERROR"]
+        # Of a machine without power nobody says that the connection has ended.
+        options += ["ServerAliveInterval=5", "ServerAliveCountMax=3"]
         return ["ssh", "-i", str(self.key), *(part for o in options for part in ("-o", o))]
 
     def _on(self, machine: Machine, command: str) -> None:

@@ -139,6 +139,8 @@ class Machine:
             self._unshare = subprocess.Popen(
                 ["unshare", *spaces, "bash", "-c", script], stdout=console, stderr=console
             )
+        # That of its last life goes with its namespace, which may take a while.
+        subprocess.run(["ip", "link", "delete", self._wire], stderr=subprocess.DEVNULL)
         wire = ["ip", "link", "add", self._wire, "type", "veth", "peer", "name", "eth0"]
         sh(*wire, "netns", str(self._init().pid))
         sh("ip", "link", "set", self._wire, "master", BRIDGE, "up")
@@ -156,8 +158,6 @@ class Machine:
         assert self._unshare is not None
         self._init().kill()
         self._unshare.wait(30)
-        # It goes with its namespace, at some time; until then the next one could not be laid.
-        subprocess.run(["ip", "link", "delete", self._wire], stderr=subprocess.DEVNULL)
 
     def processes(self) -> Iterator[psutil.Process]:
         """All that runs in it, but for its sshd."""
