@@ -10,7 +10,7 @@ SYSTEM = Path(__file__).parent / "system"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With several processes, one runs the system tests in their order, the first thing it does."""
+    """With several processes, the system tests come first: they take longest."""
     for item in items:
         is_system = SYSTEM in item.path.parents
         if is_system:
