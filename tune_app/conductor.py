@@ -58,6 +58,7 @@ class Conductor:
         self._exhausted = False
         self._settled = False
         self.silence = silence or Silence()
+        # Without an engine nobody rests: a simulation's time is not the clock's.
         self._losses = losses or Losses(rest_s={}, most=math.inf)
 
     def record(self, event: str, **fields: Any) -> None:
