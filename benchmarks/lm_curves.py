@@ -3,6 +3,7 @@
     python benchmarks/lm_curves.py --out benchmarks/history/lm_pretraining_ru.parquet
     python benchmarks/lm_curves.py --out … --minutes 20        # a smaller table, or goes on later
     python benchmarks/lm_curves.py --out … --part 0/2          # half of it, beside a second process
+    python benchmarks/lm_curves.py --out … --size micro        # eight times the weights
 
 Each configuration of a scrambled Sobol design is trained three times, for budgets of B, B/3 and B/9
 tokens whose schedules each end where the budget does, and evaluated at the same token counts. The
@@ -87,8 +88,10 @@ def main() -> None:
     parser.add_argument("--part", type=fraction, default=(0, 1), help="K/N: every Nth, from K on")
     parser.add_argument("--seed", type=int, default=0, help="of weights and data, not the design")
     parser.add_argument("--longest-only", action="store_true", help="one run a configuration")
+    parser.add_argument("--size", default=FIXED["size"], help="of the model")
     args = parser.parse_args()
     with_worker_environment()
+    FIXED["size"] = args.size
     path = args.work or args.out.with_suffix(".runs.jsonl")
     horizons = HORIZONS[:1] if args.longest_only else HORIZONS
     end = time.monotonic() + 60 * args.minutes
