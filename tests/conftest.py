@@ -9,13 +9,15 @@ import pytest
 SYSTEM = Path(__file__).parent / "system"
 
 
+# Before pytest-xdist looks for groups.
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With several processes, the system tests come first: they take longest."""
+    """With several processes, one runs the system tests in their order, the first thing it does."""
     for item in items:
         is_system = SYSTEM in item.path.parents
         if is_system:
             item.add_marker(pytest.mark.system)
-        item.add_marker(pytest.mark.xdist_group("system" if is_system else str(item.path)))
+        item.add_marker(pytest.mark.xdist_group("system" if is_system else item.path.stem))
     items.sort(key=lambda item: SYSTEM not in item.path.parents)
 
 
