@@ -134,6 +134,32 @@ def test_the_best_is_the_lowest_at_the_full_budget_when_minimised(tmp_path: Path
     assert "seed noise" in facts["improvement"]["text"]
 
 
+def test_what_the_seed_alone_changes_is_measured_where_it_was_searched(tmp_path: Path) -> None:
+    study = _study(tmp_path)
+    study.trial(VALUES, _full(9.0), kind="baseline")
+    for seed, low, high in ((0, 1.0, 3.0), (1, 2.0, 3.0), (2, 3.0, 6.0)):
+        study.trial(VALUES | {"seed": seed}, _full(low))
+        study.trial(VALUES | {"seed": seed, "batch_size": 4}, _full(high))
+    study.trial(VALUES | {"seed": 3}, [7.0], "stopped")
+    study.trial(VALUES | {"seed": 0, "batch_size": 8}, _full(20.0))
+    facts = summarise(study.state())
+    # Squares 1, 0, 1 and 1, 1, 4, with two degrees of freedom each.
+    assert facts["seeds"] == {"deviation": pytest.approx(2**0.5), "sets": 2, "runs": 6}
+    told = "Runs that differ in the seed alone have a standard deviation of 1.414 (6 runs of 2 sets"
+    assert told in facts["improvement"]["text"]
+    text = report.write(study.state(), tmp_path / "report", tmp_path).read_text()
+    assert told in text
+    assert "one run with one seed" not in text
+
+
+def test_the_same_values_with_the_same_seed_say_nothing_of_seeds(tmp_path: Path) -> None:
+    study = _study(tmp_path)
+    study.trial(VALUES, _full(2.0), kind="baseline")
+    study.trial(VALUES, _full(2.0))
+    study.trial(VALUES | {"seed": 0}, _full(2.0))
+    assert summarise(study.state())["seeds"] is None
+
+
 def test_the_best_is_the_highest_at_the_full_budget_when_maximised(tmp_path: Path) -> None:
     study = _study(tmp_path, "maximize")
     study.trial(VALUES, _full(0.5), kind="baseline")

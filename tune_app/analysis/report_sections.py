@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from tune_app.analysis import format
+from tune_app.analysis import format, seeds
 from tune_app.analysis import markdown as md
 from tune_app.analysis.report_cells import cell, short, space_of
 from tune_app.analysis.scales import Numeric, most_varied
@@ -184,8 +184,7 @@ def limits(state: StudyState, facts: Facts) -> list[str]:
     """What must not be read into the numbers."""
     done, every = facts["outcomes"]["completed"], len(facts["trials"])
     told = [
-        "Every trial is one run with one seed. Differences as small as those between seeds of "
-        "the same values mean nothing, and how large these are was not measured here.",
+        seeds.limit(facts["seeds"]),
         f"{done} of {every} trials reached the full budget.",
         "The best trial was chosen by the same evaluation data that its value is measured on: "
         "the value flatters it a little.",

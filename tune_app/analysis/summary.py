@@ -11,15 +11,10 @@ import math
 from collections import Counter
 from typing import Any
 
-from tune_app.analysis import format
+from tune_app.analysis import format, seeds
 from tune_app.journal import encode
 from tune_app.state import StudyState
 from tune_app.trial import Kind, Outcome, Status, TrialState
-
-NOISE = (
-    "Each is one run with one seed: this does not show that the difference is larger than "
-    "seed noise."
-)
 
 
 def summarise(state: StudyState) -> dict[str, Any]:
@@ -37,6 +32,7 @@ def summarise(state: StudyState) -> dict[str, Any]:
         "baseline": _baseline(state),
         "incumbent": _incumbent(state),
         "improvement": improvement(state),
+        "seeds": seed_spread(state),
         "spent": spent(state),
         "trials": rows(state),
         "samples": _samples(state),
@@ -88,6 +84,11 @@ def rows(state: StudyState) -> list[dict[str, Any]]:
     return [_row(state, trial, ranks.get(trial.id)) for trial in order + others]
 
 
+def seed_spread(state: StudyState) -> dict[str, Any] | None:
+    """How far runs of the same values lie apart; None where none was repeated."""
+    return seeds.spread((trial.params, _final(state, trial)) for trial in ranked(state))
+
+
 def improvement(state: StudyState) -> dict[str, Any]:
     """The best trial against the untuned defaults, both at the full budget.
 
@@ -107,7 +108,7 @@ def improvement(state: StudyState) -> dict[str, Any]:
     text = (
         f"Trial {order[0].id} reached {state.metric} {format.loss(best)} at the full budget, "
         f"{format.loss(absolute)}{percent} {side} than the untuned defaults "
-        f"({format.loss(default)}). {NOISE}"
+        f"({format.loss(default)}). {seeds.caution(seed_spread(state))}"
     )
     return {"absolute": absolute, "relative": relative, "text": text}
 
@@ -270,5 +271,6 @@ def _baseline_wins(state: StudyState, order: list[TrialState]) -> str:
     return (
         f"No completed trial beat the untuned defaults ({state.metric} "
         f"{format.loss(_final(state, order[0]))} at the full budget); the next, trial "
-        f"{searched.id}, reached {format.loss(_final(state, searched))}. {NOISE}"
+        f"{searched.id}, reached {format.loss(_final(state, searched))}. "
+        f"{seeds.caution(seed_spread(state))}"
     )
