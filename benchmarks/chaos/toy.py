@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from tune_app.budget import Horizon, horizon
-from tune_app.engine.watch import this_process
-from tune_app.engine.worker import DISK_FULL, HELLO, TuneContext, tell
+from tune_app.engine.worker import DISK_FULL, TuneContext, tell
 from tune_app.ports import TrialContext
+from tune_app.silence import ALIVE
 from tune_app.storage import places
 from tune_app.training.disk import is_full, is_storage_fault
 
@@ -75,7 +75,7 @@ def may_fail() -> None:
 
 def run_segment(config: dict[str, Any]) -> None:
     """In the place of `engine.worker.run_segment`; talks to the driver by the same means."""
-    tell(HELLO, this_process())
+    tell(ALIVE, {})
     folder, task = Path(config["folder"]), config["task"]
     context = TuneContext(places.on_worker(folder, config["url"]), task["trial"])
     try:

@@ -6,7 +6,8 @@ Prints, for the rungs of the longest runs and for the shorter runs whose schedul
 how well their losses order the configurations as the final losses of the longest runs do, which
 kinds of configurations are ranked too low, and whether a grace period, a regression on what is
 known of the schedule, or an extrapolation of the curve mends it; then the same for usual learning
-rates only. Less than half a minute on one core.
+rates only. At last how a model with eight times the weights is judged, by its own rungs and by runs
+of the small one. Less than half a minute on one core.
 
 A diverged run ranks below all others. Lower scores are better everywhere.
 """
@@ -35,6 +36,8 @@ from corrections import (
 from curves import (
     AGAIN,
     DRAWS,
+    LARGER,
+    LIGHTER,
     SCHEDULER,
     SHARES,
     TABLE,
@@ -61,6 +64,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("table", type=Path, nargs="?", default=TABLE)
     parser.add_argument("again", type=Path, nargs="?", default=AGAIN, help="with another seed")
+    parser.add_argument("larger", type=Path, nargs="?", default=LARGER, help="of a larger model")
     args = parser.parse_args()
     whole, again = read(args.table), read(args.again)
     rate = whole.config.learning_rate
@@ -75,6 +79,14 @@ def main() -> None:
         corrections(curves)
         few_finished(curves)
         searches(curves)
+    larger = read(args.larger)
+    print("# A larger model\n")
+    describe(larger)
+    for title, wanted in (
+        ("all", larger.final.index),
+        (USUAL_TITLE, larger.final.index.intersection(usual)),
+    ):
+        smaller_model(part(larger, wanted), part(whole, wanted), title)
 
 
 def describe(curves: Curves) -> None:
@@ -304,6 +316,30 @@ def halving(
         f"{np.mean(found):.0%}",
         f"{np.mean(cost):.1f}",
     ]
+
+
+def smaller_model(larger: Curves, smaller: Curves, title: str) -> None:
+    """How a larger model's configurations are ordered by its own rungs and by the smaller model."""
+    final, best = larger.final, larger.final.idxmin()
+    scores = {f"rung {rung}": (SHARES[rung], values) for rung, values in larger.rungs.items()} | {
+        f"smaller model, own end {rung}": (SHARES[rung] / LIGHTER, values)
+        for rung, values in smaller.decayed.items()
+    }
+    scores["smaller model, own end B"] = (1 / LIGHTER, smaller.final)
+    half, first = final.nsmallest(len(final) // 2).index, top(final)
+    rows = [
+        [
+            name,
+            f"1/{1 / cost:.0f}",
+            interval(values, final, final.index),
+            interval(values, final, half),
+            f"{values.rank()[best]:.0f}",
+            recall(values, first, 1 / 3),
+        ]
+        for name, (cost, values) in sorted(scores.items(), key=lambda item: item[1][0])
+    ]
+    columns = ["cost", "Spearman", "of the better half", "rank of the best", "10 % in a third"]
+    show(f"{len(final)} configurations, {title}", columns, rows)
 
 
 if __name__ == "__main__":

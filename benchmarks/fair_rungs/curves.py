@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 
 TABLE = Path(__file__).parents[1] / "history" / "lm_pretraining_ru.parquet"
 AGAIN = TABLE.with_stem("lm_pretraining_ru_again")
+LARGER = TABLE.with_stem("lm_pretraining_ru_micro")
+LIGHTER = 7
+"""By this factor a step of the small model is cheaper: weights with the output embedding."""
 HORIZON = "context.horizon_tokens"
 SCHEDULER = "lr_scheduler_type"
 SHARES = {"B/27": 1 / 27, "B/9": 1 / 9, "B/3": 1 / 3}

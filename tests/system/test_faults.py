@@ -110,6 +110,54 @@ def test_killed_and_hanging_workers_cost_no_trial(shell: Shell) -> None:
     assert "lost its worker" in out
 
 
+MUTE = """
+import os, signal, sys
+from pathlib import Path
+from benchmarks.chaos import launch, toy
+
+run_segment = toy.run_segment
+
+def run(config):
+    first = Path(config["folder"]) / f"mute-{config['task']['trial']}"
+    if config["task"]["trial"] in ("0001", "0004") and not first.exists():
+        first.touch()
+        os.kill(os.getpid(), signal.SIGSTOP)
+    run_segment(config)
+
+toy.run_segment = run
+sys.exit(launch.main())
+"""
+"""Toy trials; two of them are stopped before their first word."""
+
+TOY = """
+method: random
+metric: {name: final_eval_loss, goal: minimize}
+parameters: {x: {min: 0.0, max: 1.0}, y: {min: 0.0, max: 1.0}}
+tune:
+  budget: {steps: 72, trials: 7}
+  scheduler: fifo
+  resources: {concurrent: 2}
+  trackers: []
+  baseline: false
+"""
+
+
+def test_a_worker_that_hangs_before_its_first_word_is_replaced(
+    shell: Shell, tmp_path: Path
+) -> None:
+    """The first in a process of its own, the second in one that has run a trial before."""
+    patience = {"CHAOS_HANGS_AFTER_S": "3", "PYTHONPATH": str(Path(__file__).parents[2])}
+    toys = Shell(tmp_path, shell.cache, patience)
+    (tmp_path / "toy.yaml").write_text(TOY)
+    process = toys.start("run", "toy.yaml", "--name", "mute", program=("-c", MUTE))
+    out, err = process.communicate(timeout=200)
+    assert process.returncode == 0, out + err
+    events = toys.journal("mute")
+    assert set(ends(events).values()) == {"completed"}
+    hung = {e["trial"] for e in losses(events) if e["reason"].startswith("its worker hung")}
+    assert {"0001", "0004"} <= hung
+
+
 def test_a_journal_that_cannot_be_written_ends_the_study_though_a_worker_hangs(
     shell: Shell,
 ) -> None:

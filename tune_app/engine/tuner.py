@@ -20,9 +20,8 @@ from ray.tune.search import Searcher
 from tune_app.conductor import Conductor, Segment
 from tune_app.engine import deaths
 from tune_app.engine.resources import TrialResources
-from tune_app.engine.watch import Watch
-from tune_app.engine.worker import DISK_FULL, HELLO, run_segment
-from tune_app.silence import ALIVE
+from tune_app.engine.watch import Workers
+from tune_app.engine.worker import DISK_FULL, run_segment
 from tune_app.trial import Decision
 
 # Tune would hand AWS's keys to workers in their runtime environment, which Ray writes to its logs.
@@ -49,7 +48,7 @@ class _Desk:
         self.slots = slots
         self.config = config
         self.error: Exception | None = None
-        self.watch = Watch()
+        self.workers = Workers()
         self.trial_of: dict[str, str] = {}
         """The trial that each segment of Tune's runs now."""
         self.causes: dict[str, str] = {}
@@ -73,10 +72,7 @@ class _Desk:
         """Ends the workers that have been silent for too long; Tune then sees them die."""
         hung = self.conductor.silence.hung()
         for segment, trial in self.trial_of.items():
-            if trial not in hung:
-                continue
-            # One that never began may be meant for a process, used before, that does not wake up.
-            if self.watch.end(segment) or self.watch.end_idle(set(self.trial_of)):
+            if trial in hung and self.workers.end(segment):
                 self.causes[segment] = (
                     f"its worker hung: {hung[trial]:.0f} s without a sign of life"
                 )
@@ -95,7 +91,7 @@ class _Suggestions(Searcher):  # type: ignore[misc]
         segment = self._desk.guard(self._next, None)
         if self._desk.error is not None:
             # Nothing more can be recorded, and Tune would wait for one that hangs for ever.
-            self._desk.watch.end_all()
+            self._desk.workers.end_all()
         elif segment is not None:
             self._desk.trial_of[trial_id] = segment.trial
             return self._desk.config(segment)
@@ -132,12 +128,12 @@ class _Decisions(FIFOScheduler):  # type: ignore[misc]
         super().__init__()
         self._desk = desk
 
+    def on_trial_add(self, controller: Any, trial: Any) -> None:
+        self._desk.workers.of(controller)
+
     def on_trial_result(self, controller: Any, trial: Any, result: dict[str, Any]) -> str:
         message = json.loads(result["message"])
         trial_id = trial.config["task"]["trial"]
-        if message["event"] == HELLO:
-            self._desk.watch.greet(trial.trial_id, message["fields"])
-            message = {"event": ALIVE, "fields": {}}
         decision = self._desk.guard(lambda: self._answer(trial_id, **message), Decision.STOP)
         goes_on = decision is Decision.CONTINUE
         return str(TrialScheduler.CONTINUE if goes_on else TrialScheduler.STOP)

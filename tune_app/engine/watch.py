@@ -3,84 +3,45 @@
 from __future__ import annotations
 
 import os
-import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import ray
 from ray.util.client import ray as client
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 
-@dataclass(frozen=True, slots=True)
-class Process:
-    """A process on a node; `born` tells it from a later one of the same number."""
-
-    node: str
-    number: int
-    born: str
-
-
-def this_process() -> dict[str, Any]:
-    """This worker's own process, as plain data."""
-    node = ray.get_runtime_context().get_node_id()
-    return {"node": node, "number": os.getpid(), "born": _born(os.getpid())}
-
-
-def _born(number: int) -> str:
-    """When a process began, in ticks since the system did; empty where there is none."""
-    try:
-        status = Path(f"/proc/{number}/stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""
-    return status.rpartition(")")[2].split()[19]
-
-
-class Watch:
-    """Knows which process runs which segment."""
+class Workers:
+    """The processes that run segments, as Tune's controller knows them."""
 
     def __init__(self) -> None:
-        self._segments: dict[Process, str] = {}
+        self._controller: Any = None
 
-    def greet(self, segment: str, process: dict[str, Any]) -> None:
-        """A segment has begun in a process."""
-        self._segments[Process(**process)] = segment
+    def of(self, controller: Any) -> None:
+        """Tune's controller, in the wrapper that it gives to schedulers."""
+        self._controller = controller._tune_controller
 
     def end(self, segment: str) -> bool:
-        """Ends the process of a segment that hangs; False where it has none yet."""
-        found = [process for process, runs in self._segments.items() if runs == segment]
-        for process in found:
-            _kill(process)
-        return bool(found)
+        """Ends the process of a segment that hangs; False where it has none yet.
+
+        Its future fails at once; Ray ends a process that does not end itself after 5 s.
+        """
+        tracked = self._controller._trial_to_actor.get(self._controller.get_trial(segment))
+        actor, _ = self._actors().get(tracked, (None, None))
+        if actor is not None:
+            ray.kill(actor)
+        return actor is not None
 
     def end_all(self) -> None:
-        """Ends all processes that have run a segment."""
-        for process in self._segments:
-            _kill(process)
+        """Ends all processes, those that wait for another segment as well."""
+        for actor, _ in self._actors().values():
+            ray.kill(actor)
 
-    def end_idle(self, running: set[str]) -> bool:
-        """Ends all processes that run none of these segments; False where there are none."""
-        found = [process for process, runs in self._segments.items() if runs not in running]
-        for process in found:
-            _kill(process)
-        return bool(found)
-
-
-def _kill(process: Process) -> None:
-    where = NodeAffinitySchedulingStrategy(process.node, soft=False)
-    options = {"num_cpus": 0, "max_retries": 0, "scheduling_strategy": where}
-    ray.remote(end_process).options(**options).remote(process.number, process.born)
-
-
-def end_process(number: int, born: str) -> None:
-    """Runs on the process's own node; SIGKILL ends even one that was stopped."""
-    if _born(number) == born:
-        os.kill(number, signal.SIGKILL)
+    def _actors(self) -> dict[Any, tuple[Any, Any]]:
+        manager = self._controller._actor_manager if self._controller else None
+        return manager._live_actors_to_ray_actors_resources if manager else {}
 
 
 PATIENCE = "RAY_gcs_rpc_server_reconnect_timeout_s"

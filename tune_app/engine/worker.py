@@ -17,8 +17,8 @@ from typing import Any
 from ray import tune
 
 from tune_app.engine import gang
-from tune_app.engine.watch import this_process
 from tune_app.errors import Problem, UserError
+from tune_app.silence import ALIVE
 from tune_app.storage import places
 from tune_app.storage.store import StorageFailed
 from tune_app.storage.study import Study
@@ -27,9 +27,6 @@ from tune_app.trial import Outcome
 
 DISK_FULL = "disk_full"
 """What a worker sends, outside the journal, when it cannot write any more."""
-
-HELLO = "hello"
-"""What a worker sends first, outside the journal: which process runs the segment."""
 
 
 class TuneContext:
@@ -58,7 +55,7 @@ def tell(event: str, fields: dict[str, Any]) -> None:
 
 def run_segment(config: dict[str, Any]) -> None:
     """The function that Ray Tune runs. torch is imported here, once for each worker process."""
-    tell(HELLO, this_process())
+    tell(ALIVE, {})
     folder, segment = Path(config["folder"]), config["task"]
     gang.assemble(config["cpu"], config["gpu"], segment["processes"])
     import torch
