@@ -14,6 +14,7 @@ from typing import Any
 from tune_app.errors import nearest
 from tune_app.failures import MAX_LOSSES, Losses, is_broken
 from tune_app.journal import Journal
+from tune_app.plugins import blamed
 from tune_app.ports import Bracketed, Exploiting, Scheduler, Searcher, Tracker
 from tune_app.silence import ALIVE, Silence
 from tune_app.state import StudyState
@@ -196,10 +197,11 @@ class Conductor:
 
     def _promoted(self, draining: bool) -> TrialState | None:
         """The paused trial that runs on, with what it takes over from another one."""
-        trial = self._scheduler.promote(self.state, draining)
-        if trial is None or self._exploits is None:
-            return trial
-        exploit = self._exploits.exploit(self.state, trial)
+        with blamed("scheduler", RESUMABLE):
+            trial = self._scheduler.promote(self.state, draining)
+            if trial is None or self._exploits is None:
+                return trial
+            exploit = self._exploits.exploit(self.state, trial)
         if exploit is not None:
             self.record(
                 "trial_exploited",
@@ -218,7 +220,8 @@ class Conductor:
         kind = Kind.BASELINE if number == 0 and self._baseline is not None else Kind.SEARCH
         params = self._baseline
         if kind is Kind.SEARCH:
-            params = self._searcher.suggest(self.state, number)
+            with blamed("searcher", RESUMABLE):
+                params = self._searcher.suggest(self.state, number)
         if params is None:
             self._exhausted = True
             return None
@@ -254,7 +257,8 @@ class Conductor:
             return self._unranked(trial)
         if rung == self.state.full_rung or trial.kind is Kind.BASELINE:
             return Decision.CONTINUE
-        decision = self._scheduler.decide(self.state, trial, rung)
+        with blamed("scheduler", RESUMABLE):
+            decision = self._scheduler.decide(self.state, trial, rung)
         self.record("decision", trial=trial.id, rung=rung, decision=decision.value)
         if decision is Decision.STOP:
             self._stop(trial)
@@ -287,10 +291,14 @@ class Conductor:
 
     def _drop_hopeless(self) -> None:
         """One that ends can take the last hope of another: until there is none of them left."""
-        while found := self._scheduler.hopeless(self.state):
+        while found := self._hopeless():
             for trial in found:
                 share = f"{100 * trial.fraction:.0f} % of the budget"
                 self.end_trial(trial, Outcome.STOPPED, reason=f"too far behind at {share}")
+
+    def _hopeless(self) -> list[TrialState]:
+        with blamed("scheduler", RESUMABLE):
+            return self._scheduler.hopeless(self.state)
 
     def _end(self, reason: str) -> None:
         for trial in self.state.with_status(Status.PAUSED):
@@ -302,4 +310,5 @@ class Conductor:
 TARGET = "the target of the metric was reached"
 EXHAUSTED = "every combination of the space was tried"
 ALL_ALLOWED = "no other combination that the constraints allow was found"
+RESUMABLE = "mend it, then resume the study"
 BROKEN = "trials fail in the same way and none comes further"

@@ -12,6 +12,9 @@ import inspect
 import pkgutil
 import re
 import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -76,6 +79,26 @@ def _load_file(path: Path) -> ModuleType:
         del sys.modules[name]
         raise
     return module
+
+
+@contextmanager
+def blamed(kind: str, fix: str = "") -> Iterator[None]:
+    """Calls a plug-in, which may be the user's own, and says where in it something was raised.
+
+    Raises:
+        UserError: it raised something else than that.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        frames = traceback.extract_tb(error.__traceback__)
+        own = [frame for frame in frames if "site-packages" not in frame.filename]
+        what = f"the {kind} raised {type(error).__name__}: {error}"
+        hint = "; ".join(filter(None, (fix, "--debug shows the whole traceback")))
+        where = f"{own[-1].filename}, line {own[-1].lineno}"
+        raise UserError(Problem(what, where, fix=hint)) from error
 
 
 def numeric_options(module: ModuleType) -> set[str]:

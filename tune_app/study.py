@@ -347,6 +347,16 @@ def _refused(
 ) -> list[Problem]:
     """Values that a plug-in refuses; making it once shows them. Trackers would touch the disk."""
     try:
+        with plugins.blamed(kind):
+            return _refusals(kind, module, options, study, source)
+    except UserError as error:
+        return error.problems
+
+
+def _refusals(
+    kind: str, module: ModuleType, options: dict[str, Any], study: Study, source: Source
+) -> list[Problem]:
+    try:
         if kind == "searcher":
             module.create(study.space, study.tune.seed, **options)
         if kind == "scheduler":

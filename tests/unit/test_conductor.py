@@ -543,3 +543,36 @@ def test_workers_may_die_as_often_as_they_like_where_trials_come_further() -> No
         conductor.on_message(healthy, "report", {**report, **rest})
     lost = [t.id for t in conductor.state.trials.values() if t.outcome is Outcome.LOST]
     assert lost == ["0001", "0002", "0003", "0004", "0005"]
+
+
+def test_what_a_searcher_raises_is_told_with_its_place_and_the_study_stays(tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "class Mine:\n"
+        "    def suggest(self, state, number):\n"
+        "        return [{'x': 0.5}][number - 1]\n\n"
+        "def create(space, seed):\n"
+        "    return Mine()\n"
+    )
+    simulation = on_disk(tmp_path, document(searcher=str(path)))
+    with pytest.raises(UserError, match=r"mine.py, line 3: the searcher raised IndexError") as told:
+        simulation.run()
+    assert "resume" in str(told.value)
+    events, tail = read(tmp_path / FILE_NAME)
+    assert tail is None
+    assert [e["trial"] for e in events if e["event"] == "trial_created"] == ["0000", "0001"]
+    assert rebuild(events).ended is None
+
+
+@pytest.mark.parametrize("call", ["decide", "promote", "hopeless"])
+def test_what_a_scheduler_raises_is_told_with_its_place(
+    call: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    simulation = Simulation(document())
+
+    def raises(*_: object) -> None:
+        raise ZeroDivisionError("division by zero")
+
+    monkeypatch.setattr(simulation.conductor._scheduler, call, raises)
+    with pytest.raises(UserError, match=r"test_conductor.py, line \d+: the scheduler raised Zero"):
+        simulation.run()

@@ -219,6 +219,14 @@ def test_all_overrides_that_are_wrong_are_told_at_once(tmp_path: Path) -> None:
     assert len(problems(tmp_path, TEXT, "budgte.tokens=5", "lr=5", "nonsense")) == 3
 
 
+def test_what_a_plugin_raises_as_it_is_made_is_told_with_the_other_mistakes(tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text("def create(space, seed):\n    return {}['nothing']\n")
+    told = problems(tmp_path, TEXT, "scheduler.eta=0", f"searcher={path}")
+    assert any(f"{path}, line 2: the searcher raised KeyError: 'nothing'" in t for t in told)
+    assert any("scheduler.eta=0: 0 is no reduction factor" in text for text in told)
+
+
 def test_the_sweep_the_tune_section_and_the_plugins_are_told_together(tmp_path: Path) -> None:
     text = TEXT.replace("method: random", "method: bayse").replace("tokens: 1000", "tokens: x")
     told = problems(tmp_path, text)
