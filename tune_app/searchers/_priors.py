@@ -18,7 +18,7 @@ from tune_app.trial import Outcome, TrialState
 LEAST = -4.0
 TRUST = 4
 """As many trials with a value weigh as much as the prior's density does."""
-SHARE, MOST = 0.15, 0.75
+SHARE, MOST = 0.05, 0.75
 """Of the suggestions that follow the prior before anything is known of it, and at most."""
 FADING = 32
 """With so many trials told of, half as many suggestions follow it."""
