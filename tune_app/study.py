@@ -350,7 +350,7 @@ def _refused(
         with plugins.blamed(kind):
             return _refusals(kind, module, options, study, source)
     except UserError as error:
-        return error.problems
+        return list(error.problems)
 
 
 def _refusals(

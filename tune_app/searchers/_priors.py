@@ -18,8 +18,8 @@ from tune_app.trial import Outcome, TrialState
 LEAST = -4.0
 TRUST = 4
 """As many trials with a value weigh as much as the prior's density does."""
-SHARE, MOST = 0.05, 0.75
-"""Of the suggestions that follow the prior before anything is known of it, and at most."""
+SHARE = 0.05
+"""Of the suggestions that follow the prior before anything is known of it."""
 FADING = 32
 """With so many trials told of, half as many suggestions follow it."""
 WITNESSES = 50
@@ -39,7 +39,7 @@ def share(state: StudyState, space: Space, beliefs: Mapping[str, Belief]) -> flo
         return 1.0
     told = [trial for trial in state.trials.values() if _rank(trial, state) is not None]
     credit = 1 + 2 * _agreement(told[:WITNESSES], state, space, beliefs)
-    return float(np.clip(SHARE * credit, 0, MOST)) * FADING / (FADING + len(told))
+    return max(SHARE * credit, 0.0) * FADING / (FADING + len(told))
 
 
 def _agreement(
