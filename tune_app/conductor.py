@@ -197,7 +197,7 @@ class Conductor:
 
     def _promoted(self, draining: bool) -> TrialState | None:
         """The paused trial that runs on, with what it takes over from another one."""
-        with blamed("scheduler", RESUMABLE):
+        with blamed("scheduler"):
             trial = self._scheduler.promote(self.state, draining)
             if trial is None or self._exploits is None:
                 return trial
@@ -220,14 +220,15 @@ class Conductor:
         kind = Kind.BASELINE if number == 0 and self._baseline is not None else Kind.SEARCH
         params = self._baseline
         if kind is Kind.SEARCH:
-            with blamed("searcher", RESUMABLE):
+            with blamed("searcher"):
                 params = self._searcher.suggest(self.state, number)
         if params is None:
             self._exhausted = True
             return None
         fields: dict[str, Any] = {"number": number, "kind": kind.value, "params": params}
         if self._brackets is not None and kind is Kind.SEARCH:
-            fields["bracket"] = self._brackets.bracket(number)
+            with blamed("scheduler"):
+                fields["bracket"] = self._brackets.bracket(number)
         trial_id = f"{number:04d}"
         self.record("trial_created", trial=trial_id, **fields)
         return self.state.trials[trial_id]
@@ -257,7 +258,7 @@ class Conductor:
             return self._unranked(trial)
         if rung == self.state.full_rung or trial.kind is Kind.BASELINE:
             return Decision.CONTINUE
-        with blamed("scheduler", RESUMABLE):
+        with blamed("scheduler"):
             decision = self._scheduler.decide(self.state, trial, rung)
         self.record("decision", trial=trial.id, rung=rung, decision=decision.value)
         if decision is Decision.STOP:
@@ -297,7 +298,7 @@ class Conductor:
                 self.end_trial(trial, Outcome.STOPPED, reason=f"too far behind at {share}")
 
     def _hopeless(self) -> list[TrialState]:
-        with blamed("scheduler", RESUMABLE):
+        with blamed("scheduler"):
             return self._scheduler.hopeless(self.state)
 
     def _end(self, reason: str) -> None:
@@ -310,5 +311,4 @@ class Conductor:
 TARGET = "the target of the metric was reached"
 EXHAUSTED = "every combination of the space was tried"
 ALL_ALLOWED = "no other combination that the constraints allow was found"
-RESUMABLE = "mend it, then resume the study"
 BROKEN = "trials fail in the same way and none comes further"

@@ -360,7 +360,7 @@ def _refusals(
         if kind == "searcher":
             module.create(study.space, study.tune.seed, **options)
         if kind == "scheduler":
-            assembly.scheduler_of(module, options, study.known_to_schedulers)
+            _ = assembly.scheduler_of(module, options, study.known_to_schedulers).rungs
     except UserError as error:
         return [
             replace(problem, where=source.where(tuple(problem.where.split("."))))

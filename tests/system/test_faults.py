@@ -111,7 +111,7 @@ def test_killed_and_hanging_workers_cost_no_trial(shell: Shell) -> None:
 
 
 MUTE = """
-import os, signal, sys
+import os, signal, sys, time
 from pathlib import Path
 from benchmarks.chaos import launch, toy
 
@@ -122,12 +122,16 @@ def run(config):
     if config["task"]["trial"] in ("0001", "0004") and not first.exists():
         first.touch()
         os.kill(os.getpid(), signal.SIGSTOP)
-    run_segment(config)
+    try:
+        run_segment(config)
+    finally:
+        if config["task"]["trial"] == "0002":
+            time.sleep(600)
 
 toy.run_segment = run
 sys.exit(launch.main())
 """
-"""Toy trials; two of them are stopped before their first word."""
+"""Toy trials; two of them are stopped before their first word, one keeps its process for good."""
 
 TOY = """
 method: random
@@ -145,9 +149,10 @@ tune:
 def test_a_worker_that_hangs_before_its_first_word_is_replaced(
     shell: Shell, tmp_path: Path
 ) -> None:
-    """The first in a process of its own, the second in one that has run a trial before."""
-    patience = {"CHAOS_HANGS_AFTER_S": "3", "PYTHONPATH": str(Path(__file__).parents[2])}
-    toys = Shell(tmp_path, shell.cache, patience)
+    """So is one that never comes to it: Tune cannot use the process of an earlier trial again."""
+    patience = {"CHAOS_HANGS_AFTER_S": "3", "TUNE_FUNCTION_THREAD_TIMEOUT_S": "2"}
+    root = str(Path(__file__).parents[2])
+    toys = Shell(tmp_path, shell.cache, {"PYTHONPATH": root, **patience})
     (tmp_path / "toy.yaml").write_text(TOY)
     process = toys.start("run", "toy.yaml", "--name", "mute", program=("-c", MUTE))
     out, err = process.communicate(timeout=200)
@@ -156,6 +161,7 @@ def test_a_worker_that_hangs_before_its_first_word_is_replaced(
     assert set(ends(events).values()) == {"completed"}
     hung = {e["trial"] for e in losses(events) if e["reason"].startswith("its worker hung")}
     assert {"0001", "0004"} <= hung
+    assert len(hung) > 2
 
 
 def test_a_journal_that_cannot_be_written_ends_the_study_though_a_worker_hangs(

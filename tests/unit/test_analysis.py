@@ -14,7 +14,7 @@ import matplotlib.image
 import pytest
 
 from tests.unit.synthetic import SyntheticStudy, document, write
-from tune_app.analysis import format, markdown, plots, report
+from tune_app.analysis import format, markdown, plots, report, seeds
 from tune_app.analysis.plot_style import limits
 from tune_app.analysis.scales import Categorical, Numeric, most_varied, scales
 from tune_app.analysis.summary import ranked, summarise
@@ -150,6 +150,12 @@ def test_what_the_seed_alone_changes_is_measured_where_it_was_searched(tmp_path:
     text = report.write(study.state(), tmp_path / "report", tmp_path).read_text()
     assert told in text
     assert "one run with one seed" not in text
+
+
+def test_values_beyond_all_bounds_have_a_spread_too() -> None:
+    found = seeds.spread([({"seed": 0}, 1e200), ({"seed": 1}, 1.0)])
+    assert found is not None
+    assert found["deviation"] == pytest.approx(1e200 / 2**0.5)
 
 
 def test_the_same_values_with_the_same_seed_say_nothing_of_seeds(tmp_path: Path) -> None:

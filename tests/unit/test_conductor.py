@@ -557,18 +557,19 @@ def test_what_a_searcher_raises_is_told_with_its_place_and_the_study_stays(tmp_p
     simulation = on_disk(tmp_path, document(searcher=str(path)))
     with pytest.raises(UserError, match=r"mine.py, line 3: the searcher raised IndexError") as told:
         simulation.run()
-    assert "resume" in str(told.value)
+    assert "--debug" in str(told.value)
     events, tail = read(tmp_path / FILE_NAME)
     assert tail is None
     assert [e["trial"] for e in events if e["event"] == "trial_created"] == ["0000", "0001"]
     assert rebuild(events).ended is None
 
 
-@pytest.mark.parametrize("call", ["decide", "promote", "hopeless"])
+@pytest.mark.parametrize("call", ["decide", "promote", "hopeless", "bracket"])
 def test_what_a_scheduler_raises_is_told_with_its_place(
     call: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    simulation = Simulation(document())
+    scheduler = {"name": "hyperband" if call == "bracket" else "asha"}
+    simulation = Simulation(document(scheduler=scheduler))
 
     def raises(*_: object) -> None:
         raise ZeroDivisionError("division by zero")

@@ -132,3 +132,21 @@ def test_to_name_the_plugins_imports_none_of_the_heavy_libraries() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("file", "code", "line"),
+    [
+        ("/home/me/mine.py", "def suggest(): return 1 / 0", "/home/me/mine.py, line 1"),
+        ("/home/me/mine.py", "import random\ndef suggest(): random.choice([])", "mine.py, line 2"),
+        ("/venv/lib/site-packages/theirs.py", "def suggest(): return 1 / 0", "theirs.py, line 1"),
+    ],
+)
+def test_what_a_plugin_raises_is_told_with_the_last_line_that_is_not_of_a_library(
+    file: str, code: str, line: str
+) -> None:
+    names: dict[str, Any] = {}
+    exec(compile(code, file, "exec"), names)
+    caller = compile("with blamed('searcher'): suggest()", "/x/site-packages/tune_app/a.py", "exec")
+    with pytest.raises(UserError, match=line):
+        exec(caller, {"blamed": plugins.blamed, "suggest": names["suggest"]})

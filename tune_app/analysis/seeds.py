@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -34,8 +35,8 @@ def spread(results: Iterable[tuple[Mapping[str, Any], float]]) -> dict[str, Any]
     if not repeated:
         return None
     runs = sum(map(len, repeated))
-    squares = sum((value - sum(vs) / len(vs)) ** 2 for vs in repeated for value in vs)
-    deviation = (squares / (runs - len(repeated))) ** 0.5
+    away = [value - sum(values) / len(values) for values in repeated for value in values]
+    deviation = math.hypot(*away) / math.sqrt(runs - len(repeated))
     return {"deviation": deviation, "sets": len(repeated), "runs": runs}
 
 

@@ -85,8 +85,9 @@ def rows(state: StudyState) -> list[dict[str, Any]]:
 
 
 def seed_spread(state: StudyState) -> dict[str, Any] | None:
-    """How far runs of the same values lie apart; None where none was repeated."""
-    return seeds.spread((trial.params, _final(state, trial)) for trial in ranked(state))
+    """How far runs of the same values, from the first step on, lie apart; None without repeats."""
+    whole = [trial for trial in ranked(state) if not trial.takeovers]
+    return seeds.spread((trial.params, _final(state, trial)) for trial in whole)
 
 
 def improvement(state: StudyState) -> dict[str, Any]:

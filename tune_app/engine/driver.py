@@ -24,6 +24,7 @@ from tune_app.engine.worker import preflight
 from tune_app.errors import Problem, UserError
 from tune_app.failures import Losses
 from tune_app.journal import Journal
+from tune_app.plugins import PlugInFailed, blamed
 from tune_app.ports import Tracker
 from tune_app.space import feasible, rules
 from tune_app.space.domains import (
@@ -108,7 +109,11 @@ class Driver:
             demand.ask(min(limit, wanted(self._state)) - there)
             return int(min(limit, there))
 
-        with self._full_disk_explained(), lifeline(head(), lambda: self._leave(progress)):
+        with (
+            self._resumable(),
+            self._full_disk_explained(),
+            lifeline(head(), lambda: self._leave(progress)),
+        ):
             tuner.run(
                 conductor,
                 slots=slots,
@@ -159,13 +164,30 @@ class Driver:
             what = f"no room left on the disk ({reason})"
             raise UserError(Problem(what, str(self._folder), fix=fix)) from error
 
+    @contextmanager
+    def _resumable(self) -> Iterator[None]:
+        """A plug-in that raises stops the study where it is."""
+        try:
+            yield
+        except PlugInFailed as error:
+            if not self._state.trials:
+                raise
+            fix = "mend it, then resume the study"
+            raise UserError(
+                [replace(problem, fix=f"{fix}; {problem.fix}") for problem in error.problems]
+            ) from error
+
     def _make_conductor(self) -> Conductor:
         document = self._state.document
+        with blamed("searcher"):
+            searcher = assembly.searcher(document)
+        with blamed("scheduler"):
+            scheduler = assembly.scheduler(document)
         return Conductor(
             self._state,
             self._journal,
-            assembly.searcher(document),
-            assembly.scheduler(document),
+            searcher,
+            scheduler,
             self._trackers,
             document["baseline_params"] if document["baseline"] else None,
             losses=Losses(),

@@ -71,11 +71,21 @@ class _Desk:
     def end_hung(self) -> None:
         """Ends the workers that have been silent for too long; Tune then sees them die."""
         hung = self.conductor.silence.hung()
-        for segment, trial in self.trial_of.items():
-            if trial in hung and self.workers.end(segment):
-                self.causes[segment] = (
-                    f"its worker hung: {hung[trial]:.0f} s without a sign of life"
-                )
+        for segment, trial in list(self.trial_of.items()):
+            if trial not in hung:
+                continue
+            cause = f"its worker hung: {hung[trial]:.0f} s without a sign of life"
+            if self.workers.end(segment):
+                self.causes[segment] = cause
+            elif self.workers.is_given_up(segment):
+                self.leave(segment, cause)
+
+    def leave(self, segment: str, otherwise: str) -> None:
+        """A segment has ended; its trial is begun again if it has not."""
+        trial = self.trial_of.pop(segment, None)
+        cause = self.causes.pop(segment, otherwise)
+        if trial is not None:
+            self.guard(lambda: self.conductor.on_worker_gone(trial, cause), None)
 
 
 class _Suggestions(Searcher):  # type: ignore[misc]
@@ -107,12 +117,8 @@ class _Suggestions(Searcher):  # type: ignore[misc]
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        trial = self._desk.trial_of.pop(trial_id, None)
-        cause = self._desk.causes.pop(trial_id, None)
-        if trial is not None:
-            died = "its worker process died" if error else "its worker ended without a word"
-            reason = cause or died
-            self._desk.guard(lambda: self._desk.conductor.on_worker_gone(trial, reason), None)
+        died = "its worker process died" if error else "its worker ended without a word"
+        self._desk.leave(trial_id, died)
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing to save: the journal has it."""

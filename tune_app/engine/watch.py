@@ -34,6 +34,11 @@ class Workers:
             ray.kill(actor)
         return actor is not None
 
+    def is_given_up(self, segment: str) -> bool:
+        """Whether Tune has ended it without a word: its process could not be used again."""
+        trial = self._controller.get_trial(segment)
+        return trial is not None and bool(trial.is_finished())
+
     def end_all(self) -> None:
         """Ends all processes, those that wait for another segment as well."""
         for actor, _ in self._actors().values():
