@@ -9,7 +9,7 @@ import pytest
 SYSTEM = Path(__file__).parent / "system"
 
 
-LAST = ("test_bad_inputs", "test_plan", "test_wheel")
+LAST = ("test_bad_inputs", "test_gang", "test_plan", "test_wheel")
 """System tests that the process without the others comes to at its end: both then take as long."""
 
 

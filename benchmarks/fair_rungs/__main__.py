@@ -82,6 +82,8 @@ def main() -> None:
     larger = read(args.larger)
     print("# A larger model\n")
     describe(larger)
+    correlations(larger)
+    offsets(larger)
     for title, wanted in (
         ("all", larger.final.index),
         (USUAL_TITLE, larger.final.index.intersection(usual)),
@@ -340,6 +342,38 @@ def smaller_model(larger: Curves, smaller: Curves, title: str) -> None:
     ]
     columns = ["cost", "Spearman", "of the better half", "rank of the best", "10 % in a third"]
     show(f"{len(final)} configurations, {title}", columns, rows)
+    count = min(27, len(final) // 3)
+    found = {
+        f"rungs {', '.join(rungs)}": halving(
+            larger, {rung: larger.rungs[rung] for rung in rungs}, count
+        )
+        for rungs in list(HALVINGS)[:2]
+    } | {
+        f"{name}, then the best ninth in full": screened(final, values, cost, count)
+        for name, (cost, values) in scores.items()
+        if name.startswith("smaller")
+    }
+    columns = ["loss above the best of all", "median", "best of the draw found", "full runs"]
+    rows = [[name, *cells] for name, cells in found.items()]
+    show(f"Searches over {DRAWS:,} random draws of {count}, {title}", columns, rows)
+
+
+def screened(final: pd.Series, scores: pd.Series, cost: float, count: int) -> list[str]:
+    """How a search ends that trains the best ninth of a draw by `scores`, from the beginning."""
+    generator = np.random.default_rng(2)
+    ends, found, kept = [], [], -(-count // 9)
+    by, values = scores[final.index].to_numpy(), final.to_numpy()
+    for _ in range(DRAWS):
+        draw = generator.choice(len(values), count, replace=False)
+        ends.append(values[draw[np.argsort(by[draw], kind="stable")[:kept]]].min())
+        found.append(ends[-1] == values[draw].min())
+    above = np.array(ends) - values.min()
+    return [
+        f"{above.mean():.3f}",
+        f"{np.median(above):.3f}",
+        f"{np.mean(found):.0%}",
+        f"{count * cost + kept:.1f}",
+    ]
 
 
 if __name__ == "__main__":
