@@ -18,6 +18,7 @@ from tune_app.analysis import format, markdown, plots, report, seeds
 from tune_app.analysis.plot_style import limits
 from tune_app.analysis.scales import Categorical, Numeric, most_varied, scales
 from tune_app.analysis.summary import ranked, summarise
+from tune_app.console import screens
 
 VALUES = {"learning_rate": 1e-3, "warmup_steps": 5, "optim": "adafactor"}
 FLAT = [5.0, 4.5, 4.2, 4.0, 3.9, 3.8, 3.7, 3.6]
@@ -150,6 +151,12 @@ def test_what_the_seed_alone_changes_is_measured_where_it_was_searched(tmp_path:
     text = report.write(study.state(), tmp_path / "report", tmp_path).read_text()
     assert told in text
     assert "one run with one seed" not in text
+
+
+def test_a_study_that_begins_with_earlier_runs_says_so(tmp_path: Path) -> None:
+    state = _study(tmp_path, warm_start=[[VALUES, 3.0], [VALUES, 4.0]]).state()
+    assert "it begins with what 2 earlier runs say" in screens.opening_lines(state, tmp_path)
+    assert "| earlier runs | 2 |" in report.write(state, tmp_path / "report", tmp_path).read_text()
 
 
 def test_values_beyond_all_bounds_have_a_spread_too() -> None:

@@ -54,7 +54,7 @@ def _run(state: StudyState) -> list[list[str]]:
 
 
 def _relations(document: Mapping[str, Any]) -> dict[str, str]:
-    """Constraints, conditions and beliefs, as far as the study has them."""
+    """Constraints, conditions, beliefs and earlier runs, as far as the study has them."""
     when = [f"{name} if {text}" for name, text in (document.get("when") or {}).items()]
     beliefs = [
         f"{name} {_given(belief)}"
@@ -66,7 +66,9 @@ def _relations(document: Mapping[str, Any]) -> dict[str, str]:
         "conditions": when,
         "prior": beliefs,
     }
-    return {name: "; ".join(texts) for name, texts in told.items() if texts}
+    relations = {name: "; ".join(texts) for name, texts in told.items() if texts}
+    earlier = document.get("warm_start")
+    return relations | ({"earlier runs": format.count(len(earlier))} if earlier else {})
 
 
 def _plug_in(section: Mapping[str, Any]) -> str:

@@ -126,6 +126,9 @@ def opening_lines(state: StudyState, place: object) -> list[str]:
         f"{format.count(budget['amount'])} {budget['unit']}, {document['searcher']['name']} "
         f"and {document['scheduler']['name']}, seed {document['seed']}",
     ]
+    if earlier := document.get("warm_start"):
+        runs = "one earlier run says" if len(earlier) == 1 else f"{len(earlier)} earlier runs say"
+        lines.append(f"it begins with what {runs}")
     if not state.trials:
         lines += [f"note: {text}" for text in state.findings]
     if state.trials:
