@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# Two processes; one has most tests that start Ray, the other ends with the rest of them.
+# Two processes; one has the tests of whole commands, which start Ray, and begins with them.
 TWO := -n 2 --dist loadgroup --no-loadscope-reorder
 
 .PHONY: run test test-fast test-cluster check fix lock wheel clean

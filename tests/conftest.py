@@ -9,25 +9,16 @@ import pytest
 SYSTEM = Path(__file__).parent / "system"
 
 
-LAST = ("test_bad_inputs", "test_gang", "test_plan", "test_wheel")
-"""System tests that the process without the others comes to at its end: both then take as long."""
-
-
 # Before pytest-xdist looks for groups.
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """With several processes, one runs the system tests in their order, the first thing it does."""
     for item in items:
-        if SYSTEM in item.path.parents:
+        is_system = SYSTEM in item.path.parents
+        if is_system:
             item.add_marker(pytest.mark.system)
-        item.add_marker(pytest.mark.xdist_group(_group(item)))
-    items.sort(key=lambda item: {"system": 0, "system-last": 2}.get(_group(item), 1))
-
-
-def _group(item: pytest.Item) -> str:
-    if SYSTEM not in item.path.parents:
-        return item.path.stem
-    return "system-last" if item.path.stem in LAST else "system"
+        item.add_marker(pytest.mark.xdist_group("system" if is_system else item.path.stem))
+    items.sort(key=lambda item: SYSTEM not in item.path.parents)
 
 
 @pytest.fixture(autouse=True)
