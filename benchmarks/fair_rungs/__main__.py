@@ -311,12 +311,16 @@ def halving(
         cost.append(spent + len(alive) * (1 - before))
         ends.append(final[alive].min())
         found.append(ends[-1] == final[draw].min())
-    above = np.array(ends) - final.min()
+    return searched(np.array(ends) - final.min(), found, float(np.mean(cost)))
+
+
+def searched(above: Array, found: Sequence[bool], cost: float) -> list[str]:
+    """How searches ended: loss above the best of all, whether it was the draw's best, full runs."""
     return [
         f"{above.mean():.3f}",
         f"{np.median(above):.3f}",
         f"{np.mean(found):.0%}",
-        f"{np.mean(cost):.1f}",
+        f"{cost:.1f}",
     ]
 
 
@@ -367,13 +371,7 @@ def screened(final: pd.Series, scores: pd.Series, cost: float, count: int) -> li
         draw = generator.choice(len(values), count, replace=False)
         ends.append(values[draw[np.argsort(by[draw], kind="stable")[:kept]]].min())
         found.append(ends[-1] == values[draw].min())
-    above = np.array(ends) - values.min()
-    return [
-        f"{above.mean():.3f}",
-        f"{np.median(above):.3f}",
-        f"{np.mean(found):.0%}",
-        f"{count * cost + kept:.1f}",
-    ]
+    return searched(np.array(ends) - values.min(), found, count * cost + kept)
 
 
 if __name__ == "__main__":

@@ -53,8 +53,8 @@ def limit(found: Mapping[str, Any] | None) -> str:
             "the same values mean nothing, and how large these are was not measured here."
         )
     return (
-        f"{_told(found)}: differences as small as that mean nothing, and the best trial had a "
-        "lucky seed, too."
+        f"{_told(found)}: differences as small as that mean nothing, and the best trial may owe "
+        "its rank to its seed."
     )
 
 

@@ -69,7 +69,10 @@ class _Desk:
             return otherwise
 
     def end_hung(self) -> None:
-        """Ends the workers that have been silent for too long; Tune then sees them die."""
+        """Ends the workers that have been silent for too long; Tune then sees them die.
+
+        Where Tune itself has given a segment up, it says nothing: its trial is taken back here.
+        """
         hung = self.conductor.silence.hung()
         for segment, trial in list(self.trial_of.items()):
             if trial not in hung:
