@@ -29,7 +29,7 @@ import psutil
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.chaos import disturb, toy
-from tune_app import assembly, study
+from tune_app import assembly, study_file
 from tune_app.conductor import Conductor, Segment
 from tune_app.console import screens
 from tune_app.engine.checkpoints import Retention
@@ -204,7 +204,7 @@ class Pool:
 
 
 def without_ray(home: Path, trials: int, workers: int) -> None:
-    document = study.load(written(home, trials, workers), [], "stress").to_document()
+    document = study_file.load(written(home, trials, workers), [], "stress").to_document()
     folder, meter = home / "stress", Meter(trials)
     folder.mkdir()
     state = StudyState()

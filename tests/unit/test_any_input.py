@@ -10,12 +10,13 @@ import yaml
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
-from tune_app import study, yaml_source
+from tune_app import study_file, yaml_source
 from tune_app.cli.export import as_sweep
 from tune_app.errors import Problem, UserError
 from tune_app.space.domains import contains, sample
 from tune_app.space.wandb_parameters import DISTRIBUTIONS, PARAMETER_KEYS
 from tune_app.space.wandb_sweep import KEYS, METHODS
+from tune_app.study import Study
 
 # Of values that make sense now and then, so that more than the first check is reached.
 numbers = st.one_of(
@@ -107,14 +108,14 @@ checked = settings(
 )
 
 
-def mistakes(path: Path) -> tuple[study.Study | None, tuple[Problem, ...]]:
+def mistakes(path: Path) -> tuple[Study | None, tuple[Problem, ...]]:
     try:
-        return study.load(path), ()
+        return study_file.load(path), ()
     except UserError as error:
         return None, tuple(error.problems)
 
 
-def read(path: Path, data: bytes) -> study.Study | None:
+def read(path: Path, data: bytes) -> Study | None:
     path.write_bytes(data)
     found, problems = mistakes(path)
     assert (found is None) == bool(problems)

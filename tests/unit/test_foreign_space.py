@@ -21,7 +21,7 @@ from tune_app.errors import UserError
 from tune_app.space import foreign
 from tune_app.space.domains import Choice, Domain, Drawn, Fixed, Float, Int, grid, sample
 from tune_app.space.reader import Reader
-from tune_app.study import load
+from tune_app.study_file import load
 
 
 def reader() -> Reader:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tune_app import study, yaml_source
+from tune_app import study_file, yaml_source
 from tune_app.__main__ import main
 from tune_app.cli.export import as_sweep
 from tune_app.errors import UserError
@@ -67,7 +67,7 @@ def test_what_export_prints_is_the_same_study(
     (files / "all.yaml").write_text(text)
     assert main(["export", str(files / "all.yaml")]) == 0
     (files / "again.yaml").write_text(capsys.readouterr().out)
-    first, again = (study.read(files / f"{name}.yaml") for name in ("all", "again"))
+    first, again = (study_file.read(files / f"{name}.yaml") for name in ("all", "again"))
     assert first.study is not None
     assert again.study is not None
     assert first.study.sweep == again.study.sweep
@@ -79,9 +79,9 @@ def test_every_sweep_found_in_the_wild_is_read_or_refused_with_what_to_do(tmp_pa
     statuses = []
     for path in sorted(SHARED.iterdir()):
         try:
-            found = study.read(path)
+            found = study_file.read(path)
         except UserError as error:
-            found = study.Read(None, error.problems, (), ())
+            found = study_file.Read(None, error.problems, (), ())
         statuses.append("ok" if found.study else "refused")
         for problem in found.problems:
             assert f"{path}:" in problem.where
@@ -89,7 +89,7 @@ def test_every_sweep_found_in_the_wild_is_read_or_refused_with_what_to_do(tmp_pa
         if found.study is not None:
             copy = tmp_path / "copy.yaml"
             copy.write_text(yaml_source.dump(as_sweep(found.study)))
-            again = study.read(copy)
+            again = study_file.read(copy)
             assert again.study is not None
             assert again.study.sweep == found.study.sweep
     assert statuses.count("ok") >= 30

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tune_app import assembly, study
+from tune_app import assembly, study_file
 from tune_app.errors import UserError
 from tune_app.training import preflight
 
@@ -41,7 +41,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def document(corpus: Path, amount: float, unit: str = "tokens", scheduler: str = "") -> Any:
     path = corpus.parent / "study.yaml"
     path.write_text(SWEEP.format(corpus=corpus, unit=unit, amount=amount, scheduler=scheduler))
-    return study.load(path).to_document()
+    return study_file.load(path).to_document()
 
 
 def prepare(resolved: dict[str, Any], corpus: Path) -> preflight.Findings:

@@ -17,7 +17,7 @@ import pytest
 from tests.unit.simulation import document
 from tests.unit.test_searchers import told as state_of
 from trainables import causal_lm
-from tune_app import assembly, study
+from tune_app import assembly, study_file
 from tune_app.budget import Epoch
 from tune_app.errors import UserError
 from tune_app.searchers import random as random_search
@@ -27,6 +27,7 @@ from tune_app.space import prior
 from tune_app.space.domains import Choice, Domain, Fixed, Float, Int, Space, contains, to_document
 from tune_app.space.prior import Belief
 from tune_app.state import StudyState
+from tune_app.study import Study
 from tune_app.training import step_law, trainable
 
 RATE = Float(1e-5, 1e-1, log=True)
@@ -170,10 +171,10 @@ parameters:
 """
 
 
-def load(tmp_path: Path, tune: str) -> study.Study:
+def load(tmp_path: Path, tune: str) -> Study:
     path = tmp_path / "study.yaml"
     path.write_text(f"{HEAD}tune: {{{tune}}}", encoding="utf-8")
-    return study.load(path, now=datetime(2030, 1, 2))
+    return study_file.load(path, now=datetime(2030, 1, 2))
 
 
 @pytest.mark.parametrize(
@@ -225,7 +226,7 @@ def test_legal_beliefs_reach_the_document_and_odd_ones_are_told(tmp_path: Path) 
 def test_a_belief_can_be_added_to_the_law_from_the_command_line(tmp_path: Path) -> None:
     path = tmp_path / "study.yaml"
     path.write_text(f"{HEAD}tune: {{prior: step_law, budget: {{tokens: 100}}}}", encoding="utf-8")
-    loaded = study.load(path, ["prior.lr={value: 5e-4, octaves: 1}"])
+    loaded = study_file.load(path, ["prior.lr={value: 5e-4, octaves: 1}"])
     assert loaded.tune.prior.step_law is not None
     assert list(loaded.tune.prior.beliefs) == ["lr"]
 

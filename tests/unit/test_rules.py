@@ -12,10 +12,11 @@ import pytest
 
 from tests.unit.simulation import document
 from tests.unit.test_searchers import told as state_of
-from tune_app import study
+from tune_app import study_file
 from tune_app.errors import UserError
 from tune_app.space import feasible, rules
 from tune_app.space.domains import Choice, Fixed, Float, Int, Space, to_document
+from tune_app.study import Study
 from tune_app.trackers import _wandb_run
 from tune_app.training import preflight
 
@@ -30,10 +31,10 @@ parameters:
 """
 
 
-def load(tmp_path: Path, tune: str) -> study.Study:
+def load(tmp_path: Path, tune: str) -> Study:
     path = tmp_path / "study.yaml"
     path.write_text(f"{HEAD}tune:\n{tune}", encoding="utf-8")
-    return study.load(path, now=datetime(2030, 1, 2))
+    return study_file.load(path, now=datetime(2030, 1, 2))
 
 
 def told(tmp_path: Path, tune: str) -> list[str]:
@@ -111,7 +112,7 @@ def test_a_part_of_the_wrong_type_hides_no_mistake_in_the_others(tmp_path: Path)
 def test_one_constraint_needs_no_list(tmp_path: Path) -> None:
     path = tmp_path / "one.yaml"
     path.write_text("parameters: {a: {min: 1, max: 9}}\ntune: {constraints: a > 3}")
-    assert study.load(path).tune.constraints == ("a > 3",)
+    assert study_file.load(path).tune.constraints == ("a > 3",)
 
 
 @pytest.mark.parametrize(
@@ -138,7 +139,7 @@ def test_a_broken_parameter_is_not_told_twice(tmp_path: Path) -> None:
     path = tmp_path / "study.yaml"
     path.write_text("parameters: {a: {mim: 1}, b: {values: [1, 2]}}\ntune: {constraints: [a < b]}")
     with pytest.raises(UserError) as caught:
-        study.load(path)
+        study_file.load(path)
     assert [problem.what for problem in caught.value.problems] == ["unknown key 'mim'"]
 
 
@@ -162,7 +163,7 @@ def test_a_grid_runs_to_the_end_of_what_is_allowed(tmp_path: Path) -> None:
     path = tmp_path / "study.yaml"
     text = "method: grid\nparameters: {a: {values: [1, 2, 3]}, b: {values: [1, 2, 3]}}\n"
     path.write_text(text + "tune: {constraints: [a < b], baseline: false}")
-    assert study.load(path).trials == 3
+    assert study_file.load(path).trials == 3
 
 
 TENS = Choice(tuple(range(10)))

@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
-from tune_app import assembly, study, tune_section, yaml_source
+from tune_app import assembly, study_file, tune_section, yaml_source
 from tune_app.budget import Unit
 from tune_app.errors import Problem, UserError
 from tune_app.space.domains import Choice, Fixed, Float, Int
 from tune_app.state import StudyState
+from tune_app.study import DEFAULT_TRIALS, Study
 
 ROOT = Path(__file__).parents[2]
 # Sweep files of public repositories, where a collection of them lies beside the checkout.
@@ -37,10 +38,10 @@ tune:
 """
 
 
-def load(tmp_path: Path, text: str = TEXT, *overrides: str, name: str | None = None) -> study.Study:
+def load(tmp_path: Path, text: str = TEXT, *overrides: str, name: str | None = None) -> Study:
     path = tmp_path / "study.yaml"
     path.write_text(text, encoding="utf-8")
-    return study.load(path, overrides, name, now=NOON)
+    return study_file.load(path, overrides, name, now=NOON)
 
 
 def problems(tmp_path: Path, text: str = TEXT, *overrides: str) -> list[str]:
@@ -51,12 +52,14 @@ def problems(tmp_path: Path, text: str = TEXT, *overrides: str) -> list[str]:
 
 @pytest.mark.parametrize("path", SPACES, ids=lambda path: path.name)
 def test_the_search_spaces_that_come_with_it_load(path: Path) -> None:
-    assert study.load(path).searcher.name == "auto"
+    assert study_file.load(path).searcher.name == "auto"
 
 
 @pytest.mark.parametrize("path", SPACES, ids=lambda path: path.name)
 def test_a_document_is_strict_json_and_builds_the_plug_ins(path: Path) -> None:
-    document = json.loads(json.dumps(study.load(path, now=NOON).to_document(), allow_nan=False))
+    document = json.loads(
+        json.dumps(study_file.load(path, now=NOON).to_document(), allow_nan=False)
+    )
     assert tuple(document["rungs"]) == assembly.scheduler(document).rungs
     assert assembly.searcher(document).suggest(StudyState(document=document), 1)
 
@@ -104,7 +107,7 @@ def test_a_grid_runs_to_its_end_when_nothing_limits_it(tmp_path: Path) -> None:
 
 def test_a_plain_sweep_needs_no_tune_section(tmp_path: Path) -> None:
     loaded = load(tmp_path, "parameters: {lr: {min: 0.1, max: 0.2}}")
-    assert (loaded.unit, loaded.amount, loaded.trials) == (Unit.EPOCHS, 1.0, study.DEFAULT_TRIALS)
+    assert (loaded.unit, loaded.amount, loaded.trials) == (Unit.EPOCHS, 1.0, DEFAULT_TRIALS)
     assert loaded.searcher.name == "auto"
     assert loaded.tune.scheduler.name == "auto"
     assert loaded.to_document()["rungs"] == [1 / 9, 1 / 3, 1.0]
@@ -264,13 +267,13 @@ BAD_NAMES = [
 
 @pytest.mark.parametrize("name", BAD_NAMES)
 def test_a_name_that_would_leave_the_folder_is_refused(tmp_path: Path, name: str) -> None:
-    assert study.name_problems(name, "--name")
+    assert study_file.name_problems(name, "--name")
     with pytest.raises(UserError, match="cannot name a study"):
         load(tmp_path, TEXT, name=name)
 
 
 def test_an_empty_name_is_refused() -> None:
-    assert study.name_problems("", "--name")
+    assert study_file.name_problems("", "--name")
 
 
 @pytest.mark.parametrize("name", ["a", "Школа-3", "x" * 100, "1.2_b"])
@@ -291,13 +294,13 @@ def test_an_ordinary_name_is_taken(tmp_path: Path, name: str) -> None:
 def test_any_name_of_a_sweep_becomes_a_folder(tmp_path: Path, name: str, expected: str) -> None:
     loaded = load(tmp_path, f"name: {name}\nparameters: {{a: {{values: [1, 2]}}}}")
     assert loaded.name == expected
-    assert not study.name_problems(loaded.name, "")
+    assert not study_file.name_problems(loaded.name, "")
 
 
 def test_a_missing_file_is_told_with_the_nearest_one(tmp_path: Path) -> None:
     (tmp_path / "quickstart.yaml").write_text("a: 1")
     with pytest.raises(UserError, match=r"did you mean 'quickstart\.yaml'"):
-        study.load(tmp_path / "quickstrat.yaml")
+        study_file.load(tmp_path / "quickstrat.yaml")
 
 
 @pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.name)
@@ -310,10 +313,10 @@ def test_a_real_sweep_loads_or_is_told_what_is_wrong(path: Path) -> None:
         assert json.dumps(loaded.to_document(), allow_nan=False)
 
 
-def load_or_problems(path: Path) -> tuple[study.Study | None, tuple[Problem, ...]]:
+def load_or_problems(path: Path) -> tuple[Study | None, tuple[Problem, ...]]:
     """Exactly one of the two; whatever else is raised goes up."""
     try:
-        loaded = study.load(path)
+        loaded = study_file.load(path)
     except UserError as error:
         if not error.problems:
             raise
@@ -407,7 +410,7 @@ def test_quoted_numbers_and_words_for_true_and_false_are_read_with_a_warning(
 ) -> None:
     path = tmp_path / "quoted.yaml"
     path.write_text(QUOTED)
-    found = study.read(path)
+    found = study_file.read(path)
     assert found.study is not None, found.problems
     tune = found.study.tune
     assert (tune.budget.tokens, tune.budget.trials, tune.resources.cpu) == (600_000, 3, 2)
@@ -427,7 +430,7 @@ def test_quoted_numbers_and_words_for_true_and_false_are_read_with_a_warning(
 def test_a_text_that_stands_for_nothing_that_fits_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "quoted.yaml"
     path.write_text(f"method: random\nparameters: {{lr: {{min: 0.1, max: 1}}}}\ntune: {text}\n")
-    assert study.read(path).problems
+    assert study_file.read(path).problems
 
 
 def test_what_is_wrong_below_an_anchor_is_told_once(tmp_path: Path) -> None:
@@ -438,7 +441,7 @@ def test_what_is_wrong_below_an_anchor_is_told_once(tmp_path: Path) -> None:
         "  c: {values: &v [1, 1, 2]}\n  d: {values: *v}\n"
         "  e: {distribution: q_uniform, min: 0.1, max: 0.3}\n"
     )
-    found = study.read(path)
+    found = study_file.read(path)
     places = [item.where.split(":", 1)[1] for item in found.problems]
     assert places == ["3:10 parameters.a.distribution", "7:7 parameters.e.distribution"]
     assert [item.where.split()[-1] for item in found.warnings] == ["parameters.c.values.1"]
@@ -448,6 +451,6 @@ def test_what_is_wrong_below_an_anchor_is_told_once(tmp_path: Path) -> None:
 def test_a_seed_that_is_too_large_is_told_what_is_not(tmp_path: Path, seed: str) -> None:
     path = tmp_path / "seed.yaml"
     path.write_text(f"method: random\nparameters: {{lr: {{value: 1}}}}\ntune: {{seed: {seed}}}\n")
-    (problem,) = study.read(path).problems
+    (problem,) = study_file.read(path).problems
     assert problem.where == f"{path}:3:8 tune.seed"
     assert "2147483648" in problem.expected or "0" in problem.expected

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.simulation import document
-from tune_app import study as studies
+from tune_app import study_file
 from tune_app.__main__ import main
 from tune_app.cli import _requests, _sent, _submit
 from tune_app.engine import demand
@@ -49,7 +49,7 @@ def sweep(folder: Path, trainable: str = "causal_lm", dataset: str = "ru") -> Pa
 
 
 def sent(path: Path) -> set[str]:
-    return set(_sent.files(studies.load(path), path))
+    return set(_sent.files(study_file.load(path), path))
 
 
 def own(folder: Path, *names: str) -> None:

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from tests.unit.simulation import Simulation, document, on_disk
-from tune_app import plugins, study
+from tune_app import plugins, study_file
 from tune_app.errors import UserError
 from tune_app.history import warm
 from tune_app.space.domains import Choice, Float, Space, to_document
@@ -112,7 +112,7 @@ def test_a_study_names_the_key_of_what_cannot_be_read(
     file = tmp_path / "sweep.yaml"
     file.write_text(SWEEP)
     with pytest.raises(UserError) as error:
-        study.load(file)
+        study_file.load(file)
     assert [p.where.endswith("tune.warm_start") for p in error.value.problems] == [True]
 
 
@@ -125,7 +125,7 @@ def test_a_searcher_that_learns_from_no_run_is_told_of(
     frame.rename(columns={"config.lr": "config.learning_rate"}).to_csv("runs.csv", index=False)
     file = tmp_path / "sweep.yaml"
     file.write_text(SWEEP.replace("bayes", method))
-    found = study.read(file)
+    found = study_file.read(file)
     assert found.study is not None
     text = "not used: random learns from no earlier run"
     assert [text == warning.what for warning in found.warnings] == [True] * warned

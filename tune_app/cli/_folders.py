@@ -19,7 +19,7 @@ from tune_app.state import StudyState
 from tune_app.storage import places
 from tune_app.storage.places import Storage
 from tune_app.storage.study import Study
-from tune_app.study import name_problems
+from tune_app.study_file import name_problems
 
 
 def add_storage(parser: argparse.ArgumentParser) -> None:

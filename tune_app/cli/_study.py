@@ -9,10 +9,10 @@ from importlib import resources
 from pathlib import Path
 
 from tune_app import overrides as changes
-from tune_app import study as studies
-from tune_app import yaml_source
+from tune_app import study_file, yaml_source
 from tune_app.cli import _trainable
 from tune_app.errors import Problem, UserError
+from tune_app.study import Study
 
 QUICKSTART = "quickstart.yaml"
 
@@ -42,7 +42,7 @@ def add_overrides(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def load(args: argparse.Namespace, name: str | None) -> tuple[studies.Study, Path, list[str]]:
+def load(args: argparse.Namespace, name: str | None) -> tuple[Study, Path, list[str]]:
     """The study that the arguments name, its file, and what was changed of it.
 
     Raises:
@@ -52,7 +52,7 @@ def load(args: argparse.Namespace, name: str | None) -> tuple[studies.Study, Pat
     overrides += [f"seed={args.seed}"] if args.seed is not None else []
     overrides += ["drop_impossible=true"] if args.drop_impossible else []
     path = study_path(args.study)
-    study = studies.load(path, overrides, name)
+    study = study_file.load(path, overrides, name)
     problem = _trainable.reference_problem(study.tune.trainable)
     if problem is not None:
         raise UserError(placed([problem], path, overrides))

@@ -6,8 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from tune_app import study as studies
-from tune_app import yaml_source
+from tune_app import study_file, yaml_source
 from tune_app.cli import _folders
 from tune_app.cli._study import add_overrides, study_path
 from tune_app.space import wandb_export
@@ -23,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(args: argparse.Namespace) -> int:
-    study = studies.load(study_path(args.study), args.overrides)
+    study = study_file.load(study_path(args.study), args.overrides)
     sweep = as_sweep(study)
     if args.json:
         _folders.print_json(sweep)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from tune_app import study
+from tune_app import study_file
 from tune_app.cli import _folders, _study, _trainable
 from tune_app.errors import PLACE, Problem, UserError, shown
 
@@ -55,9 +55,9 @@ def _files(paths: Iterable[Path]) -> Iterator[Path]:
 def _checked(path: Path) -> dict[str, Any]:
     """What is to be said of one file, as `--json` prints it."""
     try:
-        found = study.read(path)
+        found = study_file.read(path)
     except UserError as error:
-        found = study.Read(None, error.problems, (), ())
+        found = study_file.Read(None, error.problems, (), ())
     problems, warnings = list(found.problems), list(found.warnings)
     if found.trainable is not None:
         # Sweeps in general tune other programs: only a file that is surely ours is worth the time.

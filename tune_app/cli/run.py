@@ -5,14 +5,15 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from tune_app import study as studies
+from tune_app import study_file
 from tune_app.cli import _folders, _sent, _session, _study, _submit
 from tune_app.console import commands
 from tune_app.errors import Problem, UserError
 from tune_app.provenance import machine, software
 from tune_app.state import StudyState
 from tune_app.storage.places import Storage
-from tune_app.storage.study import Study
+from tune_app.storage.study import Study as StoredStudy
+from tune_app.study import Study
 
 HELP = "run a study: a W&B sweep file, or the quickstart when none is given"
 
@@ -35,7 +36,7 @@ def execute(args: argparse.Namespace) -> int:
 
         return plan.execute(args)
     if args.name == "":
-        raise UserError(studies.name_problems("", "--name"))
+        raise UserError(study_file.name_problems("", "--name"))
     study, path, overrides = _study.load(args, args.name)
     if args.submit is not None:
         return _send(args, study, path, overrides)
@@ -64,14 +65,14 @@ def execute(args: argparse.Namespace) -> int:
         home.close_session()
 
 
-def _send(args: argparse.Namespace, study: studies.Study, path: Path, overrides: list[str]) -> int:
+def _send(args: argparse.Namespace, study: Study, path: Path, overrides: list[str]) -> int:
     """The same on a cluster, under the name that the study has here."""
     words = [path.name, "--name", study.name]
     words += [word for change in overrides for word in ("--set", change)]
     return _submit.start(args, "run", study.name, words, _sent.files(study, path))
 
 
-def _new(storage: Storage, name: str) -> Study:
+def _new(storage: Storage, name: str) -> StoredStudy:
     try:
         return storage.create(name)
     except FileExistsError as error:

@@ -1,0 +1,73 @@
+"""Whether the plug-ins that a study names exist and take the options it gives them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import ModuleType
+from typing import Any
+
+from tune_app import assembly, plugins
+from tune_app.errors import Problem, UserError
+from tune_app.study import Study
+from tune_app.tune_section import TUNE, PlugInSection
+from tune_app.yaml_source import KeyPath, Source
+
+
+def problems(study: Study, source: Source, try_out: bool) -> list[Problem]:
+    """Plug-ins that do not exist, and options they do not take.
+
+    `try_out` says whether the rest of the study is sound, so that they can be made for it.
+    """
+    found: list[Problem] = []
+    for kind, section, path in _plugins(study):
+        where = source.where(path)
+        try:
+            module = plugins.load(kind, section.name, where)
+        except UserError as error:
+            found += error.problems
+            continue
+        unknown = plugins.option_problems(module, section.options, where)
+        if unknown or not try_out:
+            found += unknown
+        else:
+            found += _refused(kind, module, section.options, study, source)
+    return found
+
+
+def _plugins(study: Study) -> list[tuple[str, PlugInSection, KeyPath]]:
+    trackers = [
+        ("tracker", tracker, (TUNE, "trackers", index))
+        for index, tracker in enumerate(study.tune.trackers)
+    ]
+    return [
+        ("searcher", study.searcher, (TUNE, "searcher")),
+        ("scheduler", study.tune.scheduler, (TUNE, "scheduler")),
+        *trackers,
+    ]
+
+
+def _refused(
+    kind: str, module: ModuleType, options: dict[str, Any], study: Study, source: Source
+) -> list[Problem]:
+    """Values that a plug-in refuses; making it once shows them. Trackers would touch the disk."""
+    try:
+        with plugins.blamed(kind):
+            return _refusals(kind, module, options, study, source)
+    except UserError as error:
+        return list(error.problems)
+
+
+def _refusals(
+    kind: str, module: ModuleType, options: dict[str, Any], study: Study, source: Source
+) -> list[Problem]:
+    try:
+        if kind == "searcher":
+            module.create(study.space, study.tune.seed, **options)
+        if kind == "scheduler":
+            _ = assembly.scheduler_of(module, options, study.known_to_schedulers).rungs
+    except UserError as error:
+        return [
+            replace(problem, where=source.where(tuple(problem.where.split("."))))
+            for problem in error.problems
+        ]
+    return []

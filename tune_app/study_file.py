@@ -1,0 +1,215 @@
+"""A study file: a W&B sweep, with an optional `tune` section for what W&B has no word for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+
+from tune_app import (
+    foreign_space,
+    overrides,
+    plugin_checks,
+    readings,
+    tune_section,
+    yaml_source,
+)
+from tune_app.errors import Problem, UserError, nearest, once
+from tune_app.history import warm
+from tune_app.space import relations, wandb_sweep
+from tune_app.space.domains import Domain
+from tune_app.space.feasible import Verdict
+from tune_app.space.prior import Belief
+from tune_app.study import Study
+from tune_app.tune_section import TUNE, PlugInSection, TuneSection
+from tune_app.yaml_source import Source
+
+NAME = re.compile(r"[A-Za-z0-9А-Яа-яЁё][\w.\-]{0,99}")
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """What a study file says: a study unless there are problems, and how it was read."""
+
+    study: Study | None
+    problems: tuple[Problem, ...]
+    warnings: tuple[Problem, ...]
+    """What could have been meant otherwise."""
+    notes: tuple[Problem, ...]
+    """What has no meaning here, or another one."""
+    trainable: str | None = None
+    """What the tune section names or leaves to the default; None for a file without a section."""
+    space: Mapping[str, Domain] = field(default_factory=dict)
+    """The parameters that were understood."""
+
+
+def load(
+    path: Path, changes: Sequence[str] = (), name: str | None = None, now: datetime | None = None
+) -> Study:
+    """Reads a study file, with the `changes` KEY=VALUE applied.
+
+    Raises:
+        UserError: with every mistake in the file, the overrides and the plug-ins it names.
+    """
+    found = read(path, changes, name, now)
+    if found.study is None:
+        raise UserError(found.problems)
+    return found.study
+
+
+def read(
+    path: Path, changes: Sequence[str] = (), name: str | None = None, now: datetime | None = None
+) -> Read:
+    """The same, with the mistakes as a result.
+
+    Raises:
+        UserError: there is no such file, it is not YAML, or an override cannot be applied.
+    """
+    space = foreign_space.read(path)
+    if space is None and not path.is_file():
+        raise UserError(_missing(path))
+    # A space from elsewhere has nothing else to say: it is searched as a sweep of method bayes.
+    source = yaml_source.load(path) if space is None else Source(str(path), {"method": "bayes"})
+    overrides.apply(source, changes)
+    ours = TUNE in source.data
+    tune_data = source.data.pop(TUNE, None)
+    misplaced = _misplaced(source)
+    parsed = wandb_sweep.parse(source.data, source.where, space)
+    tune, tune_problems, read_so = tune_section.read(tune_data, source)
+    sweep, warnings = parsed.sweep, [*source.warnings, *parsed.warnings, *read_so]
+    found = Verdict() if tune is None else _relations(sweep, tune, source)
+    stamp = (now or datetime.now()).strftime("%Y%m%d-%H%M%S")
+    chosen = name or f"{_as_name(sweep.name or path.stem)}-{stamp}"
+    warnings += [Problem(text) for text in found.notes]
+    problems = [*source.problems, *misplaced, *parsed.problems, *tune_problems, *found.problems]
+    problems += name_problems(chosen, "--name")
+    if tune is None:
+        return Read(None, once(problems), once(warnings), once(parsed.notes))
+    tune, read_so = _with_numbers(tune, source)
+    warnings += read_so
+    tune, hyperband_notes = _with_hyperband(sweep, tune, source)
+    notes = parsed.notes + hyperband_notes
+    study = Study(chosen, str(path), sweep, tune, sweep.parameters, str(Path.cwd()))
+    warnings += _unused(study, source)
+    told = tuple(item.in_one_line() for item in once(warnings + notes))
+    study = replace(study, notes=told)
+    problems += plugin_checks.problems(study, source, try_out=not problems)
+    if tune.warm_start and not problems:
+        study, found_wrong = _with_earlier(study, source)
+        problems += found_wrong
+    return Read(
+        None if problems else study,
+        once(problems),
+        once(warnings),
+        once(notes),
+        tune.trainable if ours else None,
+        sweep.parameters,
+    )
+
+
+def _unused(study: Study, source: Source) -> list[Problem]:
+    """Earlier runs that are given to a searcher that makes nothing of them."""
+    name = study.searcher.name
+    if not study.tune.warm_start or name not in warm.BLIND:
+        return []
+    what, fix = f"not used: {name} learns from no earlier run", "use searcher: auto"
+    return [Problem(what, source.where((TUNE, "warm_start")), fix=fix)]
+
+
+def _with_earlier(study: Study, source: Source) -> tuple[Study, list[Problem]]:
+    """The study with the runs that its warm start names."""
+    sweep, where = study.sweep, source.where((TUNE, "warm_start"))
+    earlier, problems = warm.gather(
+        study.tune.warm_start, study.space, study.rules, sweep.metric, sweep.goal
+    )
+    placed = [replace(item, what=f"{item.where}: {item.what}", where=where) for item in problems]
+    return replace(study, earlier=earlier), placed
+
+
+def _misplaced(source: Source) -> list[Problem]:
+    """Keys of the tune section that stand on the top level, taken out of it."""
+    ours = TuneSection.model_fields.keys() - wandb_sweep.UNUSED_KEYS.keys()
+    keys = [key for key in source.data if key in ours]
+    for key in keys:
+        del source.data[key]
+    fix = "write it below tune:"
+    return [
+        Problem(f"{key} is a key of the tune section", source.where((key,)), fix=fix)
+        for key in keys
+    ]
+
+
+def _with_numbers(tune: TuneSection, source: Source) -> tuple[TuneSection, list[Problem]]:
+    """The section with numbers for the quoted options that searcher and scheduler count with."""
+    changed, warnings = {}, []
+    for kind in ("searcher", "scheduler"):
+        section: PlugInSection = getattr(tune, kind) or PlugInSection(name="")
+        found = readings.of_options(kind, section.name, section.options)
+        if found:
+            changed[kind] = section.model_copy(update={name: n for name, (n, _) in found.items()})
+        warnings += [
+            replace(warning, where=source.where((TUNE, kind, name)))
+            for name, (_, warning) in found.items()
+        ]
+    return tune.model_copy(update=changed), warnings
+
+
+def _with_hyperband(
+    sweep: wandb_sweep.Sweep, tune: TuneSection, source: Source
+) -> tuple[TuneSection, list[Problem]]:
+    """The scheduler that `early_terminate` asks for, unless the tune section names one."""
+    asked, where = sweep.early_terminate, source.where(("early_terminate",))
+    if asked is None:
+        return tune, []
+    if "scheduler" in tune.model_fields_set:
+        return tune, [Problem("not used: tune.scheduler is given", where)]
+    evaluations = tune.budget.evaluations
+    rungs = asked.rungs(evaluations)
+    scheduler = PlugInSection(name="asha", eta=asked.eta, rungs=list(rungs))
+    shares = ", ".join(f"{100 * rung:.3g} %" for rung in rungs)
+    total = f"max_iter {asked.max_iter}" if asked.max_iter else f"{evaluations} evaluations"
+    what = f"read as asha with rungs at {shares} of the budget, which is {total}"
+    if len(rungs) == 1:
+        what += ": nothing is stopped early; raise tune.budget.evaluations"
+    return tune.model_copy(update={"scheduler": scheduler}), [Problem(what, where)]
+
+
+def _relations(sweep: wandb_sweep.Sweep, tune: TuneSection, source: Source) -> Verdict:
+    """What is to be said of constraints, conditions and beliefs."""
+    given = source.data.get("parameters")
+    found = relations.check(
+        sweep.parameters,
+        constraints=tune.constraints,
+        when=tune.when,
+        beliefs={name: Belief(**item.model_dump()) for name, item in tune.prior.beliefs.items()},
+        where=lambda path: source.where((TUNE, *path)),
+        known=map(str, given) if isinstance(given, dict) else (),
+    )
+    budget = tune.budget
+    if tune.prior.step_law is None or (budget.steps is None and budget.seconds is None):
+        return found
+    what = "step_law needs to know how many tokens a trial is trained on"
+    problem = Problem(what, source.where((TUNE, "prior")), "a budget in tokens or epochs")
+    return replace(found, problems=(*found.problems, problem))
+
+
+def name_problems(name: str, where: str) -> list[Problem]:
+    """Why `name` cannot name a study's folder, if it cannot."""
+    if NAME.fullmatch(name) and not name.endswith("."):
+        return []
+    expected = "1 to 100 letters, digits, '-', '_' or '.', beginning with a letter or digit"
+    return [Problem(f"{name!r} cannot name a study", where, expected)]
+
+
+def _as_name(text: str) -> str:
+    """The nearest to `text`, which may be anything W&B takes for a name, that names a folder."""
+    return re.sub(r"[^A-Za-z0-9А-Яа-яЁё_.-]+", "-", text)[:80].strip("-._") or "study"
+
+
+def _missing(path: Path) -> Problem:
+    folder = path.parent if path.parent.is_dir() else Path()
+    files = [item.name for item in folder.glob("*.y*ml")]
+    hint = f"in {folder}: {nearest(path.name, files)}" if files else "give the path of a YAML file"
+    return Problem("no such study file", str(path), "a W&B sweep or study file", hint)
