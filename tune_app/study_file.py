@@ -93,12 +93,14 @@ def read(
     notes = parsed.notes + hyperband_notes
     study = Study(chosen, str(path), sweep, tune, sweep.parameters, str(Path.cwd()))
     warnings += _unused(study, source)
-    told = tuple(item.in_one_line() for item in once(warnings + notes))
-    study = replace(study, notes=told)
     problems += plugin_checks.problems(study, source, try_out=not problems)
     if tune.warm_start and not problems:
-        study, found_wrong = _with_earlier(study, source)
-        problems += found_wrong
+        earlier = _earlier(study, source)
+        problems += earlier.problems
+        warnings += earlier.warnings
+        study = replace(study, earlier=earlier.runs)
+    told = tuple(item.in_one_line() for item in once(warnings + notes))
+    study = replace(study, notes=told)
     return Read(
         None if problems else study,
         once(problems),
@@ -118,14 +120,15 @@ def _unused(study: Study, source: Source) -> list[Problem]:
     return [Problem(what, source.where((TUNE, "warm_start")), fix=fix)]
 
 
-def _with_earlier(study: Study, source: Source) -> tuple[Study, list[Problem]]:
-    """The study with the runs that its warm start names."""
+def _earlier(study: Study, source: Source) -> warm.Gathered:
+    """The runs that its warm start names."""
     sweep, where = study.sweep, source.where((TUNE, "warm_start"))
-    earlier, problems = warm.gather(
-        study.tune.warm_start, study.space, study.rules, sweep.metric, sweep.goal
-    )
-    placed = [replace(item, what=f"{item.where}: {item.what}", where=where) for item in problems]
-    return replace(study, earlier=earlier), placed
+    found = warm.gather(study.tune.warm_start, study.space, study.rules, sweep.metric, sweep.goal)
+
+    def placed(items: list[Problem]) -> list[Problem]:
+        return [replace(item, what=f"{item.where}: {item.what}", where=where) for item in items]
+
+    return warm.Gathered(found.runs, placed(found.problems), placed(found.warnings))
 
 
 def _misplaced(source: Source) -> list[Problem]:

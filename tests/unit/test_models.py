@@ -84,6 +84,7 @@ def test_the_earlier_a_trial_stands_the_larger_its_doubt() -> None:
         values([1.0, INF], [1.0, NAN]),
         values([5.0, 5.0], [5.0, 5.0], [5.0, NAN]),
         values([1e30, NAN], [1.0, 1e30], [2.0, 0.1]),
+        values([1e300, NAN], [1e308, 1e250], [2.0, -1e300], [1.0, NAN]),
     ],
 )
 def test_projections_are_finite_whatever_diverges(given: Array) -> None:
@@ -91,6 +92,17 @@ def test_projections_are_finite_whatever_diverges(given: Array) -> None:
     assert np.isfinite(mean).all()
     assert (variance >= 0).all()
     assert np.isfinite(variance).all()
+
+
+def test_trials_keep_their_order_where_values_rise_with_the_budget() -> None:
+    """As losses do that overfit: the first value of the worst is below the last one of the best."""
+    first = np.linspace(0.40, 0.44, 21)
+    given = np.stack([first, first + 0.2, first + 0.4], axis=1)
+    given[1::2, 1:] = NAN
+    mean, _ = project(given)
+    told_apart = mean[: int(CAP * len(first))]
+    assert (np.diff(told_apart) > 0).all()
+    assert (mean[len(told_apart) :] >= told_apart[-1]).all()
 
 
 def test_a_diverged_trial_is_as_bad_as_any() -> None:

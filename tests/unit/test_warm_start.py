@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -13,7 +15,8 @@ from tests.unit.simulation import Simulation, document, on_disk
 from tune_app import plugins, study_file
 from tune_app.errors import UserError
 from tune_app.history import warm
-from tune_app.space.domains import Choice, Float, Space, to_document
+from tune_app.space import rules
+from tune_app.space.domains import Choice, Float, Int, Space, to_document
 from tune_app.space.rules import Rules
 
 SPACE: Space = {"lr": Float(1e-5, 1e-1, log=True), "optim": Choice(("a", "b"))}
@@ -43,9 +46,9 @@ def table(path: Path, best: float = 1e-3, runs: int = 40) -> Path:
 
 
 def earlier(path: Path) -> warm.Scored:
-    found, problems = warm.gather([str(path)], SPACE, Rules(), "final_eval_loss", "minimize")
-    assert problems == []
-    return found
+    found = warm.gather([str(path)], SPACE, Rules(), "final_eval_loss", "minimize")
+    assert (found.problems, found.warnings) == ([], [])
+    return found.runs
 
 
 def test_runs_of_a_table_are_scored_by_their_order_alone(tmp_path: Path) -> None:
@@ -97,10 +100,10 @@ def test_files_that_say_nothing_are_told_of_all_at_once(tmp_path: Path) -> None:
     outside = table(tmp_path / "outside.csv")
     space: Space = {"lr": Float(1.0, 2.0), "optim": Choice(("a", "b"))}
     paths = [str(other), str(outside), str(tmp_path / "none.csv"), str(tmp_path)]
-    _, problems = warm.gather(paths, space, Rules(), "final_eval_loss", "minimize")
-    told = [problem.what for problem in problems]
+    found = warm.gather(paths, space, Rules(), "final_eval_loss", "minimize")
+    told = [problem.what for problem in found.problems]
     assert told[0] == "no run has a value for lr"
-    assert told[1] == "none of its 40 runs lies inside the space"
+    assert told[1] == "none of its 40 runs lies inside the space: 40 by lr"
     assert "no such table" in told[2]
     assert told[3] == "no study is in this folder"
 
@@ -139,6 +142,67 @@ def test_the_first_trials_go_where_earlier_runs_were_good(searcher: str, tmp_pat
     assert sorted(found)[2] < 0.5 < sorted(blind)[2]
 
 
+TYPES: Space = {
+    "lr": Float(1e-5, 1e-1, log=True),
+    "batch": Choice((4, 8)),
+    "layers": Int(1, 12),
+    "decay": Choice((0, 0.1)),
+}
+
+
+def test_the_same_number_of_another_type_is_the_same_value(tmp_path: Path) -> None:
+    """As a column has them that had an empty cell, or single precision, or one decimal only."""
+    rows = pd.DataFrame(
+        {
+            "config.lr": np.array([1e-5, 1e-3, 1e-1], dtype=np.float32),
+            "config.batch": [4.0, 8.0, None],
+            "config.layers": [12.0, 1.5, 3.0],
+            "config.decay": np.array([0.1, 0.0, 0.0], dtype=np.float32),
+            "trial": [0, 1, 2],
+            "eval_loss": [1.0, 2.0, 3.0],
+        }
+    )
+    rows = pd.concat([rows, rows.assign(trial=rows.trial + 3, **{"config.layers": 2.0})])
+    path = str(tmp_path / "runs.parquet")
+    rows.to_parquet(path)
+    found = warm.gather([path], TYPES, Rules(), "final_eval_loss", "minimize")
+    values = sorted(tuple(params.values()) for params, _ in found.runs)
+    assert values == [(1e-5, 4, 2, 0.1), (1e-5, 4, 12, 0.1), (pytest.approx(1e-3), 8, 2, 0)]
+    assert all(type(number) is int for row in values for number in row[1:3])
+    (told,) = found.warnings
+    assert told.what.startswith("3 of its 6 runs lie outside the space and are not used")
+    assert "2 by batch" in told.what
+    assert "1 by layers" in told.what
+
+
+WHEN: Space = {**SPACE, "beta": Float(0.8, 1.0)}
+
+
+@pytest.mark.parametrize("searcher", LEARNING)
+def test_values_that_do_not_count_in_a_run_are_left_out(searcher: str, tmp_path: Path) -> None:
+    """Half of them are empty, as in a table of W&B's; the others hold what no trial would have."""
+    frame = pd.read_csv(table(tmp_path / "runs.csv"))
+    counts = frame["config.optim"] == "a"
+    frame["config.beta"] = np.where(counts, 0.9, np.where(frame.trial < 20, np.nan, 7.0))
+    frame.to_csv(tmp_path / "runs.csv", index=False)
+    when = {"beta": "optim == 'a'"}
+    laws, _ = rules.read(WHEN, (), when)
+    path = str(tmp_path / "runs.csv")
+    found = warm.gather([path], WHEN, laws, "final_eval_loss", "minimize")
+    assert len(found.runs) == 40
+    assert all(("beta" in params) == (params["optim"] == "a") for params, _ in found.runs)
+    assert all(loss(params) < 2 for params in searched(searcher, found.runs, 5, WHEN, when)[:3])
+
+
+@pytest.mark.parametrize("searcher", LEARNING)
+def test_runs_with_a_choice_that_left_the_space_are_not_asked(
+    searcher: str, tmp_path: Path
+) -> None:
+    scored = earlier(table(tmp_path / "runs.csv"))
+    left: Space = {**SPACE, "optim": Choice(("b", "c"))}
+    assert len(searched(searcher, scored, 15, left)) == 15
+
+
 @pytest.mark.parametrize("searcher", LEARNING)
 def test_a_wrong_opinion_is_outgrown(searcher: str, tmp_path: Path) -> None:
     misled = earlier(table(tmp_path / "r.csv", best=1e-5))
@@ -146,9 +210,15 @@ def test_a_wrong_opinion_is_outgrown(searcher: str, tmp_path: Path) -> None:
     assert min(loss(params) for params in later) < 0.15
 
 
-def searched(searcher: str, scored: warm.Scored, trials: int) -> list[dict[str, Any]]:
+def searched(
+    searcher: str,
+    scored: warm.Scored,
+    trials: int,
+    space: Space = SPACE,
+    when: Mapping[str, str] | None = None,
+) -> list[dict[str, Any]]:
     """What is tried on the valley around 1e-3."""
-    parameters = {key: to_document(domain) for key, domain in SPACE.items()}
+    parameters = {key: to_document(domain) for key, domain in space.items()}
     started = document(
         searcher=searcher,
         scheduler={"name": "fifo"},
@@ -156,6 +226,7 @@ def searched(searcher: str, scored: warm.Scored, trials: int) -> list[dict[str, 
         trials=trials,
         baseline=False,
         warm_start=scored,
+        when=when or {},
     )
     state = Simulation(started, curve=lambda params, step: loss(params)).run()
     return [trial.params for trial in state.trials.values()]

@@ -7,7 +7,9 @@ middle and negative where they were good.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import NormalDist
 from typing import Any
@@ -19,7 +21,7 @@ from tune_app.errors import Problem, UserError
 from tune_app.history.read import CONFIG, read
 from tune_app.history.table import load
 from tune_app.searchers._projection import project
-from tune_app.space.domains import Space, contains, searched
+from tune_app.space.domains import Space, contains, own_value, searched
 from tune_app.space.rules import Rules
 from tune_app.state import rebuild
 from tune_app.trial import Outcome
@@ -30,17 +32,30 @@ MOST = 200
 BLIND = frozenset({"grid", "quasirandom", "random"})
 """Searchers that make nothing of it."""
 
+CONSTRAINTS = "the constraints"
+
 Scored = list[tuple[dict[str, Any], float]]
 Group = list[tuple[dict[str, Any], float]]
 """Runs that can be compared: their values and losses, lower is better."""
 
 
-def gather(
-    paths: Sequence[str], space: Space, rules: Rules, metric: str, goal: str
-) -> tuple[Scored, list[Problem]]:
-    """Values and scores of all runs that could be trials of the space, and what is wrong."""
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """What a warm start comes to."""
+
+    runs: Scored
+    """Values and scores of all runs that could be trials of the space."""
+    problems: list[Problem]
+    """Files that say nothing."""
+    warnings: list[Problem]
+    """Runs that are not used."""
+
+
+def gather(paths: Sequence[str], space: Space, rules: Rules, metric: str, goal: str) -> Gathered:
+    """Reads what a study names as its warm start."""
     found: Scored = []
     problems: list[Problem] = []
+    warnings: list[Problem] = []
     for path in paths:
         try:
             groups = (
@@ -49,17 +64,19 @@ def gather(
         except UserError as error:
             problems += error.problems
             continue
-        usable = [_usable(runs, space, rules) for runs in groups]
-        if not any(usable):
-            problems.append(_useless(path, [run for runs in groups for run in runs], space))
-        found += [run for runs in usable for run in _scored(runs)]
-    return _thinned(found), problems
-
-
-def _usable(runs: Group, space: Space, rules: Rules) -> Group:
-    """Those that could be trials."""
-    wanted = [(_wanted(params, space), value) for params, value in runs]
-    return [(params, value) for params, value in wanted if _fits(params, space, rules)]
+        outside: Counter[str] = Counter()
+        for runs in groups:
+            trials = [(_as_trial(params, space, rules), value) for params, value in runs]
+            misfits = [_misfit(params, space, rules) for params, _ in trials]
+            outside.update(filter(None, misfits))
+            fitting = zip(trials, misfits, strict=True)
+            found += _scored([trial for trial, reason in fitting if reason is None])
+        count = sum(map(len, groups))
+        if outside.total() == count:
+            problems.append(_useless(path, groups, space, outside))
+        elif outside:
+            warnings.append(_left_out(path, count, outside))
+    return Gathered(_thinned(found), problems, warnings)
 
 
 def _table(path: Path, metric: str, goal: str) -> list[Group]:
@@ -105,28 +122,43 @@ def _journal(folder: Path) -> Group:
     return [({**constants, **trial.params}, float(mean)) for trial, mean in pairs]
 
 
-def _wanted(params: Mapping[str, Any], space: Space) -> dict[str, Any]:
-    return {name: params[name] for name in searched(space) if name in params}
+def _as_trial(params: Mapping[str, Any], space: Space, rules: Rules) -> dict[str, Any]:
+    """What a trial with these values would have: the space's own values, and what counts."""
+    known = {name: params[name] for name in searched(space) if name in params}
+    return rules.active({name: own_value(space[name], value) for name, value in known.items()})
 
 
-def _fits(params: Mapping[str, Any], space: Space, rules: Rules) -> bool:
+def _misfit(params: Mapping[str, Any], space: Space, rules: Rules) -> str | None:
+    """The parameter for which this is no trial of the space, or what else is against it."""
     active = rules.active({**rules.constants, **params})
-    return rules.allows(params) and all(
-        name in params and contains(domain, params[name])
-        for name, domain in searched(space).items()
-        if rules.is_active(name, active)
-    )
+    for name, domain in searched(space).items():
+        has_value = name in params and contains(domain, params[name])
+        if rules.is_active(name, active) and not has_value:
+            return name
+    return None if rules.allows(params) else CONSTRAINTS
 
 
-def _useless(path: str, runs: Sequence[tuple[Mapping[str, Any], float]], space: Space) -> Problem:
-    names = searched(space)
-    missing = [name for name in names if not any(name in params for params, _ in runs)]
+def _useless(
+    path: str, groups: Sequence[Group], space: Space, outside: Mapping[str, int]
+) -> Problem:
+    runs = [run for group in groups for run in group]
     if not runs:
         return Problem("no finished run is in it", path)
+    missing = [name for name in searched(space) if not any(name in params for params, _ in runs)]
     if missing:
         what = f"no run has a value for {', '.join(missing)}"
         return Problem(what, path, f"columns {', '.join(CONFIG + name for name in missing)}")
-    return Problem(f"none of its {len(runs)} runs lies inside the space", path)
+    what = f"none of its {len(runs)} runs lies inside the space"
+    return Problem(f"{what}: {_reasons(outside)}", path)
+
+
+def _left_out(path: str, count: int, outside: Counter[str]) -> Problem:
+    what = f"{outside.total()} of its {count} runs lie outside the space and are not used"
+    return Problem(f"{what}: {_reasons(outside)}", path)
+
+
+def _reasons(outside: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} by {name}" for name, count in outside.items())
 
 
 def _scored(runs: Group) -> Scored:

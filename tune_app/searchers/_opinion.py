@@ -17,6 +17,7 @@ import numpy as np
 from tune_app.searchers import _process
 from tune_app.searchers._process import Kernel, Observations, Process
 from tune_app.space.cube import Array, Cube
+from tune_app.space.domains import Space, contains
 
 WARM_START = "warm_start"
 DOUBT = 0.3
@@ -28,9 +29,15 @@ FAITH = 3.0
 class Opinion:
     """What earlier runs say of any point; false where there are none."""
 
-    def __init__(self, cube: Cube, document: Mapping[str, Any]) -> None:
-        self._cube = cube
-        self._told: list[tuple[dict[str, Any], float]] = document.get(WARM_START) or []
+    def __init__(self, space: Space, document: Mapping[str, Any]) -> None:
+        self._cube = Cube(space)
+        given: list[tuple[dict[str, Any], float]] = document.get(WARM_START) or []
+        # Choices that cannot run here have left the space since the runs were read.
+        self._told = [
+            (params, score)
+            for params, score in given
+            if all(contains(space[name], value) for name, value in params.items())
+        ]
 
     def __bool__(self) -> bool:
         return bool(self._told)

@@ -8,13 +8,17 @@ trials are promoted for their values biases no line: each predicts later values 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from tune_app.space.cube import Array
 
 CAP = 0.75
-"""Values worse than this share of those at the lowest rung are not told apart: how bad a bad
-configuration is says nothing of where the good ones are."""
+"""Values worse than this share of those at a rung are not told apart: how bad a bad configuration
+is says nothing of where the good ones are."""
+LARGEST = 1e100
+"""Squares of larger values would be infinite."""
 PRIOR_WEIGHT = 0.75
 """The weight of a slope of 1, in variances of the lowest rung."""
 PRIOR_DOUBT = 0.3
@@ -30,19 +34,24 @@ def project(values: Array) -> tuple[Array, Array]:
         values: (trials, rungs), lower is better; NaN where a trial has not been, infinite where it
             diverged. Each trial has a value at the first rung, or is infinite at its end.
     """
+    values = np.where(np.isfinite(values), np.clip(values, -LARGEST, LARGEST), values)
     last = _last(values)
-    cap = _cap(values)
-    capped = np.minimum(values, cap)
-    mean = capped[np.arange(len(values)), last]
-    variance = np.zeros(len(values))
-    spread = float(np.nanstd(capped[:, 0])) + 1e-12
-    for rung in range(values.shape[1] - 1):
-        both = ~np.isnan(capped[:, rung + 1]) & (capped[:, rung] < cap)
-        middle, change, slope, doubt = _line(capped[both, rung], capped[both, rung + 1], spread)
-        below = last <= rung
-        moved = mean + change + (slope - 1) * (mean - middle)
-        mean = np.where(below & (mean < cap), moved, mean)
-        variance = np.where(below, variance * slope**2 + doubt, variance)
+    cap = _cap(values[:, 0])
+    now = np.minimum(values[:, 0], cap)
+    spread = float(now.std()) + 1e-12
+    mean, variance = now, np.zeros(len(values))
+    for rung in range(1, values.shape[1]):
+        then = values[:, rung]
+        known = ~np.isnan(then)
+        both = known & (now < cap)
+        highest = max(cap, _cap(then[known]))
+        line = _fit(now[both], np.minimum(then[both], highest), spread)
+        # Values may rise with the budget: what is too bad to be told apart rises with them.
+        next_cap = max(highest, float(line(cap)))
+        moved = np.where(mean < cap, line(mean), next_cap)
+        now, cap = np.minimum(then, next_cap), next_cap
+        mean = np.where(last < rung, moved, now)
+        variance = np.where(last < rung, variance * line.slope**2 + line.doubt, 0.0)
     return mean, variance
 
 
@@ -53,21 +62,33 @@ def _last(values: Array) -> Array:
 
 
 def _cap(values: Array) -> float:
-    lowest = values[:, 0]
-    finite = lowest[np.isfinite(lowest)]
+    finite = values[np.isfinite(values)]
     return float(np.quantile(finite, CAP)) if finite.size else 0.0
 
 
-def _line(now: Array, then: Array, spread: float) -> tuple[float, float, float, float]:
-    """Middle of `now`, mean change, slope, and variance of what is left."""
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """From the values at one rung to those at the next."""
+
+    middle: float
+    change: float
+    slope: float
+    doubt: float
+    """The variance of what it leaves unexplained."""
+
+    def __call__(self, now: Array | float) -> Array | float:
+        return now + self.change + (self.slope - 1) * (now - self.middle)
+
+
+def _fit(now: Array, then: Array, spread: float) -> _Line:
     count = now.size
     prior = 2 * (PRIOR_DOUBT * spread) ** 2
     if count == 0:
-        return 0.0, 0.0, 1.0, prior / 2
+        return _Line(0.0, 0.0, 1.0, prior / 2)
     middle, change = float(now.mean()), float((then - now).sum() / (count + 1))
     apart = now - middle
     weight = float((apart**2).sum()) + PRIOR_WEIGHT * spread**2
     slope = 1 + float((apart * (then - now - change)).sum()) / weight
     slope = min(max(slope, SLOPES[0]), SLOPES[1])
     left = then - now - change - (slope - 1) * apart
-    return middle, change, slope, (float((left**2).sum()) + prior) / (count + 2)
+    return _Line(middle, change, slope, (float((left**2).sum()) + prior) / (count + 2))

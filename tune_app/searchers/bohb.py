@@ -56,7 +56,7 @@ class Bohb:
         history = self._archive.read(state, laws)
         densities = self._densities(history)
         if self._earlier is None:
-            self._earlier = Opinion(self._cube, state.document)
+            self._earlier = Opinion(self._space, state.document)
         is_blind = densities is None and not self._earlier
         if is_blind or not self._cube.axes or rng.random() < RANDOM:
             return self._random.suggest(state, number)

@@ -64,7 +64,7 @@ class Gp:
         self._seen = Seen(space)
         self._first = QuasiRandom(space, seed)
         self._earlier: Opinion | None = None
-        self._without = Opinion(self._cube, {})
+        self._without = Opinion(space, {})
         self._kernels = _Kernels(self._cube)
         self._kernels_of_memory = _Kernels(self._cube)
 
@@ -109,7 +109,7 @@ class Gp:
     def _opinion(self, state: StudyState) -> Opinion:
         """That of the earlier runs; made once, as they never change."""
         if self._earlier is None:
-            self._earlier = Opinion(self._cube, state.document)
+            self._earlier = Opinion(self._space, state.document)
         return self._earlier
 
     def _model(self, history: History, opinion: Opinion) -> Model:

@@ -61,7 +61,7 @@ class Tpe:
         laws = rules.of_document(state.document)
         history = self._archive.read(state, laws)
         if self._earlier is None:
-            self._earlier = Opinion(self._cube, state.document)
+            self._earlier = Opinion(self._space, state.document)
         is_early = len(history.points) < self._startup and not self._earlier
         if is_early or not self._cube.axes:
             return self._first.suggest(state, number)

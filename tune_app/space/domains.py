@@ -83,6 +83,26 @@ def contains(domain: Domain, value: Any) -> bool:
             assert_never(domain)
 
 
+def own_value(domain: Domain, value: Any) -> Any:
+    """The value of `domain` that is the same number as `value`; where there is none, `value`.
+
+    A table has 8.0 for 8 where one row of the column is empty, and 0.1 with seven digits.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return value
+    own: list[float] = []
+    match domain:
+        case Choice(values):
+            own = [v for v in values if isinstance(v, (int, float)) and not isinstance(v, bool)]
+        case Int() if math.isfinite(value):
+            own = [round(value)]
+        case Float(low, high):
+            own = [low, high]
+    if identity(value) in map(identity, own):
+        return value
+    return next((v for v in own if math.isclose(v, value, rel_tol=SINGLE)), value)
+
+
 def sample(domain: Domain, rng: random.Random) -> Any:
     """One independent draw."""
     match domain:
@@ -129,6 +149,9 @@ def _last_index(low: float, high: float, step: float) -> int:
 def _is_close(value: float, point: float, step: float) -> bool:
     return abs(value - point) <= ROUNDING * step
 
+
+SINGLE = 1e-6
+"""How far apart, relative to them, two numbers are that single precision may make of one."""
 
 LISTABLE = 100_000
 """The most values that a domain is written out to."""
