@@ -1,7 +1,7 @@
 """Where trials will stand at the full budget, from what they have shown at their rungs.
 
 From each rung to the next a straight line is fitted through the trials that have been at both,
-drawn towards the line of no change at all while there are few. A chain of lines takes the last
+drawn towards the line of no gain at all while there are few. A chain of lines takes the last
 value of a trial to the full budget; what the lines leave unexplained adds up to its variance. That
 trials are promoted for their values biases no line: each predicts later values from earlier ones.
 """
@@ -85,7 +85,9 @@ def _fit(now: Array, then: Array, spread: float) -> _Line:
     prior = 2 * (PRIOR_DOUBT * spread) ** 2
     if count == 0:
         return _Line(0.0, 0.0, 1.0, prior / 2)
-    middle, change = float(now.mean()), float((then - now).sum() / (count + 1))
+    middle, total = float(now.mean()), float((then - now).sum())
+    # A gain is drawn to none, a loss is not: those that went on are not thought worse for it.
+    change = total / (count + 1 if total < 0 else count)
     apart = now - middle
     weight = float((apart**2).sum()) + PRIOR_WEIGHT * spread**2
     slope = 1 + float((apart * (then - now - change)).sum()) / weight
