@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.simulation import document
+from tests.unit.simulation import Simulation, document
 from tests.unit.test_searchers import told as state_of
 from trainables import causal_lm
 from tune_app import assembly, study_file
@@ -98,6 +98,23 @@ def test_the_first_trial_follows_the_prior_and_some_of_the_next_ones() -> None:
     searcher = random_search.create(SPACE, 0)
     followed = sum(bool(searcher.followed(begun, number)) for number in range(1, 401))
     assert followed == pytest.approx(400 * SHARE, rel=0.3)
+
+
+@pytest.mark.parametrize("searcher", ["random", "quasirandom", "tpe", "gp", "bohb", "auto"])
+def test_the_untuned_baseline_is_not_the_first_trial(searcher: str) -> None:
+    begun = document(searcher=searcher, trials=2, prior={"x": {"value": 0.2, "width": 0.01}})
+    baseline, first = Simulation(begun).run().trials.values()
+    assert baseline.params == {"x": 0.9}
+    assert first.params["x"] == pytest.approx(0.2, abs=0.05)
+
+
+def test_a_prior_is_borne_out_by_the_trials_in_which_its_parameter_counts() -> None:
+    space: Space = {"kind": Choice(("a", "b")), "depth": Float(0.0, 1.0)}
+    belief = {"depth": Belief(0.5, width=0.1)}
+    deep = [({"kind": "b", "depth": 0.5 + n / 30}, 1 + n / 30, "completed") for n in range(12)]
+    flat = [({"kind": "a"}, 0.5 + n, "completed") for n in range(4)]
+    alone = share(state_of(space, *deep), space, belief)
+    assert alone > share(state_of(space, *deep, *flat), space, belief) > SHARE
 
 
 def test_a_prior_is_followed_as_far_as_the_trials_bear_it_out() -> None:

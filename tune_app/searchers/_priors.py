@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from scipy.stats import kendalltau
@@ -13,7 +13,7 @@ from tune_app.space.cube import Array, Cube
 from tune_app.space.domains import Space
 from tune_app.space.prior import Belief
 from tune_app.state import StudyState
-from tune_app.trial import Outcome, TrialState
+from tune_app.trial import Kind, Outcome, TrialState
 
 LEAST = -4.0
 TRUST = 4
@@ -29,13 +29,13 @@ FEWEST = 4
 
 
 def share(state: StudyState, space: Space, beliefs: Mapping[str, Belief]) -> float:
-    """The probability that the next draw follows the prior; the first trial always does.
+    """The probability that the next draw follows the prior; for the first searched trial it is 1.
 
     The others are as without a prior, so that a wrong one costs no more than its own trials. Their
     share falls with the trials told of, and grows or vanishes as what the prior likes turns out
     better or worse than what it does not.
     """
-    if not state.trials:
+    if all(trial.kind is Kind.BASELINE for trial in state.trials.values()):
         return 1.0
     told = [trial for trial in state.trials.values() if _rank(trial, state) is not None]
     credit = 1 + 2 * _agreement(told[:WITNESSES], state, space, beliefs)
@@ -48,9 +48,9 @@ def _agreement(
     """1 if the trials rank as the prior would have them, -1 if the other way round (Kendall)."""
     if len(told) < FEWEST:
         return 0.0
-    likely = [_log_density(space, beliefs, trial.params) for trial in told]
+    likely = _likely(space, beliefs, [trial.params for trial in told])
     ranks = [_rank(trial, state) for trial in told]
-    agreement = -kendalltau(np.array(likely), np.array(ranks)).statistic
+    agreement = -kendalltau(likely, np.array(ranks)).statistic
     return 0.0 if math.isnan(agreement) else float(agreement)
 
 
@@ -61,14 +61,25 @@ def _rank(trial: TrialState, state: StudyState) -> float | None:
     return math.inf if trial.outcome is Outcome.DIVERGED else None
 
 
-def _log_density(
-    space: Space, beliefs: Mapping[str, Belief], params: Mapping[str, object]
-) -> float:
-    return sum(
-        max(prior.log_density(space[name], beliefs[name], value), LEAST)
-        for name, value in params.items()
-        if name in beliefs
-    )
+def _likely(
+    space: Space, beliefs: Mapping[str, Belief], params: Sequence[Mapping[str, object]]
+) -> Array:
+    """The logarithm of the density at each of some values (n,).
+
+    A parameter that does not count somewhere is as likely there as on average where it does.
+    """
+    total = np.zeros(len(params))
+    for name, belief in beliefs.items():
+        counts = np.array([name in values for values in params])
+        logs = [
+            max(prior.log_density(space[name], belief, values[name]), LEAST)
+            for values in params
+            if name in values
+        ]
+        if logs:
+            total[counts] += logs
+            total[~counts] += np.mean(logs)
+    return total
 
 
 def log_densities(
@@ -82,4 +93,4 @@ def log_densities(
     No single belief counts for less than `LEAST`: far from a narrow one all values are alike, and a
     wrong one is outgrown.
     """
-    return np.array([_log_density(space, beliefs, cube.from_unit(row)) for row in rows])
+    return _likely(space, beliefs, [cube.from_unit(row) for row in rows])
