@@ -16,6 +16,8 @@ from tune_app.space.rules import Rules
 from tune_app.state import StudyState
 from tune_app.trial import Outcome, Params, Status, TrialState
 
+FEWEST = 2
+"""With fewer values there is nothing to compare."""
 SILENT = frozenset({Outcome.FAILED, Outcome.LOST, Outcome.CANCELLED})
 
 
@@ -31,6 +33,11 @@ class History:
     """(pending, axes): trials that say nothing yet."""
     infeasible: Array
     """(infeasible, axes): trials that did not fit in memory."""
+
+    def is_enough(self, startup: int) -> bool:
+        """Whether a model that waits for so many trials has something to learn from."""
+        ended = len(self.points) + len(self.infeasible)
+        return ended >= startup and len(self.points) >= min(startup, FEWEST)
 
 
 class Archive:

@@ -95,6 +95,14 @@ def test_where_memory_did_not_suffice_no_more_are_sent(name: str) -> None:
     assert beyond < tempted
 
 
+@pytest.mark.parametrize("name", ["gp", "tpe"])
+def test_what_does_not_fit_is_learnt_before_many_trials_have_a_value(name: str) -> None:
+    good = [line(x, 1.0) for x in (0.1, 0.3)]
+    bad = [line(0.4 + 0.05 * i, None, "out_of_memory") for i in range(12)]
+    asked = suggestions(name, LINE, told(LINE, *good, *bad))
+    assert sum(params["x"] < 0.4 for params in asked) >= 16
+
+
 def test_bohb_counts_what_does_not_fit_in_memory_among_the_bad_trials() -> None:
     """Good places lie so far apart that their wide kernels lead it to one end."""
     good = [line(x + 0.01 * i, 0.01 * i) for i in range(6) for x in (0.18, 0.78)]
@@ -185,6 +193,22 @@ def test_a_prior_is_followed_at_first_and_on_if_it_is_right(name: str) -> None:
 @pytest.mark.parametrize("name", LIKE_GP)
 def test_a_wrong_prior_is_outgrown(name: str) -> None:
     assert np.median([np.median(distances(name, WRONG, seed)[38:]) for seed in range(2)]) < 0.15
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_model_learns_on_what_a_tight_constraint_leaves(name: str) -> None:
+    """A thousandth of the plane: what is drawn around a good trial is nearly never allowed."""
+    space: Space = {"x": Float(0.0, 1.0), "y": Float(0.0, 1.0), "z": Float(0.0, 1.0)}
+    laws = {"constraints": ["abs(x - y) < 0.0005"]}
+
+    def late(searcher: str) -> float:
+        means = [
+            late_mean(searcher, seed, space, lambda p, step: abs(p["z"] - 0.3), **laws)
+            for seed in range(2)
+        ]
+        return sum(means)
+
+    assert late(name) < 0.7 * late("random")
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -11,6 +11,8 @@ SPREAD = 512
 """Independent draws from the space."""
 NEAR = 256
 """Points near the best ones."""
+ENOUGH = 8
+"""Allowed rows that a density must give."""
 WIDTHS = (0.02, 0.1, 0.3)
 """How far a near point moves along an axis, as a standard deviation."""
 MOVED = 0.5
@@ -26,6 +28,20 @@ def candidates(
     spread = cube.draw(rng, SPREAD)
     rows = np.concatenate([spread, extra, near(cube, best, rng, NEAR)])
     return active(cube, rows, rules)
+
+
+def from_density(
+    cube: Cube, drawn: Array, good: Array, rng: np.random.Generator, rules: Rules
+) -> Array:
+    """Rows `drawn` from a density around those of `good`.
+
+    Where constraints allow few of them, ones that differ from good rows along some axes only: what
+    ties two parameters together then holds as it does there.
+    """
+    rows = active(cube, drawn, rules)
+    if not rules.constraints or sum(map(rules.allows, map(cube.from_unit, rows))) >= ENOUGH:
+        return rows
+    return np.concatenate([rows, active(cube, near(cube, good, rng, NEAR), rules)])
 
 
 def near(cube: Cube, best: Array, rng: np.random.Generator, count: int) -> Array:

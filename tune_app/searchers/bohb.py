@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from tune_app.archive import Archive, History
-from tune_app.searchers._candidates import active, in_order
+from tune_app.searchers._candidates import active, from_density, in_order
 from tune_app.searchers._memory import Seen, first_fresh, stream
 from tune_app.searchers._opinion import Opinion
 from tune_app.searchers._parzen import Parzen
@@ -76,7 +76,8 @@ class Bohb:
             rows = active(self._cube, self._cube.draw(rng, CANDIDATES), laws)
             return rows, np.zeros(len(rows))
         good, bad = densities
-        rows = active(self._cube, good.draw(rng, CANDIDATES, WIDENING), laws)
+        drawn = good.draw(rng, CANDIDATES, WIDENING)
+        rows = from_density(self._cube, drawn, good.points, rng, laws)
         return rows, good.log_density(rows) - bad.log_density(rows)
 
     def _densities(self, history: History) -> tuple[Parzen, Parzen] | None:

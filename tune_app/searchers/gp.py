@@ -75,7 +75,7 @@ class Gp:
         # Less and less often, so that a wrong opinion cannot keep all trials where it likes them.
         is_asked = rng.random() < OPINION_TRUST / (OPINION_TRUST + len(history.points))
         opinion = self._opinion(state) if is_asked else self._without
-        is_early = len(history.points) < self._startup and not opinion
+        is_early = not history.is_enough(self._startup) and not opinion
         if is_early or not self._cube.axes:
             return self._first.suggest(state, number)
         rows, merits = self._judged(history, state, laws, opinion, rng)

@@ -20,7 +20,7 @@ import numpy as np
 
 from tune_app.archive import Archive, History
 from tune_app.errors import Problem, UserError
-from tune_app.searchers._candidates import active, in_order
+from tune_app.searchers._candidates import active, from_density, in_order
 from tune_app.searchers._memory import Seen, first_fresh, stream
 from tune_app.searchers._opinion import Opinion
 from tune_app.searchers._parzen import Parzen
@@ -62,7 +62,7 @@ class Tpe:
         history = self._archive.read(state, laws)
         if self._earlier is None:
             self._earlier = Opinion(self._space, state.document)
-        is_early = len(history.points) < self._startup and not self._earlier
+        is_early = not history.is_enough(self._startup) and not self._earlier
         if is_early or not self._cube.axes:
             return self._first.suggest(state, number)
         rng = np.random.default_rng(stream(self._seed, "tpe", number))
@@ -75,12 +75,13 @@ class Tpe:
         self, history: History, state: StudyState, laws: Rules, rng: np.random.Generator
     ) -> tuple[Array, Array]:
         """Candidates and the logarithm of good over bad."""
-        if len(history.points) < self._startup:
+        if not history.is_enough(self._startup):
             rows = active(self._cube, self._cube.draw(rng, CANDIDATES), laws)
             merits = np.zeros(len(rows))
         else:
             good, bad = self._split(history, rng)
-            rows = active(self._cube, good.draw(rng, CANDIDATES), laws)
+            drawn = good.draw(rng, CANDIDATES)
+            rows = from_density(self._cube, drawn, good.points, rng, laws)
             merits = good.log_density(rows) - bad.log_density(rows)
         trust = TRUST / max(len(history.points), 1)
         beliefs = prior.of_document(state.document)
