@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import optuna
@@ -17,6 +18,7 @@ from tune_app.engine.checkpoints import Retention
 from tune_app.errors import UserError
 from tune_app.schedulers import pbt
 from tune_app.simulation import Curve
+from tune_app.space.domains import Domain, Drawn, Float, Int, contains, to_document
 from tune_app.state import StudyState
 from tune_app.storage.checkpoints import FolderShelf
 from tune_app.trackers import _wandb_run
@@ -146,6 +148,48 @@ def test_a_change_that_breaks_a_constraint_is_not_made() -> None:
     state = simulation.run()
     assert exploits(simulation.events)
     assert all(trial.params["learning_rate"] < 0.55 for trial in searched(state))
+
+
+def test_a_change_that_makes_a_parameter_count_gives_it_a_value() -> None:
+    kinds = {
+        "kind": {"type": "choice", "values": ["a", "b"], "weights": None},
+        "depth": {"type": "int", "low": 1, "high": 4, "log": False, "step": None},
+    }
+    resolved = population(trials=12, when={"depth": "kind == 'b'"})
+    resolved |= {"parameters": SPACE | kinds, "scheduler": {**OPTIONS, "mutate": ["kind"]}}
+    simulation = Simulation(resolved, workers=4, curve=by_width)
+    state = simulation.run()
+    taken = [event["params"] for event in exploits(simulation.events)]
+    assert {params["kind"] for params in taken} == {"a", "b"}
+    for params in [*taken, *(trial.params for trial in searched(state))]:
+        assert ("depth" in params) == (params["kind"] == "b")
+
+
+@pytest.mark.parametrize(
+    ("domain", "value", "expected"),
+    [
+        (Float(0.0, 1.0), 0.5, {0.4, 0.6}),
+        (Float(0.0, 1.0), 0.9, {0.72, 1.0}),
+        (Float(0.0, 1.0, step=0.1), 0.1, {0.0, 0.2}),
+        (Int(1, 10), 1, {1, 2}),
+        (Int(0, 10), 2, {1, 3}),
+        (Int(0, 100), 50, {40, 60}),
+        (Drawn("log_normal", -7.0, 2.0), 1e-3, {0.8e-3, 1.2e-3}),
+        (Drawn("log_uniform", 1e-5, 1e-1, 1e-5), 1e-3, {0.8e-3, 1.2e-3}),
+        (Drawn("log_normal", 0.0, 1.0, 1), 0, {0, 1}),
+        (Drawn("normal", 0.0, 1.0, 0.5), -0.5, {-1.0, 0.0}),
+    ],
+)
+def test_a_number_moves_by_a_fifth_or_a_step_and_stays_in_its_range(
+    domain: Domain, value: float, expected: set[float]
+) -> None:
+    document = {"parameters": {"x": to_document(domain)}}
+    moved = {
+        pbt.Pbt(0.25, 0.25, ("x",))._changed(document, {"x": value}, Random(seed))["x"]
+        for seed in range(30)
+    }
+    assert sorted(moved) == pytest.approx(sorted(expected))
+    assert all(contains(domain, number) for number in moved)
 
 
 def test_the_baseline_takes_no_part() -> None:

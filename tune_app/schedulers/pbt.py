@@ -4,7 +4,7 @@ Jaderberg et al., "Population Based Training of Neural Networks", 2017
 (https://arxiv.org/abs/1711.09846), with truncation selection and perturbation. The population is
 all trials of the study but the baseline. At each interval a trial in the worst quantile goes on
 from the checkpoint of one in the best, with all of its values, some of them changed: numbers by a
-factor of 0.8 or 1.2, choices drawn anew.
+factor of 0.8 or 1.2 and at least a step, choices drawn anew.
 
 Other than in the paper, a trial waits at each interval until all have come there. So trials are
 compared at the same share of the budget, a checkpoint is taken over from exactly there, and who
@@ -26,7 +26,17 @@ from typing import Any
 from tune_app.errors import Problem, UserError, nearest
 from tune_app.ports import Exploit
 from tune_app.space import rules
-from tune_app.space.domains import Domain, Float, Int, from_document, sample, snap
+from tune_app.space.domains import (
+    Domain,
+    Drawn,
+    Float,
+    Int,
+    contains,
+    from_document,
+    sample,
+    searched,
+    snap,
+)
 from tune_app.standings import Ranking
 from tune_app.state import StudyState
 from tune_app.trial import Decision, Status, TrialState
@@ -95,14 +105,19 @@ class Pbt:
     def _changed(
         self, document: Mapping[str, Any], params: Mapping[str, Any], rng: random.Random
     ) -> dict[str, Any]:
-        """The values with some of them changed; the same where constraints allow no change."""
+        """The values with some of them changed; the same where constraints allow no change.
+
+        A change can make another parameter count, which then has any of its values.
+        """
         space = {name: from_document(item) for name, item in document["parameters"].items()}
         names = [name for name in self.mutate if name in params and name in space]
+        absent = [name for name in searched(space) if name not in params]
         laws = rules.of_document(document)
         for _ in range(ATTEMPTS):
             new = {name: _perturbed(space[name], params[name], rng) for name in names}
+            new |= {name: sample(space[name], rng) for name in absent}
             if laws.allows({**params, **new}):
-                return {**params, **new}
+                return laws.active({**params, **new})
         return dict(params)
 
 
@@ -122,14 +137,33 @@ def _stream(seed: int, number: int, rung: int) -> random.Random:
 
 
 def _perturbed(domain: Domain, value: Any, rng: random.Random) -> Any:
-    match domain:
-        case Float(low, high, _, step):
-            moved = min(max(value * rng.choice(FACTORS), low), high)
-            return moved if step is None else snap(moved, low, high, step)
-        case Int(low, high, _, step):
-            return int(snap(value * rng.choice(FACTORS), low, high, step or 1))
-        case _:
-            return sample(domain, rng)
+    """A number times a factor, at least a step away; any other value drawn anew."""
+    if not isinstance(domain, (Float, Int, Drawn)):
+        return sample(domain, rng)
+    factor = rng.choice(FACTORS)
+    moved = _nearest(domain, value * factor)
+    step = _step(domain)
+    if moved == value and step is not None:
+        moved = _nearest(domain, value + math.copysign(step, factor - 1))
+    return moved if contains(domain, moved) else value
+
+
+def _nearest(domain: Float | Int | Drawn, value: float) -> Any:
+    if isinstance(domain, Drawn):
+        inside = min(max(value, domain.low), domain.high) if domain.bounded else value
+        return domain.rounded(inside)
+    step = _step(domain)
+    if step is None:
+        return min(max(value, domain.low), domain.high)
+    moved = snap(value, domain.low, domain.high, step)
+    return int(moved) if isinstance(domain, Int) else moved
+
+
+def _step(domain: Float | Int | Drawn) -> float | None:
+    """How far apart the values of a domain are."""
+    if isinstance(domain, Drawn):
+        return domain.q
+    return domain.step or (1 if isinstance(domain, Int) else None)
 
 
 def create(
