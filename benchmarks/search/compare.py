@@ -69,7 +69,8 @@ def searches(table: Table, name: str, seeds: int) -> Iterator[tuple[str, list[li
     with ProcessPoolExecutor() as pool:
         for searcher, scheduler in OURS:
             setting = Setting({"name": searcher}, {"name": scheduler}, FULL_RUNS)
-            runs = list(pool.map(partial(replay, table, setting), range(seeds)))
+            found = pool.map(partial(replay, table, setting), range(seeds))
+            runs = [search.steps for search in found]
             yield f"ours: {searcher} + {scheduler}", runs
     recorded = pd.read_parquet(PEERS)
     for peer, rows in recorded[recorded.table == name].groupby("peer"):

@@ -71,7 +71,8 @@ def spent(
     setting = Setting({"name": searcher}, {"name": "auto"}, FULL_RUNS, prior=prior)
     target = figures.random_quality(table, round(FULL_RUNS))
     with ProcessPoolExecutor() as pool:
-        runs = pool.map(partial(replay, table, setting), range(seeds))
+        found = pool.map(partial(replay, table, setting), range(seeds))
+        runs = [search.steps for search in found]
     return figures.interval([figures.spent_to(run, target, table.sign, False) for run in runs])
 
 

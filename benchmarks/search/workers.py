@@ -61,7 +61,8 @@ def searches(table: Table, workers: int, seeds: int) -> list[list[Step]]:
     """The default search, once for each seed."""
     setting = Setting({"name": "auto"}, {"name": "auto"}, FULL_RUNS, workers=workers)
     with ProcessPoolExecutor() as pool:
-        return list(pool.map(partial(replay, table, setting), range(seeds)))
+        found = pool.map(partial(replay, table, setting), range(seeds))
+        return [search.steps for search in found]
 
 
 def quickest(table: Table, target: float) -> float:

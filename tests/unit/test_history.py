@@ -20,7 +20,16 @@ from tune_app import plugins
 from tune_app.errors import UserError
 from tune_app.history import figures
 from tune_app.history.read import Run, read
-from tune_app.history.replay import Setting, Step, _document, problems, replay, rungs, search
+from tune_app.history.replay import (
+    Replayed,
+    Setting,
+    Step,
+    _document,
+    problems,
+    replay,
+    rungs,
+    search,
+)
 from tune_app.history.scales import guess
 from tune_app.history.table import Table, load, load_sizes
 from tune_app.space.domains import Choice, Fixed, Float, Int
@@ -214,6 +223,28 @@ def test_what_is_no_file_of_a_table_is_refused(tmp_path: Path) -> None:
     assert told(tmp_path / "t.txt") == ["a table cannot end with '.txt'"]
     assert told(tmp_path / "text.parquet")[0].startswith("cannot read the table")
     assert told(tables.csv(tmp_path / "t.csv", curves(2)), "acc") == ["no metric 'acc'"]
+    (tmp_path / "latin.csv").write_bytes("trial,config.größe,loss\n0,1,1\n".encode("latin-1"))
+    assert told(tmp_path / "latin.csv")[0].startswith("the column names are not UTF-8")
+
+
+def test_of_thousands_of_columns_a_message_names_some(tmp_path: Path) -> None:
+    names = [f"c{n}" for n in range(3000)]
+    (tmp_path / "t.csv").write_text(",".join(names) + "\n" + ",".join("1" * 3000) + "\n")
+    with pytest.raises(UserError) as caught:
+        load(tmp_path / "t.csv")
+    assert all(len(str(problem)) < 500 for problem in caught.value.problems)
+    assert "c19 and 2980 more" in caught.value.problems[0].fix
+
+
+@pytest.mark.parametrize("odd", [NAN, INF])
+def test_progress_that_is_no_number_is_none(odd: float, tmp_path: Path) -> None:
+    rows = [
+        {"trial": n, "config.lr": 0.1 * n, "step": odd if n == 3 else 5.0, "loss": 1.0 * n}
+        for n in range(1, 9)
+    ]
+    table = table_of(tmp_path, rows)
+    assert 3 not in table.trials
+    assert len(table.trials) == 7
 
 
 def test_a_column_that_is_nearly_called_trial_is_named(tmp_path: Path) -> None:
@@ -368,6 +399,18 @@ def test_values_that_are_measured_seldom_are_no_divergence(tmp_path: Path) -> No
     assert np.isfinite(table.values).all()
 
 
+def test_rows_after_the_last_measurement_take_nothing_from_a_run(tmp_path: Path) -> None:
+    """It is measured every third row, and others are written up to the end."""
+    rows = with_values(
+        curves(5, points=11),
+        eval_loss=lambda row: row["eval_loss"] if row["tokens"] % 300 == 0 else None,
+    )
+    table = table_of(tmp_path, rows)
+    assert (len(table.trials), table.left_out) == (5, 0)
+    assert np.isfinite(table.values).all()
+    assert table.shares.tolist() == pytest.approx([1 / 3, 2 / 3, 1.0])
+
+
 def test_of_runs_with_the_same_values_the_first_stands_for_all(tmp_path: Path) -> None:
     rows = [
         {"trial": trial, "config.lr": lr, "config.wd": 0, "loss": loss}
@@ -385,7 +428,7 @@ def setting(full_runs: float = 3, **changes: Any) -> Setting:
 
 def test_one_worker_pays_for_report_after_report(tmp_path: Path) -> None:
     table = table_of(tmp_path, curves(6))
-    steps = replay(table, setting(2), seed=0)
+    steps = replay(table, setting(2), seed=0).steps
     assert steps[0].spent == steps[0].time == 0.25
     firsts = [steps[index].trial for index in range(4)]
     assert len(set(firsts)) == 1
@@ -398,7 +441,7 @@ def test_one_worker_pays_for_report_after_report(tmp_path: Path) -> None:
 
 def test_workers_that_run_together_have_begun_what_they_spend(tmp_path: Path) -> None:
     table = table_of(tmp_path, curves(6))
-    steps = replay(table, setting(3, workers=3), seed=0)
+    steps = replay(table, setting(3, workers=3), seed=0).steps
     assert steps[0].spent == 0.75
     assert steps[0].time == 0.25
     assert steps[-1].time <= 1.0
@@ -406,7 +449,7 @@ def test_workers_that_run_together_have_begun_what_they_spend(tmp_path: Path) ->
 
 def test_more_workers_than_budget_begin_no_more_than_it_pays_for(tmp_path: Path) -> None:
     rows = [{"config.lr": 0.1 * index, "loss": 1.0 * index} for index in range(1, 20)]
-    steps = replay(table_of(tmp_path, rows), setting(3, workers=16), seed=0)
+    steps = replay(table_of(tmp_path, rows), setting(3, workers=16), seed=0).steps
     assert steps[-1].spent == 3
 
 
@@ -414,7 +457,7 @@ def test_a_diverged_run_costs_what_it_trained(tmp_path: Path) -> None:
     rows = with_values(
         curves(5), eval_loss=lambda row: row["eval_loss"] if row["trial"] == 4 else NAN
     )
-    steps = replay(table_of(tmp_path, rows), setting(10), seed=0)
+    steps = replay(table_of(tmp_path, rows), setting(10), seed=0).steps
     begun = steps[-1].spent - 1.0
     assert begun / 0.25 == pytest.approx(round(begun / 0.25))
     assert begun <= 4 * 0.25
@@ -426,13 +469,51 @@ def test_a_budget_beyond_the_table_finds_its_best_run(tmp_path: Path) -> None:
     for searcher in plugins.names("searcher"):
         kind = setting(100, workers=2, searcher={"name": searcher})
         if not problems(table, kind):
-            assert replay(table, kind, seed=1)[-1].value == table.best_seen.min()
+            assert replay(table, kind, seed=1).steps[-1].value == table.best_seen.min()
+
+
+def test_a_search_that_has_taken_all_runs_says_so(tmp_path: Path) -> None:
+    table = table_of(tmp_path, curves(7))
+    spent_all = replay(table, setting(3), seed=0)
+    assert (spent_all.spent, spent_all.is_over) == (3.0, False)
+    early = replay(table, setting(25, scheduler={"name": "asha_stopping"}), seed=0)
+    assert early.is_over
+    assert early.spent < 7
+    told = figures.summary(table, [spent_all, early], 25, target=None)
+    assert (told["spent"]["low"], told["seeds_out_of_runs"]) == (early.spent, 1)
+
+
+def test_the_order_of_rows_decides_nothing_where_runs_are_as_near(tmp_path: Path) -> None:
+    """Three of nine combinations are there for each draw to fall back on, often equally near."""
+    rows = [
+        {"config.a": f"a{n % 5}", "config.b": f"b{n // 5}", "loss": float(n)} for n in range(25)
+    ]
+    missing = {n for n in range(25) if n % 3 == 1}
+    kept = [row for n, row in enumerate(rows) if n not in missing]
+
+    def ranks(ordered: list[Row]) -> float:
+        table = table_of(tmp_path, ordered)
+        found = [replay(table, setting(4), seed).steps[-1].value for seed in range(150)]
+        return float(np.mean([figures.rank(table, value) for value in found]))
+
+    forth, back = ranks(kept), ranks(kept[::-1])
+    exact = (len(kept) + 1) / 5 - 1
+    assert forth == pytest.approx(exact, abs=0.7)
+    assert back == pytest.approx(exact, abs=0.7)
+
+
+def test_a_grid_needs_each_of_its_combinations(tmp_path: Path) -> None:
+    rows = [{"config.a": f"a{n % 3}", "config.b": f"b{n // 3}", "loss": float(n)} for n in range(9)]
+    grid = setting(9, searcher={"name": "grid"})
+    assert not problems(table_of(tmp_path, rows), grid)
+    (problem,) = problems(table_of(tmp_path, rows[:7]), grid)
+    assert problem.what == "7 of the grid's 9 combinations are there"
 
 
 def test_a_metric_to_be_maximised_is(tmp_path: Path) -> None:
     rows = with_values(curves(7), accuracy=lambda row: 1 / row["eval_loss"])
     table = table_of(tmp_path, rows, metric="accuracy", goal="maximize")
-    values = [step.value for step in replay(table, setting(20), seed=0)]
+    values = [step.value for step in replay(table, setting(20), seed=0).steps]
     assert values == sorted(values)
     assert values[-1] == max(row["accuracy"] for row in rows)
 
@@ -460,8 +541,8 @@ def test_every_incumbent_was_paid_for(
     kind = setting(2.5, scheduler={"name": scheduler}, **changes)
     assert not problems(table, kind)
     for seed in range(3):
-        steps = replay(table, kind, seed)
-        assert repr(steps) == repr(replay(table, kind, seed))
+        steps = replay(table, kind, seed).steps
+        assert repr(steps) == repr(replay(table, kind, seed).steps)
         assert all(step.spent <= 2.5 + 1e-6 for step in steps)
         for step, later in itertools.pairwise(steps):
             assert later.value <= step.value
@@ -536,6 +617,10 @@ def small(values: list[float], sign: int = 1) -> Table:
     )
 
 
+def searches_of(*seen: tuple[float, float]) -> list[Replayed]:
+    return [Replayed(steps_of(*seen), seen[-1][0], False)]
+
+
 def steps_of(*pairs: tuple[float, float], sign: int = 1) -> list[Step]:
     """Incumbents by (spent, value), each of a completed trial."""
     return [Step(spent, spent, value, 0, value) for spent, value in pairs]
@@ -591,7 +676,7 @@ def test_a_speed_up_is_the_geometric_mean_over_tables() -> None:
 
 def test_a_summary_by_hand() -> None:
     table = small([1.0, 2.0, 3.0, 4.0, 5.0])
-    told = figures.summary(table, [steps_of((1, 4.0), (2, 2.0))], 3, target=None)
+    told = figures.summary(table, searches_of((1, 4.0), (2, 2.0)), 3, target=None)
     assert (told["best"], told["target"]) == (1.0, 1.0)
     assert told["by_seed"]["reported"] == [INF]
     assert [b["full_runs"] for b in told["budgets"]] == [1, 2, 3]
@@ -604,12 +689,18 @@ def test_a_summary_by_hand() -> None:
 
 
 def test_a_regret_of_1_is_that_of_the_median_run() -> None:
-    told = figures.summary(small([1.0, 2.0, 4.0, 9.0]), [steps_of((1, 3.0))], 1, target=None)
+    told = figures.summary(small([1.0, 2.0, 4.0, 9.0]), searches_of((1, 3.0)), 1, target=None)
     assert told["budgets"][0]["by_seed"]["regret_share"] == [1.0]
 
 
+def test_where_most_runs_diverged_the_median_is_that_of_the_others() -> None:
+    table = small([1.0, INF, 3.0, INF, INF, INF, 5.0])
+    told = figures.summary(table, searches_of((1, 2.0)), 1, target=None)
+    assert told["budgets"][0]["by_seed"]["regret_share"] == [0.5]
+
+
 def test_a_summary_of_what_is_maximised_by_hand() -> None:
-    told = figures.summary(small([1.0, 2.0, 3.0], -1), [steps_of((1, 2.0))], 1, target=2.0)
+    told = figures.summary(small([1.0, 2.0, 3.0], -1), searches_of((1, 2.0)), 1, target=2.0)
     (budget,) = told["budgets"]
     assert budget["value"]["median"] == 2.0
     assert budget["regret"]["median"] == 1.0
@@ -618,8 +709,8 @@ def test_a_summary_of_what_is_maximised_by_hand() -> None:
 
 
 def test_time_is_told_beside_what_was_spent() -> None:
-    seeds = [[Step(4.0, 1.5, 2.0, 0, NAN), Step(8.0, 2.5, 1.0, 0, 2.0)]]
-    told = figures.summary(small([1.0, 2.0, 3.0]), seeds, 9, target=2.0)
+    steps = [Step(4.0, 1.5, 2.0, 0, NAN), Step(8.0, 2.5, 1.0, 0, 2.0)]
+    told = figures.summary(small([1.0, 2.0, 3.0]), [Replayed(steps, 9.0, False)], 9, target=2.0)
     assert [told["time_to_target"][kind]["median"] for kind in ("reported", "completed")] == [
         1.5,
         2.5,
@@ -627,7 +718,7 @@ def test_time_is_told_beside_what_was_spent() -> None:
 
 
 def test_an_interval_of_what_is_maximised_goes_from_low_to_high() -> None:
-    seeds = [steps_of((1, value)) for value in (0.1, 0.2, 0.3)]
+    seeds = [search for value in (0.1, 0.2, 0.3) for search in searches_of((1, value))]
     (budget,) = figures.summary(small([0.1, 0.2, 0.3], -1), seeds, 1, target=None)["budgets"]
     assert budget["value"] == {"median": 0.2, "low": 0.1, "high": 0.3}
 

@@ -18,7 +18,7 @@ def drawn(tmp_path: Path, count: int = 1, target: float = 1.5, full_runs: float 
     """The plot of so many times the same table."""
     (table,) = load(tables.csv(tmp_path / "task.csv", curves()))
     setting = Setting({"name": "random"}, {"name": "fifo"}, full_runs)
-    runs = {"random + fifo": [replay(table, setting, seed) for seed in range(2)]}
+    runs = {"random + fifo": [replay(table, setting, seed).steps for seed in range(2)]}
     found = plot.figure([table] * count, [runs] * count, [target] * count, full_runs)
     found.canvas.draw()
     return found

@@ -63,7 +63,7 @@ def test_figures_of_one_table_are_shown(
     assert run(path, "--scheduler", "fifo", "--scheduler", "asha") == 0
     shown = capsys.readouterr().out
     assert "task: 12 runs, 4 reports each" in shown
-    assert "the median best of 3 at random" in shown
+    assert "the median best of 3 of its runs at random" in shown
     for word in ("random + fifo", "random + asha", "regret", "better runs", "full runs to the"):
         assert word in shown
     assert max(len(line.rstrip()) for line in shown.splitlines()) <= 80
@@ -73,7 +73,11 @@ def test_figures_of_one_table_are_shown(
 @pytest.mark.parametrize(
     ("words", "expected", "unexpected"),
     [
-        (["--full-runs", 2.5], ["the median best of 2 at random"], ["full runs train all"]),
+        (
+            ["--full-runs", 2.5],
+            ["best of 2 of its runs at random"],
+            ["full runs train all"],
+        ),
         (["--full-runs", 25], ["12 full runs train all of them to the end"], []),
         ([], ["best eval_loss, minimised: 1"], ["time to it"]),
         (["--metric", "score", "--goal", "maximize"], ["best score, maximised: 0."], []),

@@ -56,7 +56,7 @@ def _head(console: Console, table: Table, row: dict[str, Any], args: argparse.Na
         console.print(Text(f"{len(table.trials)} full runs train all of them to the end"))
     best, target = format.loss(row["best"]), format.loss(row["target"])
     goal = "minimised" if table.sign > 0 else "maximised"
-    at_random = f", the median best of {random_runs(args.full_runs)} at random"
+    at_random = f", the median best of {random_runs(args.full_runs)} of its runs at random"
     how = at_random if args.target is None else ""
     console.print(Text(f"best {table.metric}, {goal}: {best}"))
     console.print(Text(f"target: {target}{how}"))
@@ -76,9 +76,19 @@ def _search(console: Console, metric: str, row: dict[str, Any], workers: int) ->
         )
     console.print(grid)
     _to_target(console, "full runs to the target", row["spent_to_target"])
+    _out_of_runs(console, row)
     if workers > 1:
         _to_target(console, "time to it, that of a full run being 1", row["time_to_target"])
     console.print()
+
+
+def _out_of_runs(console: Console, row: dict[str, Any]) -> None:
+    """Told of a search that had taken all runs of the table while there was budget left."""
+    seeds = len(row["by_seed"]["reported"])
+    if over := row["seeds_out_of_runs"]:
+        spent = _span(row["spent"], lambda number: f"{number:.2f}")
+        often = f", with {over} of {seeds} seeds" if over < seeds else ""
+        console.print(Text(f"  ended after {spent} full runs: no run was left{often}"))
 
 
 def _to_target(console: Console, what: str, figures: dict[str, Figure]) -> None:

@@ -23,7 +23,7 @@ from tune_app.cli import _folders, _replays
 from tune_app.console import output
 from tune_app.errors import Problem, UserError, once
 from tune_app.history import figures, trajectory
-from tune_app.history.replay import Setting, Step, replay
+from tune_app.history.replay import Replayed, Setting, replay
 from tune_app.history.replay import problems as replay_problems
 from tune_app.history.table import Table, load_sizes
 
@@ -90,9 +90,13 @@ def execute(args: argparse.Namespace) -> int:
         }
         for name in searches
     ]
+    steps = [
+        {name: [run.steps for run in seeds] for name, seeds in searched.items()}
+        for searched in runs
+    ]
     if args.trajectory is not None:
-        trajectory.write(args.trajectory, tables, runs)
-    _plot(args, tables, runs, told)
+        trajectory.write(args.trajectory, tables, steps)
+    _plot(args, tables, steps, told)
     if args.json:
         remarks = [_left_out(size) for size in left_out]
         _folders.print_json(_strict({"replays": told, "overall": overall, "remarks": remarks}))
@@ -208,7 +212,7 @@ def _file_problems(option: str, path: Path | None, suffix: str) -> list[Problem]
 
 def _replayed(
     tables: Sequence[Table], searches: dict[str, Setting], args: argparse.Namespace
-) -> list[dict[str, list[list[Step]]]]:
+) -> list[dict[str, list[Replayed]]]:
     """For each table, by search, the incumbents of each seed; on all cores."""
     names = list(searches)
     jobs = [
@@ -249,7 +253,7 @@ def _leave_ctrl_c_to_the_parent() -> None:
 def _plot(
     args: argparse.Namespace,
     tables: Sequence[Table],
-    runs: Sequence[dict[str, list[list[Step]]]],
+    runs: Sequence[trajectory.Incumbents],
     told: Sequence[dict[str, Any]],
 ) -> None:
     from tune_app.history import plot

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tune_app.history.replay import Step
+from tune_app.history.replay import Replayed, Step
 from tune_app.history.table import Table
 from tune_app.space.cube import Array
 
@@ -124,9 +124,10 @@ def speed_up(spent: Sequence[Sequence[float]], full_runs: float) -> Figure:
 
 
 def summary(
-    table: Table, runs: Sequence[Sequence[Step]], full_runs: float, target: float | None
+    table: Table, searches: Sequence[Replayed], full_runs: float, target: float | None
 ) -> dict[str, Any]:
-    """One search on one table, as plain data."""
+    """One kind of search on one table, by seed, as plain data."""
+    runs = [search.steps for search in searches]
     quality = random_quality(table, random_runs(full_runs)) if target is None else target
     spent, times = (
         {
@@ -145,6 +146,8 @@ def summary(
         "remarks": list(table.remarks),
         "best": float(table.sign * table.best_seen.min()),
         "target": quality,
+        "spent": interval([search.spent for search in searches]),
+        "seeds_out_of_runs": sum(search.is_over for search in searches),
         "spent_to_target": {name: interval(values) for name, values in spent.items()},
         "time_to_target": {name: interval(values) for name, values in times.items()},
         "by_seed": spent,
@@ -162,7 +165,7 @@ def _at_budget(table: Table, budget: float, values: Sequence[float]) -> dict[str
     ranks = [rank(table, value) for value in values]
     signed = interval([sign * value for value in values])
     low, high = ("low", "high") if sign > 0 else ("high", "low")
-    gap = float(_medians(table.best_seen)) - best
+    gap = _median_run(table) - best
     return {
         "full_runs": budget,
         "value": {
@@ -178,6 +181,13 @@ def _at_budget(table: Table, budget: float, values: Sequence[float]) -> dict[str
             "rank_share": [place / len(table.trials) for place in ranks],
         },
     }
+
+
+def _median_run(table: Table) -> float:
+    """Of those that have a value, where most have none."""
+    middle = float(_medians(table.best_seen))
+    has_value = np.isfinite(table.best_seen)
+    return middle if math.isfinite(middle) else float(_medians(table.best_seen[has_value]))
 
 
 def overall(summaries: Sequence[dict[str, Any]], full_runs: float) -> dict[str, Any]:

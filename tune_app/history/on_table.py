@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,17 +12,22 @@ from numpy.typing import NDArray
 from tune_app.errors import Problem, UserError
 from tune_app.history.table import Table
 from tune_app.ports import Searcher
+from tune_app.searchers._memory import stream
 from tune_app.space.cube import Array, Cube
 from tune_app.space.domains import identity, searched
 from tune_app.state import StudyState
+
+SAME = 1e-12
+"""Squared distances that differ by less are one."""
 
 
 class OnTable:
     """A searcher whose suggestions are moved to runs that there are."""
 
-    def __init__(self, table: Table, inner: Searcher, name: str) -> None:
+    def __init__(self, table: Table, inner: Searcher, name: str, seed: int) -> None:
         self._table = table
         self._inner = inner
+        self._seed = seed
         self._where = f"--searcher {name} on {table.name}"
         self._cube = Cube(table.space)
         self._points = np.array([self._cube.to_unit(params) for params in table.params])
@@ -33,9 +39,12 @@ class OnTable:
         free = self._free(state)
         if place is None or not free.size:
             return None
-        gaps = self._cube.gaps(place[None, :], self._points[free])
-        nearest = free[int(np.argmin(sum(gaps, np.zeros((1, free.size)))))]
-        return varying_of(self._table, nearest)
+        axes = self._cube.gaps(place[None, :], self._points[free])
+        gaps = sum(axes, np.zeros((1, free.size)))[0]
+        # Not the first of those that are as near: the order of the rows may be that of the values.
+        nearest = np.flatnonzero(gaps <= gaps.min() + SAME)
+        rng = random.Random(stream(self._seed, "table", number))
+        return varying_of(self._table, int(free[rng.choice(nearest)]))
 
     def _proposed(self, state: StudyState, number: int) -> Array | None:
         """A place in the unit cube.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -12,8 +12,8 @@ from matplotlib.ticker import FormatStrFormatter, MaxNLocator
 
 from tune_app.analysis import plot_style as style
 from tune_app.history.figures import incumbent, random_runs
-from tune_app.history.replay import Step
 from tune_app.history.table import Table
+from tune_app.history.trajectory import Incumbents
 
 POINTS = 200
 COLUMNS = 3
@@ -22,12 +22,10 @@ SHOWN = 0.5
 """Of the runs, as many lie between the best value and the other end of the axis."""
 FAR = 1.5
 """In ranges of those values from their middle: a target further away is left outside."""
-Runs = Mapping[str, Sequence[Sequence[Step]]]
-"""By search: the incumbents of each seed."""
 
 
 def figure(
-    tables: Sequence[Table], runs: Sequence[Runs], targets: Sequence[float], full_runs: float
+    tables: Sequence[Table], runs: Sequence[Incumbents], targets: Sequence[float], full_runs: float
 ) -> Figure:
     """Medians over seeds, with the middle half of the seeds as a band."""
     columns = min(len(tables), COLUMNS)
@@ -49,7 +47,7 @@ def figure(
     return drawing
 
 
-def _panel(axes: Axes, table: Table, searches: Runs, target: float, full_runs: float) -> None:
+def _panel(axes: Axes, table: Table, searches: Incumbents, target: float, full_runs: float) -> None:
     style.tidy(axes)
     at = np.geomspace(max(float(table.shares[0]), full_runs / 1000), full_runs, POINTS)
     for (name, seeds), colour in zip(searches.items(), COLOURS * len(searches), strict=False):

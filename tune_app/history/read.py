@@ -33,6 +33,8 @@ SIZES = ("N", "D")
 """Of scaling laws."""
 FEW = 20
 """A column of sizes has no more different values."""
+SHOWN = 20
+"""Columns that a message lists."""
 NOTHING = ("None", "none")
 """Where a .csv has numbers, these are missing ones too."""
 SEPARATORS = (";", "\t")
@@ -103,6 +105,16 @@ def read(path: Path, metric: str | None = None) -> list[Runs]:
 
 
 def _load(path: Path) -> pyarrow.Table:
+    table = _parsed(path)
+    try:
+        _ = table.column_names
+    except UnicodeDecodeError as error:
+        what = f"the column names are not UTF-8: {error}"
+        raise UserError(Problem(what, str(path), fix="save the table as UTF-8")) from error
+    return table
+
+
+def _parsed(path: Path) -> pyarrow.Table:
     if path.is_dir():
         raise UserError(Problem("this is a folder", str(path), "a .csv or .parquet file"))
     try:
@@ -131,7 +143,7 @@ def _problems(table: pyarrow.Table, metric: str | None, where: str) -> list[Prob
         if names.count(name) > 1
     ]
     if not any(name.startswith(CONFIG) for name in names):
-        fix = f"put config. before the names of the hyper-parameters; there are {', '.join(names)}"
+        fix = f"put config. before the names of the hyper-parameters; there are {_listed(names)}"
         found.append(Problem("no hyper-parameters", where, "columns called config.*", fix))
     if TRIAL not in names and any(name in names for name in PROGRESS):
         like = [name for name in names if TRIAL in name.lower() and not name.startswith(CONFIG)]
@@ -144,11 +156,15 @@ def _problems(table: pyarrow.Table, metric: str | None, where: str) -> list[Prob
         found.append(Problem(f"no metric {metric!r}", where, fix=nearest(metric, others)))
     if metric is None and _default_metric(names) is None:
         expected = f"one of the columns {', '.join(METRICS)}"
-        fix = f"name one with --metric: {', '.join(others)}" if others else ""
+        fix = f"name the study's metric, or --metric: {_listed(others)}" if others else ""
         found.append(Problem("no objective", where, expected, fix))
     if not table.num_rows:
         found.append(Problem("the table has no rows", where))
     return found or _not_numbers(table, metric or _default_metric(names), where)
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" * (len(names) > SHOWN))
 
 
 def _not_numbers(table: pyarrow.Table, metric: str, where: str) -> list[Problem]:
@@ -200,12 +216,16 @@ def _runs(columns: Columns) -> list[Any]:
 def _is_size(columns: Columns, progress: str) -> bool:
     """Whether runs without curves were trained to a few different lengths."""
     runs = len(columns[TRIAL])
-    lengths = len(set(columns[progress]))
+    lengths = len({at for at in columns[progress] if _is_finite(at)})
     return len(set(_runs(columns))) == runs and 1 < lengths <= min(FEW, runs // 2)
 
 
 def _has_values(column: list[float | None]) -> bool:
-    return any(value is not None and math.isfinite(value) for value in column)
+    return any(map(_is_finite, column))
+
+
+def _is_finite(value: float | None) -> bool:
+    return value is not None and math.isfinite(value)
 
 
 def _context(columns: Columns, metric: str, progress: str | None) -> list[str]:
@@ -228,7 +248,7 @@ def _are_sizes(values: list[Any], runs: list[Any]) -> bool:
 
 
 def _is_whole(value: Any) -> bool:
-    return type(value) in (int, float) and value == int(value)
+    return type(value) in (int, float) and float(value).is_integer()
 
 
 def _check_steady(runs: Iterable[list[int]], columns: Columns, where: str) -> None:

@@ -26,7 +26,7 @@ from tune_app.history.table import Table
 from tune_app.journal import Event
 from tune_app.ports import Exploiting
 from tune_app.simulation import TOKENS_PER_STEP, Simulation
-from tune_app.space.domains import to_document
+from tune_app.space.domains import grid_size, to_document
 from tune_app.state import StudyState
 
 SAME = 1e-9
@@ -65,6 +65,18 @@ class Step:
     """The best report of trials that had reached the full budget; NaN before there is one."""
 
 
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """One search."""
+
+    steps: list[Step]
+    """In order."""
+    spent: float
+    """Full runs' worth of training that was begun."""
+    is_over: bool
+    """Whether it ended by itself, with all runs taken, before the budget was spent."""
+
+
 def problems(table: Table, setting: Setting) -> list[Problem]:
     """Why this search cannot be replayed on this table.
 
@@ -81,6 +93,10 @@ def problems(table: Table, setting: Setting) -> list[Problem]:
         what = f"{setting.scheduler['name']} changes the values of runs under way"
         fix = "use a scheduler that leaves them as they are"
         found.append(Problem(what, "--scheduler", "no table can say what then happens", fix))
+    combinations = grid_size(table.space)
+    if setting.searcher["name"] == "grid" and combinations not in (None, len(table.params)):
+        what = f"{len(table.params)} of the grid's {combinations} combinations are there"
+        found.append(Problem(what, f"--searcher grid on {table.name}", "a run for each of them"))
     try:
         assembly.searcher(document)
     except UserError as error:
@@ -92,9 +108,10 @@ def problems(table: Table, setting: Setting) -> list[Problem]:
     return found
 
 
-def replay(table: Table, setting: Setting, seed: int) -> list[Step]:
-    """The incumbents of one search, in order."""
-    return _replayed(table, setting, seed).steps
+def replay(table: Table, setting: Setting, seed: int) -> Replayed:
+    """The incumbents of one search, and what it came to."""
+    run = _replayed(table, setting, seed)
+    return Replayed(run.steps, run.spent, run.simulation.state.ended is not None)
 
 
 def search(table: Table, setting: Setting, seed: int) -> StudyState:
@@ -128,7 +145,7 @@ class _Replay:
             document,
             workers=setting.workers,
             curve=self._value,
-            searcher=OnTable(table, assembly.searcher(document), setting.searcher["name"]),
+            searcher=OnTable(table, assembly.searcher(document), setting.searcher["name"], seed),
             death=setting.failures,
             seed=seed,
             metric=table.metric.removeprefix("final_"),

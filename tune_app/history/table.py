@@ -9,6 +9,7 @@ values the first stands for all.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -129,7 +130,7 @@ def _lengths(runs: Runs) -> list[float]:
     Steps are of different size where batches are. So where most runs have the same number of
     reports at steps of their own, each has the length that it would have with all of them.
     """
-    last = [run.reports[-1][0] if run.reports else 0.0 for run in runs.runs]
+    last = [_end(run) for run in runs.runs]
     counts = [len(run.reports) for run in runs.runs]
     most = max(counts)
     ends = [end for end, count in zip(last, counts, strict=True) if count == most]
@@ -137,6 +138,29 @@ def _lengths(runs: Runs) -> list[float]:
     if most > 1 and differ and len(ends) > len(last) / 2:
         return [end * most / max(n, 1) for end, n in zip(last, counts, strict=True)]
     return [max(last)] * len(last)
+
+
+def _end(run: Run) -> float:
+    """How far it came; rows after the last value do not count where only some rows have one."""
+    if not run.reports:
+        return 0.0
+    measured = [at for at, value in run.reports if not math.isnan(value)]
+    return measured[-1] if measured and _ends_unmeasured(run.reports) else run.reports[-1][0]
+
+
+def _ends_unmeasured(reports: Sequence[tuple[float, float]]) -> bool:
+    """Whether the last rows have no value for being between two measurements.
+
+    Where each row but the last ones has one, or they are many, the run diverged.
+    """
+    known = [at for at, value in reports if math.isfinite(value)]
+    last = known[-1] if known else 0.0
+    after = [at for at, _ in reports if at > last]
+    if not after:
+        return True
+    steps = np.diff([0.0, *known])
+    is_sparse = len(known) + len(after) < len(reports)
+    return is_sparse and after[-1] - last <= GAP * float(steps.max(initial=0.0))
 
 
 def _check(runs: Runs, curves: list[list[tuple[float, float]]], longest: float, where: str) -> None:
@@ -171,13 +195,11 @@ def _curve(run: Run, full: float) -> list[tuple[float, float]]:
         return [*known, (broken[0], math.inf), (1.0, math.inf)]
     if not reports:
         return []
+    if _ends_unmeasured(reports):
+        return known
     last = known[-1][0] if known else 0.0
-    after = [share for share, _ in reports if share > last]
-    steps = np.diff([0.0, *(share for share, _ in known)])
-    sparse = len(known) + len(after) < len(reports)
-    if after and (not sparse or after[-1] - last > GAP * steps.max(initial=0.0)):
-        return [*known, (after[0], math.inf), (1.0, math.inf)]
-    return known
+    first = next(share for share, _ in reports if share > last)
+    return [*known, (first, math.inf), (1.0, math.inf)]
 
 
 def _is_whole(curve: list[tuple[float, float]]) -> bool:

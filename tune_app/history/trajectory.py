@@ -12,10 +12,11 @@ import pyarrow.parquet
 from tune_app.history.replay import Step
 from tune_app.history.table import Table
 
+Incumbents = Mapping[str, Sequence[Sequence[Step]]]
+"""By search: the incumbents of each seed."""
 
-def write(
-    path: Path, tables: Sequence[Table], runs: Sequence[Mapping[str, Sequence[Sequence[Step]]]]
-) -> None:
+
+def write(path: Path, tables: Sequence[Table], runs: Sequence[Incumbents]) -> None:
     """Columns: table, search, seed, and the fields of `Step`."""
     trials = [trial for table in tables for trial in table.trials]
     whole = all(type(trial) is int for trial in trials)
