@@ -56,7 +56,6 @@ class Conductor:
         self._exploits = scheduler if isinstance(scheduler, Exploiting) else None
         self._trackers = list(trackers)
         self._baseline = baseline
-        self._exhausted = False
         self._settled = False
         self.silence = silence or Silence()
         # Without an engine nobody rests: a simulation's time is not the clock's.
@@ -104,7 +103,7 @@ class Conductor:
         return self._start(trial) if trial is not None else None
 
     def _why_none_is_left(self) -> str:
-        if not self._exhausted:
+        if not self.state.is_exhausted:
             return "the budget of trials is spent"
         return ALL_ALLOWED if self.state.document.get("constraints") else EXHAUSTED
 
@@ -215,7 +214,7 @@ class Conductor:
 
     def _new(self) -> TrialState | None:
         number = len(self.state.trials)
-        if self._exhausted or number >= self.state.document["budget"]["trials"]:
+        if number >= self.state.document["budget"]["trials"]:
             return None
         kind = Kind.BASELINE if number == 0 and self._baseline is not None else Kind.SEARCH
         params = self._baseline
@@ -223,7 +222,7 @@ class Conductor:
             with blamed("searcher"):
                 params = self._searcher.suggest(self.state, number)
         if params is None:
-            self._exhausted = True
+            self.record("space_exhausted")
             return None
         fields: dict[str, Any] = {"number": number, "kind": kind.value, "params": params}
         if self._brackets is not None and kind is Kind.SEARCH:

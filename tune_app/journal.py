@@ -8,6 +8,7 @@ Every line has `event` and `time` (Unix seconds). The events, in the order they 
                                                            what preflight found and left
     choice_dropped     parameter, value, reason            a choice that cannot run here
     finding            text                                something a person should know
+    space_exhausted                                        nothing is left that was not tried
     trial_created      trial, number, kind, params
     segment_started    trial, segment, checkpoint          a worker takes the trial (again)
     trial_effective    trial, effective                    what really runs

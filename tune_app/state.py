@@ -41,6 +41,8 @@ class StudyState:
     updated: float | None = None
     ended: str | None = None
     """Why the study ended, None while it runs or can be resumed."""
+    is_exhausted: bool = False
+    """Whether the searcher has nothing left that was not tried."""
     sessions: list[list[float]] = field(default_factory=list)
     """Begin and last sign of life of each driver, Unix seconds."""
     standings: Standings = field(default_factory=Standings, repr=False, compare=False)
@@ -148,6 +150,12 @@ class StudyState:
     def _on_study_prepared(self, event: Event) -> None:
         found = ("data", "baseline_params", "parameters", "prior", "budget", "rungs")
         self.document = self.document | {key: event[key] for key in found if key in event}
+
+    def _on_space_exhausted(self, event: Event) -> None:
+        """There are no more trials than these."""
+        self.is_exhausted = True
+        budget = {**self.document["budget"], "trials": len(self.trials)}
+        self.document = {**self.document, "budget": budget}
 
     def _on_choice_dropped(self, event: Event) -> None:
         self.dropped.append(event)

@@ -13,6 +13,7 @@ from optuna.storages.journal import JournalFileBackend
 
 from tests.unit.simulation import MemoryJournal, Simulation, crossing, document, searched
 from tune_app.analysis import report_sections
+from tune_app.conductor import EXHAUSTED
 from tune_app.console import screens
 from tune_app.engine.checkpoints import Retention
 from tune_app.errors import UserError
@@ -98,6 +99,21 @@ def test_neither_the_number_of_workers_nor_their_speed_changes_who_takes_over(se
         journals.append([{**e, "time": 0} for e in exploits(simulation.events)])
     assert journals[0]
     assert all(journal == journals[0] for journal in journals)
+
+
+def test_a_population_smaller_than_the_study_asks_for_trains_side_by_side() -> None:
+    """There are three values for nine trials."""
+    choice = {"learning_rate": {"type": "choice", "values": [0.1, 0.2, 0.3], "weights": None}}
+    times = []
+    for trials in (3, 9):
+        resolved = population(trials=trials) | {"parameters": choice}
+        simulation = Simulation(resolved, workers=3)
+        state = simulation.run()
+        times.append(simulation.now)
+        assert len(state.completed()) == 3
+    assert times[0] == times[1]
+    assert state.is_exhausted
+    assert state.ended == EXHAUSTED
 
 
 def test_all_wait_until_the_last_has_come() -> None:
