@@ -214,7 +214,7 @@ class Conductor:
 
     def _new(self) -> TrialState | None:
         number = len(self.state.trials)
-        if number >= self.state.document["budget"]["trials"]:
+        if number >= self.state.trials_planned:
             return None
         kind = Kind.BASELINE if number == 0 and self._baseline is not None else Kind.SEARCH
         params = self._baseline

@@ -8,13 +8,13 @@ Every line has `event` and `time` (Unix seconds). The events, in the order they 
                                                            what preflight found and left
     choice_dropped     parameter, value, reason            a choice that cannot run here
     finding            text                                something a person should know
-    space_exhausted                                        nothing is left that was not tried
     trial_created      trial, number, kind, params
     segment_started    trial, segment, checkpoint          a worker takes the trial (again)
     trial_effective    trial, effective                    what really runs
     report             trial, step, tokens, fraction, seconds, metrics, system, rung, checkpoint
     decision           trial, rung, decision               the scheduler's answer at a rung
     sample             trial, stage, prompt, text          stage: untrained or trained
+    space_exhausted                                        nothing is left that was not tried
     trial_interrupted  trial, checkpoint                   stopped by a person, to be resumed
     segment_lost       trial, reason                       the worker died; the trial is retried
     batch_halved       trial, reason, per_device_train_batch_size, gradient_accumulation_steps

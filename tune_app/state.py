@@ -73,6 +73,11 @@ class StudyState:
         return len(self.document["rungs"]) - 1
 
     @property
+    def trials_planned(self) -> int:
+        """All that there will be: as many as the budget has, if the space has as many."""
+        return len(self.trials) if self.is_exhausted else int(self.document["budget"]["trials"])
+
+    @property
     def elapsed_s(self) -> float:
         """Seconds that drivers of this study have run, without the pauses between them."""
         return sum(end - begin for begin, end in self.sessions)
@@ -152,10 +157,7 @@ class StudyState:
         self.document = self.document | {key: event[key] for key in found if key in event}
 
     def _on_space_exhausted(self, event: Event) -> None:
-        """There are no more trials than these."""
         self.is_exhausted = True
-        budget = {**self.document["budget"], "trials": len(self.trials)}
-        self.document = {**self.document, "budget": budget}
 
     def _on_choice_dropped(self, event: Event) -> None:
         self.dropped.append(event)

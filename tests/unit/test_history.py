@@ -245,6 +245,8 @@ def test_progress_that_is_no_number_is_none(odd: float, tmp_path: Path) -> None:
     table = table_of(tmp_path, rows)
     assert 3 not in table.trials
     assert len(table.trials) == 7
+    other = [{**row, "step": 10.0} if row["trial"] > 4 else row for row in rows]
+    assert table_of(tmp_path, other).trials == [5, 6, 7, 8], "what ended early is left out"
 
 
 def test_a_column_that_is_nearly_called_trial_is_named(tmp_path: Path) -> None:
@@ -409,6 +411,10 @@ def test_rows_after_the_last_measurement_take_nothing_from_a_run(tmp_path: Path)
     assert (len(table.trials), table.left_out) == (5, 0)
     assert np.isfinite(table.values).all()
     assert table.shares.tolist() == pytest.approx([1 / 3, 2 / 3, 1.0])
+    lost = with_values(rows, eval_loss=lambda r: NAN if r["trial"] == 2 else r["eval_loss"])
+    table = table_of(tmp_path, lost)
+    assert (len(table.trials), table.left_out) == (5, 0)
+    assert np.isfinite(table.values).all(axis=1).tolist() == [True, True, False, True, True]
 
 
 def test_of_runs_with_the_same_values_the_first_stands_for_all(tmp_path: Path) -> None:
@@ -480,11 +486,13 @@ def test_a_search_that_has_taken_all_runs_says_so(tmp_path: Path) -> None:
     assert early.is_over
     assert early.spent < 7
     told = figures.summary(table, [spent_all, early], 25, target=None)
-    assert (told["spent"]["low"], told["seeds_out_of_runs"]) == (early.spent, 1)
+    assert told["out_of_runs"]["seeds"] == 1
+    assert told["out_of_runs"]["spent"]["median"] == early.spent
+    assert not replay(table, setting(7), seed=0).is_over, "the budget and the runs end together"
 
 
 def test_the_order_of_rows_decides_nothing_where_runs_are_as_near(tmp_path: Path) -> None:
-    """Three of nine combinations are there for each draw to fall back on, often equally near."""
+    """A third of the combinations is not there, and a draw then falls back on one of several."""
     rows = [
         {"config.a": f"a{n % 5}", "config.b": f"b{n // 5}", "loss": float(n)} for n in range(25)
     ]

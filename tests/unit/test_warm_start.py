@@ -16,7 +16,7 @@ from tune_app import plugins, study_file
 from tune_app.errors import UserError
 from tune_app.history import warm
 from tune_app.space import rules
-from tune_app.space.domains import Choice, Float, Int, Space, to_document
+from tune_app.space.domains import Choice, Drawn, Float, Int, Space, to_document
 from tune_app.space.rules import Rules
 
 SPACE: Space = {"lr": Float(1e-5, 1e-1, log=True), "optim": Choice(("a", "b"))}
@@ -147,6 +147,9 @@ TYPES: Space = {
     "batch": Choice((4, 8)),
     "layers": Int(1, 12),
     "decay": Choice((0, 0.1)),
+    "dropout": Float(0.0, 0.5, step=0.1),
+    "width": Drawn("uniform", 1, 64, 1),
+    "clip": Drawn("log_uniform", 0.1, 10.0),
 }
 
 
@@ -158,6 +161,9 @@ def test_the_same_number_of_another_type_is_the_same_value(tmp_path: Path) -> No
             "config.batch": [4.0, 8.0, None],
             "config.layers": [12.0, 1.5, 3.0],
             "config.decay": np.array([0.1, 0.0, 0.0], dtype=np.float32),
+            "config.dropout": np.array([0.3, 0.3, 0.3], dtype=np.float32),
+            "config.width": [8.0, 8.0, 8.0],
+            "config.clip": np.array([0.1, 0.1, 0.1], dtype=np.float32),
             "trial": [0, 1, 2],
             "eval_loss": [1.0, 2.0, 3.0],
         }
@@ -166,6 +172,10 @@ def test_the_same_number_of_another_type_is_the_same_value(tmp_path: Path) -> No
     path = str(tmp_path / "runs.parquet")
     rows.to_parquet(path)
     found = warm.gather([path], TYPES, Rules(), "final_eval_loss", "minimize")
+    others = [
+        [params.pop(name) for name in ("dropout", "width", "clip")] for params, _ in found.runs
+    ]
+    assert others == [[0.3, 8, TYPES["clip"].low]] * 3
     values = sorted(tuple(params.values()) for params, _ in found.runs)
     assert values == [(1e-5, 4, 2, 0.1), (1e-5, 4, 12, 0.1), (pytest.approx(1e-3), 8, 2, 0)]
     assert all(type(number) is int for row in values for number in row[1:3])

@@ -85,8 +85,8 @@ def _search(console: Console, metric: str, row: dict[str, Any], workers: int) ->
 def _out_of_runs(console: Console, row: dict[str, Any]) -> None:
     """Told of a search that had taken all runs of the table while there was budget left."""
     seeds = len(row["by_seed"]["reported"])
-    if over := row["seeds_out_of_runs"]:
-        spent = _span(row["spent"], lambda number: f"{number:.2f}")
+    if over := row["out_of_runs"]["seeds"]:
+        spent = _span(row["out_of_runs"]["spent"], lambda number: f"{number:.2f}")
         often = f", with {over} of {seeds} seeds" if over < seeds else ""
         console.print(Text(f"  ended after {spent} full runs: no run was left{often}"))
 

@@ -48,7 +48,7 @@ def remaining_s(state: StudyState, training_s: float) -> float | None:
 def certain_runs(state: StudyState) -> float:
     """Full runs that will be spent whatever happens: to the next rung of all that run or will."""
     rungs = state.document["rungs"]
-    to_start = state.document["budget"]["trials"] - len(state.trials)
+    to_start = state.trials_planned - len(state.trials)
     running = [trial.fraction for trial in state.with_status(Status.RUNNING)]
     steps = (min((r for r in rungs if r > done), default=1.0) - done for done in running)
     return float(to_start * rungs[0]) + sum(steps)

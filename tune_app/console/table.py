@@ -109,13 +109,12 @@ def _bar(trial: TrialState) -> Table:
 
 
 def _summary(state: StudyState, now: float) -> Text:
-    budget = state.document["budget"]
     begun = min((trial.created for trial in state.trials.values()), default=now)
     session = state.sessions[-1][0]
     training = now - max(begun, session) + sum(end - start for start, end in state.sessions[:-1])
     best = incumbent(state)
     ended = sum(trial.outcome is not None for trial in state.trials.values())
-    parts = [f"trials {len(state.trials)}/{budget['trials']} ({ended} ended)"]
+    parts = [f"trials {len(state.trials)}/{state.trials_planned} ({ended} ended)"]
     if best is not None:
         leader, value, share = best
         parts.append(f"best {format.loss(value)} (trial {leader.id} at {format.share(share)})")

@@ -72,7 +72,7 @@ def wanted(state: StudyState) -> int:
     """
     standings = state.standings
     ready = len(standings.with_status(Status.RUNNING)) + len(standings.due())
-    return ready + max(0, int(state.document["budget"]["trials"]) - len(state.trials))
+    return ready + max(0, state.trials_planned - len(state.trials))
 
 
 def wait_for_a_machine(

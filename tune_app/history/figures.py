@@ -128,6 +128,7 @@ def summary(
 ) -> dict[str, Any]:
     """One kind of search on one table, by seed, as plain data."""
     runs = [search.steps for search in searches]
+    early = [search.spent for search in searches if search.is_over]
     quality = random_quality(table, random_runs(full_runs)) if target is None else target
     spent, times = (
         {
@@ -146,8 +147,7 @@ def summary(
         "remarks": list(table.remarks),
         "best": float(table.sign * table.best_seen.min()),
         "target": quality,
-        "spent": interval([search.spent for search in searches]),
-        "seeds_out_of_runs": sum(search.is_over for search in searches),
+        "out_of_runs": {"seeds": len(early), "spent": interval(early) if early else None},
         "spent_to_target": {name: interval(values) for name, values in spent.items()},
         "time_to_target": {name: interval(values) for name, values in times.items()},
         "by_seed": spent,

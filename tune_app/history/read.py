@@ -215,9 +215,8 @@ def _runs(columns: Columns) -> list[Any]:
 
 def _is_size(columns: Columns, progress: str) -> bool:
     """Whether runs without curves were trained to a few different lengths."""
-    runs = len(columns[TRIAL])
-    lengths = len({at for at in columns[progress] if _is_finite(at)})
-    return len(set(_runs(columns))) == runs and 1 < lengths <= min(FEW, runs // 2)
+    runs, lengths = _runs(columns), columns[progress]
+    return len(set(runs)) == len(runs) and len(set(lengths)) > 1 and _are_sizes(lengths, runs)
 
 
 def _has_values(column: list[float | None]) -> bool:

@@ -111,7 +111,8 @@ def problems(table: Table, setting: Setting) -> list[Problem]:
 def replay(table: Table, setting: Setting, seed: int) -> Replayed:
     """The incumbents of one search, and what it came to."""
     run = _replayed(table, setting, seed)
-    return Replayed(run.steps, run.spent, run.simulation.state.ended is not None)
+    is_over = run.simulation.state.ended is not None and run.spent < setting.full_runs - SAME
+    return Replayed(run.steps, run.spent, is_over)
 
 
 def search(table: Table, setting: Setting, seed: int) -> StudyState:

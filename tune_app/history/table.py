@@ -137,30 +137,39 @@ def _lengths(runs: Runs) -> list[float]:
     differ = runs.progress == STEP and min(ends) < FULL * max(ends)
     if most > 1 and differ and len(ends) > len(last) / 2:
         return [end * most / max(n, 1) for end, n in zip(last, counts, strict=True)]
-    return [max(last)] * len(last)
+    return [_longest(runs.runs)] * len(last)
 
 
 def _end(run: Run) -> float:
     """How far it came; rows after the last value do not count where only some rows have one."""
     if not run.reports:
         return 0.0
-    measured = [at for at, value in run.reports if not math.isnan(value)]
-    return measured[-1] if measured and _ends_unmeasured(run.reports) else run.reports[-1][0]
+    last = run.reports[-1][0]
+    return _measured(run.reports)[-1] if _is_between(run.reports, last) else last
 
 
-def _ends_unmeasured(reports: Sequence[tuple[float, float]]) -> bool:
-    """Whether the last rows have no value for being between two measurements.
+def _longest(runs: Sequence[Run]) -> float:
+    """How far the longest run came, to its last value where others have one as far."""
+    last = max(run.reports[-1][0] if run.reports else 0.0 for run in runs)
+    sound = [_measured(run.reports)[-1] for run in runs if _is_between(run.reports, last)]
+    return max(sound, default=last)
+
+
+def _measured(reports: Sequence[tuple[float, float]]) -> list[float]:
+    return [at for at, value in reports if math.isfinite(value)]
+
+
+def _is_between(reports: Sequence[tuple[float, float]], end: float) -> bool:
+    """Whether up to `end` there is no value for lying between two measurements.
 
     Where each row but the last ones has one, or they are many, the run diverged.
     """
-    known = [at for at, value in reports if math.isfinite(value)]
-    last = known[-1] if known else 0.0
-    after = [at for at, _ in reports if at > last]
-    if not after:
-        return True
+    known = _measured(reports)
+    if not known or known[-1] >= end:
+        return bool(known)
+    is_sparse = len(known) < sum(at <= known[-1] for at, _ in reports)
     steps = np.diff([0.0, *known])
-    is_sparse = len(known) + len(after) < len(reports)
-    return is_sparse and after[-1] - last <= GAP * float(steps.max(initial=0.0))
+    return is_sparse and end - known[-1] <= GAP * float(steps.max())
 
 
 def _check(runs: Runs, curves: list[list[tuple[float, float]]], longest: float, where: str) -> None:
@@ -195,7 +204,7 @@ def _curve(run: Run, full: float) -> list[tuple[float, float]]:
         return [*known, (broken[0], math.inf), (1.0, math.inf)]
     if not reports:
         return []
-    if _ends_unmeasured(reports):
+    if _is_between(reports, reports[-1][0]):
         return known
     last = known[-1][0] if known else 0.0
     first = next(share for share, _ in reports if share > last)

@@ -54,7 +54,7 @@ class Asha:
 
         Until a trial has completed there are none: those ahead may all diverge.
         """
-        planned = int(state.document["budget"]["trials"]) - len(state.trials)
+        planned = state.trials_planned - len(state.trials)
         return self.hopeless_among(state, planned)
 
     def hopeless_among(self, state: StudyState, planned: int) -> list[TrialState]:

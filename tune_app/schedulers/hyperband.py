@@ -54,7 +54,7 @@ class Hyperband:
 
     def hopeless(self, state: StudyState) -> list[TrialState]:
         """Paused trials that have no hope left in their bracket."""
-        planned = range(len(state.trials), int(state.document["budget"]["trials"]))
+        planned = range(len(state.trials), state.trials_planned)
         coming = Counter(map(self.bracket, planned))
         return [
             trial

@@ -4,7 +4,7 @@ Jaderberg et al., "Population Based Training of Neural Networks", 2017
 (https://arxiv.org/abs/1711.09846), with truncation selection and perturbation. The population is
 all trials of the study but the baseline. At each interval a trial in the worst quantile goes on
 from the checkpoint of one in the best, with all of its values, some of them changed: numbers by a
-factor of 0.8 or 1.2 and at least a step, choices drawn anew.
+factor of 0.8 or 1.2, and by a step at least while they have one, choices drawn anew.
 
 Other than in the paper, a trial waits at each interval until all have come there. So trials are
 compared at the same share of the budget, a checkpoint is taken over from exactly there, and who
@@ -76,7 +76,7 @@ class Pbt:
 
         The best must not run on before the others have what they take from them.
         """
-        if not draining and len(state.trials) < state.document["budget"]["trials"]:
+        if not draining and len(state.trials) < state.trials_planned:
             return None
         standings = state.standings
         for rung in range(state.full_rung):
@@ -137,7 +137,7 @@ def _stream(seed: int, number: int, rung: int) -> random.Random:
 
 
 def _perturbed(domain: Domain, value: Any, rng: random.Random) -> Any:
-    """A number times a factor, at least a step away; any other value drawn anew."""
+    """A number times a factor, or a step away where that is too little; others drawn anew."""
     if not isinstance(domain, (Float, Int, Drawn)):
         return sample(domain, rng)
     factor = rng.choice(FACTORS)

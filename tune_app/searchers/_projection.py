@@ -15,8 +15,8 @@ import numpy as np
 from tune_app.space.cube import Array
 
 CAP = 0.75
-"""Values worse than this share of those at a rung are not told apart: how bad a bad configuration
-is says nothing of where the good ones are."""
+"""Values worse than this share of those at the lowest rung are not told apart: how bad a bad
+configuration is says nothing of where the good ones are. Where values rise, this one does."""
 LARGEST = 1e100
 """Squares of larger values would be infinite."""
 PRIOR_WEIGHT = 0.75
@@ -38,7 +38,7 @@ def project(values: Array) -> tuple[Array, Array]:
     last = _last(values)
     cap = _cap(values[:, 0])
     now = np.minimum(values[:, 0], cap)
-    spread = float(now.std()) + 1e-12
+    spread = float(np.nanstd(now)) + 1e-12
     mean, variance = now, np.zeros(len(values))
     for rung in range(1, values.shape[1]):
         then = values[:, rung]

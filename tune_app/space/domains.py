@@ -88,16 +88,19 @@ def own_value(domain: Domain, value: Any) -> Any:
 
     A table has 8.0 for 8 where one row of the column is empty, and 0.1 with seven digits.
     """
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not is_number or not math.isfinite(value):
         return value
     own: list[float] = []
     match domain:
         case Choice(values):
             own = [v for v in values if isinstance(v, (int, float)) and not isinstance(v, bool)]
-        case Int() if math.isfinite(value):
+        case Int():
             own = [round(value)]
-        case Float(low, high):
-            own = [low, high]
+        case Float(low, high, _, step):
+            own = [low, high] if step is None else [snap(value, low, high, step)]
+        case Drawn():
+            own = [domain.low, domain.high] if domain.q is None else [domain.rounded(value)]
     if identity(value) in map(identity, own):
         return value
     return next((v for v in own if math.isclose(v, value, rel_tol=SINGLE)), value)
