@@ -42,7 +42,7 @@ class Scheduler(Protocol):
         ...
 
     def promote(self, state: StudyState, draining: bool) -> TrialState | None:
-        """The paused trial to run on now, if any; `draining` when no new trial will come."""
+        """The paused trial to run on now, if any; `draining` when nothing runs and none is new."""
         ...
 
     def hopeless(self, state: StudyState) -> list[TrialState]:
