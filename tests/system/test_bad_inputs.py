@@ -224,7 +224,9 @@ def nothing_left(desk: Shell) -> Iterator[None]:
 
 
 def _files(folder: Path) -> dict[Path, bytes | None]:
-    return {path: path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
+    """What is in it, but for what Python itself keeps of a file that it imports."""
+    found = (path for path in folder.rglob("*") if "__pycache__" not in path.parts)
+    return {path: path.read_bytes() if path.is_file() else None for path in found}
 
 
 def check(desk: Shell, mistake: Mistake) -> None:
