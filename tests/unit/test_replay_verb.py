@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import pickle
@@ -238,6 +239,37 @@ def test_what_does_not_suit_the_table_is_told_before_the_first_replay(
     path = tables.csv(tmp_path / "task.csv", curves(20))
     assert run(path, *words) == 2
     assert f"{expected}\n" in capsys.readouterr().err
+
+
+def test_options_are_those_of_a_study_file(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tables.csv(tmp_path / "task.csv", curves(30))
+    halving = "{name: asha, eta: '2', rungs: 2}", "{name: asha, eta: 4, rungs: 2}"
+    assert run(path, "--scheduler", halving[0], "--scheduler", halving[1], "--json") == 0
+    rows = json.loads(capsys.readouterr().out)["replays"]
+    names = [f"random + asha eta={eta} rungs=2" for eta in (2, 4)]
+    assert [row["search"] for row in rows] == names
+    assert rows[0]["by_seed"] != rows[1]["by_seed"]
+
+
+def test_mistakes_in_options_are_told_at_once(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tables.csv(tmp_path / "task.csv", curves(20))
+    asked = ["{startup: 5}", "{name: tpe, startu: 5}", "{name: tpe", "{name: tpe, name: gp}"]
+    assert run(path, *itertools.chain(*(("--searcher", text) for text in asked))) == 2
+    told = capsys.readouterr().err
+    for text, mistake in zip(
+        asked, ("no name", "did you mean 'startup'?", "not YAML", "each key once"), strict=True
+    ):
+        assert f"--searcher {text}" in told
+        assert mistake in told
+    refused = "--searcher", "{name: tpe, startup: 0}", "--scheduler", "{name: asha, eta: 1}"
+    assert run(path, *refused) == 2
+    told = capsys.readouterr().err
+    assert "--searcher, startup: 0 startup trials\n" in told
+    assert "--scheduler, eta: 1 is no reduction factor\n" in told
 
 
 RAISES = """

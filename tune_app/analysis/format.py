@@ -22,7 +22,7 @@ def loss(number: float | str | None) -> str:
     if not math.isfinite(number):
         return _not_finite(number)
     if number != 0 and not 1e-3 <= abs(number) < 1e5:
-        return _scientific(number, 3)
+        return scientific(number, 3)
     return f"{number:#.4g}".rstrip(".") if abs(number) < 1e4 else f"{number:.0f}"
 
 
@@ -96,13 +96,14 @@ def _float(number: float) -> str:
     if not math.isfinite(number):
         return _not_finite(number)
     if number != 0 and not 1e-3 <= abs(number) < 1e6:
-        return _scientific(number, 3)
+        return scientific(number, 3)
     if number == int(number) or abs(number) >= 1e3:
         return f"{number:.0f}"
     return f"{number:.3g}" if abs(number) < 100 else f"{number:.4g}"
 
 
-def _scientific(number: float, digits: int) -> str:
+def scientific(number: float, digits: int) -> str:
+    """So many significant digits at most: 620000 -> "6.2e5"."""
     mantissa, exponent = f"{number:.{digits - 1}e}".split("e")
     if "." in mantissa:
         mantissa = mantissa.rstrip("0").rstrip(".")

@@ -145,7 +145,9 @@ def _told(number: float, form: Any, infinite: str) -> str:
 
 
 def _short(number: float) -> str:
-    return f"{number:.2g}"
+    if number != 0 and not 1e-3 <= abs(number) < 1e4:
+        return format.scientific(number, 2)
+    return f"{number:.2g}" if abs(number) < 10 else f"{number:.0f}"
 
 
 def _percent(share: float) -> str:

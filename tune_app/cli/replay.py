@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import itertools
 import math
 import multiprocessing
 import os
@@ -18,8 +17,7 @@ from typing import Any
 
 from rich.progress import Progress
 
-from tune_app import plugins
-from tune_app.cli import _folders, _replays
+from tune_app.cli import _folders, _replays, _searches
 from tune_app.console import output
 from tune_app.errors import Problem, UserError, once
 from tune_app.history import figures, trajectory
@@ -28,7 +26,6 @@ from tune_app.history.replay import problems as replay_problems
 from tune_app.history.table import Table, load_sizes
 
 HELP = "replay searches on a table of finished runs"
-AUTO = "auto"
 TABLE = (
     "a .csv or .parquet file with a row for each report: trial, config.* for the hyper-parameters, "
     "tokens, step or epoch, and metrics; context.*, N and D tell apart sizes of one task"
@@ -38,13 +35,7 @@ INTERRUPTED = 130
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("tables", nargs="+", type=Path, metavar="TABLE", help=TABLE)
-    for kind in ("searcher", "scheduler"):
-        parser.add_argument(
-            f"--{kind}",
-            action="append",
-            metavar="NAME",
-            help=f"a {kind}; repeat it to compare several (default: {AUTO})",
-        )
+    _searches.add_arguments(parser)
     parser.add_argument("--full-runs", type=float, default=25, help="the budget (default: 25)")
     parser.add_argument("--workers", type=int, default=1, help="simulated workers (default: 1)")
     parser.add_argument("--seeds", type=int, default=10, help="searches of each kind (default: 10)")
@@ -120,7 +111,7 @@ def _checked(args: argparse.Namespace) -> tuple[list[Table], dict[str, Setting],
         else:
             left_out += remarks
         tables += found
-    searches, unknown = _searches(args)
+    searches, unknown = _searches.searches(args)
     problems += unknown
     if not problems:
         problems = [
@@ -150,31 +141,6 @@ def _named_apart(tables: Sequence[Table]) -> list[Table]:
         again = counts[table.name]
         found.append(replace(table, name=f"{table.name} ({again})") if again > 1 else table)
     return found
-
-
-def _searches(args: argparse.Namespace) -> tuple[dict[str, Setting], list[Problem]]:
-    """Every searcher with every scheduler, by what it is called; and what is wrong with them."""
-    problems: list[Problem] = []
-    for kind in ("searcher", "scheduler"):
-        for name in getattr(args, kind) or [AUTO]:
-            try:
-                module = plugins.load(kind, name, f"--{kind}")
-                problems += plugins.option_problems(module, {}, f"--{kind} {name}")
-            except UserError as error:
-                problems += error.problems
-    pairs = itertools.product(args.searcher or [AUTO], args.scheduler or [AUTO])
-    found = {
-        f"{searcher} + {scheduler}": Setting(
-            searcher={"name": searcher},
-            scheduler={"name": scheduler},
-            full_runs=args.full_runs,
-            workers=args.workers,
-            stragglers=args.stragglers,
-            failures=args.failures,
-        )
-        for searcher, scheduler in pairs
-    }
-    return found, problems
 
 
 def _option_problems(args: argparse.Namespace) -> list[Problem]:

@@ -81,31 +81,58 @@ def problems(table: Table, setting: Setting) -> list[Problem]:
     """Why this search cannot be replayed on this table.
 
     Raises:
-        UserError: the searcher fails as it is made.
+        UserError: searcher or scheduler fail as they are made.
     """
     found = []
     if setting.full_runs < table.shares[0] - SAME:
         what = f"{setting.full_runs:g} full runs do not come to one report"
         expected = f"at least {table.shares[0]:g}, what the first report of a run costs"
         found.append(Problem(what, f"--full-runs on {table.name}", expected))
-    document = _document(table, setting, 0)
-    if isinstance(assembly.scheduler(document), Exploiting):
-        what = f"{setting.scheduler['name']} changes the values of runs under way"
-        fix = "use a scheduler that leaves them as they are"
-        found.append(Problem(what, "--scheduler", "no table can say what then happens", fix))
+    return found + _scheduler_problems(table, setting) + _searcher_problems(table, setting)
+
+
+def _scheduler_problems(table: Table, setting: Setting) -> list[Problem]:
+    try:
+        scheduler = assembly.scheduler(_document(table, setting, 0))
+    except Exception as error:
+        return _refusals(error, "scheduler", table)
+    if not isinstance(scheduler, Exploiting):
+        return []
+    what = f"{setting.scheduler['name']} changes the values of runs under way"
+    fix = "use a scheduler that leaves them as they are"
+    return [Problem(what, "--scheduler", "no table can say what then happens", fix)]
+
+
+def _searcher_problems(table: Table, setting: Setting) -> list[Problem]:
+    found = []
     combinations = grid_size(table.space)
     if setting.searcher["name"] == "grid" and combinations not in (None, len(table.params)):
         what = f"{len(table.params)} of the grid's {combinations} combinations are there"
         found.append(Problem(what, f"--searcher grid on {table.name}", "a run for each of them"))
+    # Whatever is wrong with the scheduler.
+    sound = replace(setting, scheduler={"name": "fifo"})
     try:
-        assembly.searcher(document)
-    except UserError as error:
-        where, fix = f"--searcher on {table.name}", "use another searcher"
-        found += [replace(problem, where=where, fix=fix) for problem in error.problems]
+        assembly.searcher(_document(table, sound, 0))
     except Exception as error:
-        where = f"--searcher {setting.searcher['name']} on {table.name}"
-        raise UserError(raised(error, where)) from error
+        found += _refusals(error, "searcher", table)
     return found
+
+
+def _refusals(error: Exception, kind: str, table: Table) -> list[Problem]:
+    """What a plug-in has against its options or the table.
+
+    Raises:
+        UserError: it failed.
+    """
+    if not isinstance(error, UserError):
+        raise UserError(raised(error, f"--{kind} on {table.name}")) from error
+    option = f"tune.{kind}."
+    return [
+        replace(problem, where=f"--{kind}, {problem.where.removeprefix(option)}")
+        if problem.where.startswith(option)
+        else replace(problem, where=f"--{kind} on {table.name}", fix=f"use another {kind}")
+        for problem in error.problems
+    ]
 
 
 def replay(table: Table, setting: Setting, seed: int) -> Replayed:

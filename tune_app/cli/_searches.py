@@ -1,0 +1,90 @@
+"""The searches that `replay` compares: every searcher that is named, with every scheduler."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+from tune_app import plugins, readings, yaml_source
+from tune_app.errors import Problem, UserError
+from tune_app.history.replay import Setting
+
+AUTO = "auto"
+KINDS = ("searcher", "scheduler")
+EXAMPLES = {"searcher": "{name: tpe, startup: 20}", "scheduler": "{name: asha, eta: 4}"}
+
+Section = dict[str, Any]
+"""A plug-in's name and its options, as the `tune` section of a study has them."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    for kind in KINDS:
+        parser.add_argument(
+            f"--{kind}",
+            action="append",
+            metavar="NAME",
+            help=f"a {kind}, with options as in a study file: '{EXAMPLES[kind]}'; repeat it to "
+            f"compare several (default: {AUTO})",
+        )
+
+
+def searches(args: argparse.Namespace) -> tuple[dict[str, Setting], list[Problem]]:
+    """The searches by what they are called, and all that is wrong with them."""
+    searchers, problems = _sections("searcher", args.searcher or [AUTO])
+    schedulers, more = _sections("scheduler", args.scheduler or [AUTO])
+    pairs = itertools.product(searchers, schedulers)
+    found = {
+        f"{_called(searcher)} + {_called(scheduler)}": Setting(
+            searcher=searcher,
+            scheduler=scheduler,
+            full_runs=args.full_runs,
+            workers=args.workers,
+            stragglers=args.stragglers,
+            failures=args.failures,
+        )
+        for searcher, scheduler in pairs
+    }
+    return found, problems + more
+
+
+def _sections(kind: str, texts: Sequence[str]) -> tuple[list[Section], list[Problem]]:
+    found: list[Section] = []
+    problems: list[Problem] = []
+    for text in texts:
+        try:
+            found.append(_section(kind, text))
+        except UserError as error:
+            problems += error.problems
+    return found, problems
+
+
+def _section(kind: str, text: str) -> Section:
+    """What one word of the command line names.
+
+    Raises:
+        UserError: it is no YAML, or there is no such plug-in or option.
+    """
+    where = f"--{kind} {text}"
+    section = _mapping(kind, text) if text.lstrip().startswith("{") else {"name": text}
+    name = section.pop("name", None)
+    if not isinstance(name, str):
+        raise UserError(Problem("no name", where, f"as in '{EXAMPLES[kind]}'"))
+    module = plugins.load(kind, name, f"--{kind}")
+    if problems := plugins.option_problems(module, section, where):
+        raise UserError(problems)
+    numbers = readings.of_options(kind, name, section)
+    return {"name": name, **section, **{option: value for option, (value, _) in numbers.items()}}
+
+
+def _mapping(kind: str, text: str) -> Section:
+    source = yaml_source.parse(text, f"--{kind} {text}")
+    if source.problems:
+        raise UserError(source.problems)
+    return source.data
+
+
+def _called(section: Section) -> str:
+    options = (f"{key}={value}" for key, value in section.items() if key != "name")
+    return " ".join([section["name"], *options])
