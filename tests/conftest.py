@@ -1,12 +1,25 @@
-"""What all tests share: a cache folder that is not the one of the person who runs them."""
+"""What all tests share: nothing of the person who runs them, neither cache nor settings."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 SYSTEM = Path(__file__).parent / "system"
+
+SETTINGS = ("WANDB_", "RAY_", "TUNE_APP_", "FORCE_COLOR", "NO_COLOR", "TTY_")
+
+for name in [name for name in os.environ if name.startswith(SETTINGS)]:
+    del os.environ[name]
+# Where W&B's client looks for a key.
+os.environ["NETRC"] = os.devnull
+
+# A machine that is busy with something else is no mistake of the code.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 
 # Before pytest-xdist looks for groups.

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -23,9 +23,7 @@ def object_server() -> Iterator[dict[str, str]]:
     """Runs the server; gives the environment in which it is AWS, with a bucket `studies`."""
     if not SERVER.exists():
         pytest.skip("no S3 server: `make test` sets it up")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    server, port = _started()
     environment = {
         "AWS_ACCESS_KEY_ID": "AKIAIOSFODNN7EXAMPLE",
         "AWS_SECRET_ACCESS_KEY": SECRET,
@@ -33,26 +31,33 @@ def object_server() -> Iterator[dict[str, str]]:
         "AWS_REGION": "us-east-1",
         "AWS_EC2_METADATA_DISABLED": "true",
     }
-    command = [str(SERVER), "-H", "127.0.0.1", "-p", str(port)]
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        _make_bucket(server, port, environment)
+        _make_bucket(environment)
         yield environment
     finally:
         server.kill()
         server.wait()
 
 
-def _make_bucket(server: subprocess.Popen[bytes], port: int, environment: dict[str, str]) -> None:
+def _started() -> tuple[subprocess.Popen[bytes], int]:
+    """A server that takes connections, and its port."""
     deadline = time.monotonic() + TIMEOUT_S
     while True:
-        assert server.poll() is None
-        assert time.monotonic() < deadline
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-            break
-        except OSError:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        command = [str(SERVER), "-H", "127.0.0.1", "-p", str(port)]
+        server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        # Somebody else may have taken the port meanwhile: then it ends, and has another try.
+        while server.poll() is None:
+            assert time.monotonic() < deadline
             time.sleep(0.1)
+            with suppress(OSError):
+                socket.create_connection(("127.0.0.1", port), 1).close()
+                return server, port
+
+
+def _make_bucket(environment: dict[str, str]) -> None:
     code = (
         "import os; from pyarrow import fs\n"
         "fs.S3FileSystem(endpoint_override=os.environ['AWS_ENDPOINT_URL'],"

@@ -50,7 +50,7 @@ class Scenario:
         path = self.storage / "faults" / "journal.jsonl"
         if not path.exists():
             return []
-        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        lines = path.read_bytes().splitlines(keepends=True)
         return [json.loads(line) for line in lines if line.endswith("\n")]
 
     def news(self) -> Events:

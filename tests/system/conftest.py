@@ -17,6 +17,8 @@ from typing import Any
 import psutil
 import pytest
 
+from tests import processes
+
 SMALL = Path(__file__).parent / "small.yaml"
 TIMEOUT_S = 300
 
@@ -55,10 +57,7 @@ class Shell:
 
     def journal(self, name: str) -> list[dict[str, Any]]:
         path = self.study(name) / "journal.jsonl"
-        if not path.exists():
-            return []
-        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-        return [json.loads(line) for line in lines if line.endswith("\n")]
+        return events_in(path.read_bytes()) if path.exists() else []
 
     def wait_for(
         self, name: str, wanted: Callable[[list[dict[str, Any]]], bool], what: str
@@ -90,12 +89,12 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Shell:
 @pytest.fixture
 def no_orphans() -> Iterator[None]:
     """Fails when a test leaves processes of Ray or of a study behind."""
-    before = set(_ours())
+    before = dict(_ours())
     yield
     deadline = time.monotonic() + 30
-    while left := set(_ours()) - before:
+    while left := {pid: line for pid, line in _ours() if pid not in before}:
         if time.monotonic() > deadline:
-            names = [" ".join(psutil.Process(pid).cmdline())[:80] for pid in left]
+            names = [line[:80] for line in left.values()]
             raise AssertionError(f"left behind: {names}")
         time.sleep(0.5)
 
@@ -104,7 +103,7 @@ AGENTS = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")
 """Of a Ray that was killed, they end by themselves after some 75 s: they first try to tell it."""
 
 
-def _ours() -> Iterator[int]:
+def _ours() -> Iterator[tuple[int, str]]:
     beside = _of_other_test_processes()
     for process in psutil.process_iter(["cmdline", "status"]):
         line = " ".join(process.info["cmdline"] or [])
@@ -112,7 +111,7 @@ def _ours() -> Iterator[int]:
             continue
         ours = any(word in line for word in ("raylet", "ray::", "gcs_server", "tune_app"))
         if ours and "pytest" not in line and line.strip() not in AGENTS:
-            yield process.pid
+            yield process.pid, line
 
 
 def _of_other_test_processes() -> set[int]:
@@ -152,18 +151,19 @@ def ray_node(*options: str, **environment: str) -> Iterator[subprocess.Popen[str
         yield node
     finally:
         # A node that is asked to end takes half a minute over it.
-        process = psutil.Process(node.pid)
-        for victim in [*process.children(recursive=True), process]:
-            # With its parent a child may go by itself.
-            with suppress(psutil.NoSuchProcess):
-                victim.kill()
+        processes.end([*processes.below(node.pid, ""), psutil.Process(node.pid)])
         node.communicate(timeout=60)
 
 
 def trial_workers(driver: int) -> list[psutil.Process]:
     """The processes that train trials for this driver now."""
-    children = psutil.Process(driver).children(recursive=True)
-    return [child for child in children if "ImplicitFunc" in " ".join(child.cmdline())]
+    return processes.below(driver, "ImplicitFunc")
+
+
+def events_in(journal: bytes) -> list[dict[str, Any]]:
+    """What a journal says; its last line may still be under way."""
+    lines = journal.splitlines(keepends=True)
+    return [json.loads(line) for line in lines if line.endswith(b"\n")]
 
 
 def ends(events: list[dict[str, Any]]) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import psutil
 import pytest
 
 from tests.system.conftest import SMALL, Shell, ends, kill_group, ray_node, trial_workers
+from tune_app.storage.study import STOP_FILE
 
 TWO_SLOTS = ("--set", "resources.concurrent=2", "--set", "budget.tokens=80000")
 
@@ -58,9 +60,14 @@ def test_ctrl_c_twice_stops_at_once(shell: Shell) -> None:
     process = shell.start("run", str(SMALL), "--name", "twice", *TWO_SLOTS)
     shell.wait_for("twice", has_rung_of_a_searched_trial, "a rung")
     kill_group(process, signal.SIGINT)
+    # Two that come at once are one.
+    deadline = time.monotonic() + 30
+    while not (shell.study("twice") / STOP_FILE).exists():
+        assert time.monotonic() < deadline
     kill_group(process, signal.SIGINT)
     out, _ = process.communicate(timeout=30)
     assert process.returncode == 130
+    assert "stopped at once" in out
     assert "resume twice" in out
     shown = json.loads(shell.run("show", "twice", "--json").stdout)
     assert shown["status"] == "interrupted"

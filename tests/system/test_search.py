@@ -10,9 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
+from tests import processes
 from tests.system.conftest import SMALL, Shell, ends
 
 ONE_SLOT = ("--set", "resources.concurrent=1")
@@ -105,9 +105,7 @@ def test_the_same_seed_and_one_slot_give_the_same_search_with_a_wandb_that_is_do
 
 def _end_mirror(folder: Path) -> None:
     """It would wait ten minutes for W&B to come back."""
-    for process in psutil.process_iter(["cmdline"]):
-        if str(folder) in (process.info["cmdline"] or []):
-            process.kill()
+    processes.end(processes.of_all(str(folder)))
 
 
 def test_each_run_in_wandb_equals_its_trial_in_the_journal(

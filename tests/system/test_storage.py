@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -18,11 +19,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
+from tests import processes
 from tests.object_server import SECRET, object_server
-from tests.system.conftest import SMALL, TIMEOUT_S, Shell, ends, kill_group
+from tests.system.conftest import (
+    SMALL,
+    TIMEOUT_S,
+    Shell,
+    ends,
+    events_in,
+    kill_group,
+    trial_workers,
+)
 
 TOKEN = "0123456789abcdef-a-token-of-tests-0123456789"
 WANDB_KEY = "f" * 8 + "0123456789abcdef0123456789abcdef"
@@ -31,7 +40,7 @@ PLACE = ("--storage", "s3://studies/of/tests")
 SHORT_LEASE = """
 import sys
 from tune_app.storage import lease
-lease.LEASE_S, lease.REFRESH_S = 6.0, 1.0
+lease.LEASE_S, lease.REFRESH_S = 12.0, 1.0
 from tune_app.__main__ import main
 sys.exit(main())
 """
@@ -51,10 +60,8 @@ class Machine(Shell):
         return found
 
     def journal(self, name: str) -> list[dict[str, Any]]:
-        if not (self.cache / "studies").exists():
-            return []
-        path = self.copy() / "journal.jsonl"
-        return _events(path.read_bytes()) if path.exists() else []
+        found = (self.cache / "studies").glob(f"*/{name}/journal.jsonl")
+        return [event for path in found for event in events_in(path.read_bytes())]
 
 
 @pytest.fixture
@@ -88,29 +95,36 @@ def test_a_bucket_survives_driver_and_machine_and_nobody_gets_in_or_finds_a_secr
         ),
     )
     machine.wait_for("lost", lambda events: bool(_rungs(events)), "a rung")
+    # The study must not end before all is asked.
+    held = trial_workers(driver.pid)
+    for worker in held:
+        worker.suspend()
     session = _ray_session(driver.pid)
     assert _refusals(driver.pid) == {"dashboard": 401, "jobs": 401, "gcs": "refused refused joined"}
     _check_no_secret_in_command_lines()
     second = machine.run("resume", "lost", *PLACE)
     assert second.returncode == 2
     assert f"already running: process {driver.pid} on " in second.stderr
+    for worker in held:
+        worker.resume()
 
     machine.wait_for("lost", _goes_on_after_an_end, "a report after an end")
     kill_group(driver, signal.SIGKILL)
     driver.communicate(timeout=30)
-    _end_all(session)
+    # The machine goes down: what Ray left behind goes with its driver.
+    processes.end(processes.of_all(session))
     lost = tmp_path / "lost"
     machine.copy().rename(lost)
     _download(machine, tmp_path / "at-death")
     # What was written here and not pushed yet may be lost: nobody has acted on it.
     before = _pushed(tmp_path / "at-death" / "lost")
-    assert _events((lost / "journal.jsonl").read_bytes())[: len(before)] == before
+    assert events_in((lost / "journal.jsonl").read_bytes())[: len(before)] == before
     assert ends(before)
 
     early = machine.run("resume", "lost", *PLACE)
     if early.returncode:
-        assert "its lease expires in" in early.stderr
-        time.sleep(6)
+        (seconds,) = re.findall(r"its lease expires in (\d+) s", early.stderr)
+        time.sleep(int(seconds) + 1)
     resumed = early if early.returncode == 0 else machine.run("resume", "lost", *PLACE)
     assert resumed.returncode == 0, resumed.stderr
     after = machine.journal("lost")
@@ -131,15 +145,10 @@ def test_a_bucket_survives_driver_and_machine_and_nobody_gets_in_or_finds_a_secr
     assert not any(secret in said for secret in SECRETS)
 
 
-def _events(journal: bytes) -> list[dict[str, Any]]:
-    lines = journal.splitlines(keepends=True)
-    return [json.loads(line) for line in lines if line.endswith(b"\n")]
-
-
 def _pushed(study: Path) -> list[dict[str, Any]]:
     """The journal of a study as a bucket holds it."""
     newest = max((study / "journal").iterdir())
-    return _events(b"".join(path.read_bytes() for path in sorted(newest.iterdir())))
+    return events_in(b"".join(path.read_bytes() for path in sorted(newest.iterdir())))
 
 
 def _goes_on_after_an_end(events: list[dict[str, Any]]) -> bool:
@@ -152,15 +161,10 @@ def _rungs(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [e for e in events if e["event"] == "report" and e["rung"] is not None]
 
 
-def _children(driver: int, word: str) -> list[list[str]]:
-    found = psutil.Process(driver).children(recursive=True)
-    lines = [child.cmdline() for child in found]
-    return [line for line in lines if word in " ".join(line)]
-
-
 def _option(driver: int, word: str, name: str) -> str:
-    line = " ".join(_children(driver, word)[0]).replace("=", " ").split()
-    return line[line.index(name) + 1]
+    (line, *_) = map(processes.command_line, processes.below(driver, word))
+    words = line.replace("=", " ").split()
+    return words[words.index(name) + 1]
 
 
 def _ray_session(driver: int) -> str:
@@ -210,16 +214,8 @@ def _join(address: str) -> str:
 
 
 def _check_no_secret_in_command_lines() -> None:
-    for process in psutil.process_iter(["cmdline"]):
-        line = " ".join(process.info["cmdline"] or [])
-        assert not any(secret in line for secret in SECRETS), process.pid
-
-
-def _end_all(session: str) -> None:
-    """The machine goes down: what Ray left behind goes with its driver."""
-    for process in psutil.process_iter(["cmdline"]):
-        if session in " ".join(process.info["cmdline"] or []):
-            process.kill()
+    for secret in SECRETS:
+        assert processes.of_all(secret) == []
 
 
 def _holding_secrets(folder: Path) -> list[str]:

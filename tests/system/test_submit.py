@@ -95,7 +95,7 @@ def laptop(shell: Shell, tmp_path: Path) -> Iterator[Remote]:
 
 
 def test_a_study_on_a_cluster_outlives_its_sender_and_obeys_the_verbs(laptop: Remote) -> None:
-    words = ["trainable=mine/model.py", "budget.trials=3", "budget.tokens=120000", "scheduler=fifo"]
+    words = ["trainable=mine/model.py", "budget.trials=2", "budget.tokens=240000", "scheduler=fifo"]
     changes = [part for word in words for part in ("--set", word)]
     sent = laptop.on_cluster("run", str(_study(laptop.folder)), "--name", "far", *changes)
     process = laptop.start(*sent)
@@ -122,7 +122,7 @@ def test_a_study_on_a_cluster_outlives_its_sender_and_obeys_the_verbs(laptop: Re
 
     resumed = _ran(laptop, "resume", "far")
     assert "resuming: " in resumed
-    assert list(ends(laptop.journal("far")).values()) == ["completed"] * 3
+    assert list(ends(laptop.journal("far")).values()) == ["completed"] * 2
     shown = json.loads(_ran(laptop, "show", "far", "--json"))
     assert shown["status"] == "ended"
 

@@ -112,6 +112,29 @@ def test_markup_in_values_is_shown_as_it_is(events: list[dict[str, Any]]) -> Non
     assert "a [red]path[/red] with [brackets]" in stream.getvalue()
 
 
+class Tty(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("kind", [io.StringIO, Tty])
+def test_last_words_are_out_at_once_and_leave_the_terminal_as_it_was(
+    kind: type[io.StringIO], events: list[dict[str, Any]], state: StudyState
+) -> None:
+    stream = kind()
+    screen = screens.create(stream, Path())
+    screen.on_event(events[0], state)
+    # A signal comes in the middle of another line.
+    with screen.console:
+        screen.console.print("half a line")
+        screen.last_words("the end; [b]resume[/b]")
+        said = stream.getvalue()
+    screen.close(0)
+    assert said.endswith("the end; [b]resume[/b]\n")
+    if stream.isatty():
+        assert said.rindex("\x1b[?25h") > said.rindex("\x1b[?25l")
+
+
 def test_a_command_names_the_interpreter_that_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     folder = Path(sys.executable).parent
     monkeypatch.setattr(sys, "executable", str(folder / "python"))

@@ -318,19 +318,26 @@ def test_a_cache_that_cannot_be_made_is_told(corpus: Path, tmp_path: Path) -> No
 
 
 def test_a_process_that_waits_says_so(tmp_path: Path) -> None:
-    ready, folder = tmp_path / "ready", tmp_path / "kind" / "key"
+    ready, told, folder = tmp_path / "ready", tmp_path / "told", tmp_path / "kind" / "key"
     code = (
         "import sys, time; from pathlib import Path; from trainables.data import store\n"
         "def make(place):\n"
-        "    Path(sys.argv[2]).touch(); time.sleep(1); return {'by': 'other'}\n"
+        "    Path(sys.argv[2]).touch()\n"
+        "    while not Path(sys.argv[3]).exists(): time.sleep(0.01)\n"
+        "    return {'by': 'other'}\n"
         "store.ensure(Path(sys.argv[1]), make, print)"
     )
-    other = start(code, folder, ready)
+    other = start(code, folder, ready, told)
     while not ready.exists():
         assert other.poll() is None
         time.sleep(0.01)
     lines: list[str] = []
-    facts = store.ensure(folder, lambda place: {"by": "me"}, lines.append)
+
+    def tell(line: str) -> None:
+        lines.append(line)
+        told.touch()
+
+    facts = store.ensure(folder, lambda place: {"by": "me"}, tell)
     output(other)
     assert facts == {"by": "other"}
     assert lines == ["waiting for another process that makes kind/key"]

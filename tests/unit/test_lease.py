@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -50,7 +51,7 @@ def test_a_second_machine_is_refused_and_told_who_has_the_study(tmp_path: Path) 
     (problem,) = caught.value.problems
     assert f"process {os.getpid()} on " in problem.what
     assert ", since 2" in problem.what
-    assert "expires in 60 s" in problem.fix
+    assert re.search("expires in (60|59) s", problem.fix)
     assert [holder.place for holder in holders(Shared(tmp_path))] == ["machine a"]
     first.release()
     assert holders(Shared(tmp_path)) == []
@@ -60,7 +61,7 @@ def test_a_second_machine_is_refused_and_told_who_has_the_study(tmp_path: Path) 
 def test_the_lease_of_a_dead_driver_expires(tmp_path: Path) -> None:
     Lease(Shared(tmp_path), "machine a", "place")
     age(tmp_path, LEASE_S - 5)
-    with pytest.raises(UserError, match="expires in 5 s"):
+    with pytest.raises(UserError, match=r"expires in [45] s"):
         Lease(Shared(tmp_path), "machine b", "place")
     age(tmp_path, 6)
     second = Lease(Shared(tmp_path), "machine b", "place")
@@ -160,24 +161,28 @@ def test_a_claim_that_makes_no_sense_holds_for_its_time(tmp_path: Path) -> None:
 
 def test_of_many_that_come_at_once_at_most_one_gets_the_study(tmp_path: Path) -> None:
     code = """
-    import sys, time
+    import random, sys, time
     from pathlib import Path
     from tune_app.errors import UserError
     from tune_app.storage.lease import Lease
     from tune_app.storage.store import FolderStore
     print("ready", flush=True)
     sys.stdin.readline()
-    for attempt in range(20):
+    # Those that meet may all step back, and then come again at other times.
+    deadline, had = time.monotonic() + 60, 0
+    while had < 3 and time.monotonic() < deadline:
         try:
             lease = Lease(FolderStore(Path(sys.argv[1])), sys.argv[2], "place")
         except UserError:
+            time.sleep(random.uniform(0.0, 0.02))
             continue
         inside = Path(sys.argv[1]) / "inside"
         inside.mkdir()
         time.sleep(0.002)
         inside.rmdir()
         lease.release()
-        print("had it")
+        had += 1
+    print(had)
     """
     command = [sys.executable, "-c", textwrap.dedent(code), str(tmp_path)]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
@@ -190,9 +195,9 @@ def test_of_many_that_come_at_once_at_most_one_gets_the_study(tmp_path: Path) ->
     for racer in racers:
         racer.stdin.write("go\n")
         racer.stdin.flush()
-    said = [racer.communicate(timeout=60) for racer in racers]
+    said = [racer.communicate(timeout=120) for racer in racers]
     assert [err for _, err in said if err] == []
-    assert sum(out.count("had it") for out, _ in said) > 0
+    assert [int(out) for out, _ in said] == [3] * 4
 
 
 def test_a_container_with_a_disk_of_its_own_is_another_place(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -223,7 +224,7 @@ def run_and_kill(task: Task, folder: Path, at_step: int) -> Recorder:
     heard = Recorder(folder)
     child = multiprocessing.get_context("fork").Process(target=run, args=(task, Telegraph(folder)))
     child.start()
-    for event, fields in lines(folder / "sent"):
+    for event, fields in lines(folder / "sent", child):
         heard.sent.append((event, fields))
         if event == "report" and fields["step"] >= at_step:
             break
@@ -233,9 +234,10 @@ def run_and_kill(task: Task, folder: Path, at_step: int) -> Recorder:
     return heard
 
 
-def lines(path: Path) -> Iterator[Any]:
-    """What stands in a file that somebody else is writing."""
+def lines(path: Path, writer: BaseProcess) -> Iterator[Any]:
+    """What stands in a file that another process is writing."""
     while not path.exists():
+        assert writer.is_alive()
         time.sleep(0.005)
     with open(path, encoding="utf-8") as file:
         while True:
@@ -243,6 +245,7 @@ def lines(path: Path) -> Iterator[Any]:
             if line.endswith("\n"):
                 yield json.loads(line)
             else:
+                assert writer.is_alive()
                 file.seek(file.tell() - len(line.encode()))
                 time.sleep(0.005)
 

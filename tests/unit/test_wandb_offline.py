@@ -240,7 +240,7 @@ def test_the_mirror_of_a_killed_driver_finishes_and_ends(tmp_path: Path) -> None
 def _is_gone(pid: int) -> bool:
     try:
         status = Path(f"/proc/{pid}/stat").read_text()
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return True
     return status.rsplit(")", 1)[1].split()[0] == "Z"
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
-import psutil
 import pytest
 
+from tests import processes
 from tests.unit.story import Story
 from tests.unit.wandb_server import Server, Trouble, serving
 from tune_app.trackers import wandb as wandb_tracker
@@ -35,13 +35,10 @@ def story(tmp_path: Path) -> Iterator[Story]:
     folder.mkdir()
     told = Story(folder, wandb_tracker.create(folder))
     yield told
-    for child in psutil.Process().children():
-        if str(folder) in child.cmdline():
-            # The mirror would wait for W&B for ten minutes more.
-            for process in [*child.children(recursive=True), child]:
-                with suppress(psutil.NoSuchProcess):
-                    process.kill()
-            child.wait()
+    for mirror in processes.below(os.getpid(), str(folder)):
+        # It would wait for W&B for ten minutes more.
+        processes.end([*processes.below(mirror.pid, ""), mirror])
+        mirror.wait()
 
 
 def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:

@@ -21,6 +21,7 @@ import base64
 import gzip
 import json
 import re
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -60,8 +61,9 @@ class Server:
         self.requests: list[str] = []
         """The first field of each query, or the last part of the path, in the order of arrival."""
         self.store = Store(folder / "wandb-server.sqlite")
-        self._http: ThreadingHTTPServer | None = None
+        self._http: _Http | None = None
         self._port = port
+        self._kept: socket.socket | None = None
         self.revive()
 
     @property
@@ -75,12 +77,24 @@ class Server:
 
     def revive(self) -> None:
         handler = type("Handler", (_Handler,), {"server_of": self})
+        self.close()
         self._http = _Http(("127.0.0.1", self._port), handler)
         self._port = self._http.server_port
         threading.Thread(target=self._http.serve_forever, args=(0.05,), daemon=True).start()
 
     def die(self) -> None:
         """Nobody listens any more, and open connections break."""
+        self.close()
+        # Until it is revived nobody else may take the port.
+        self._kept = socket.socket()
+        self._kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._kept.bind(("127.0.0.1", self._port))
+
+    def close(self) -> None:
+        """The same for good."""
+        if self._kept is not None:
+            self._kept.close()
+            self._kept = None
         if self._http is not None:
             self._http.shutdown()
             self._http.server_close()
@@ -246,7 +260,7 @@ def serving(folder: Path) -> Iterator[Server]:
     try:
         yield server
     finally:
-        server.die()
+        server.close()
         server.store.close()
 
 

@@ -106,7 +106,7 @@ class Session:
                 self._study, self._state, self._journal, trackers, cluster
             )
             try:
-                driver.run(screen.say)
+                driver.run(screen.say, screen.last_words)
             finally:
                 end = time.monotonic() + TRACKERS_TIMEOUT_S
                 for mirror in mirrors:
@@ -131,7 +131,7 @@ class Session:
         def on_signal(number: int, frame: FrameType | None) -> None:
             self._interrupts += 1
             if self._interrupts > 1:
-                screen.say(f"stopped at once; go on with: {self._resume_command()}")
+                screen.last_words(f"stopped at once; go on with: {self._resume_command()}")
                 os._exit(INTERRUPTED)
             if self._driver is None or not self._driver.interrupt():
                 screen.say("stopping before the first trial")

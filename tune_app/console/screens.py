@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol, TextIO
 
 from rich.console import Console, Group
+from rich.control import Control
 from rich.live import Live
 from rich.markup import escape
 from rich.text import Text
@@ -40,6 +41,10 @@ class Screen(Protocol):
 
     def say(self, text: str) -> None: ...
 
+    def last_words(self, text: str) -> None:
+        """The same where the process ends right after it, whatever it is doing."""
+        ...
+
     def opening(self, state: StudyState) -> None: ...
 
     def on_event(self, event: Event, state: StudyState) -> None: ...
@@ -65,8 +70,11 @@ class PlainScreen:
         self._begun = clock()
 
     def say(self, text: str) -> None:
-        stamp = format.duration(self._clock() - self._begun)
-        self.console.print(f"[dim]\\[{stamp:>6}][/dim] {escape(text)}")
+        self.console.print(f"[dim]\\[{self._stamp()}][/dim] {escape(text)}")
+
+    def last_words(self, text: str) -> None:
+        # Past rich: in the middle of another line it would keep this one for later.
+        self.console.file.write(f"[{self._stamp()}] {text}\n")
 
     def opening(self, state: StudyState) -> None:
         for line in opening_lines(state, self._place):
@@ -79,6 +87,9 @@ class PlainScreen:
 
     def close(self, timeout_s: float) -> None:
         """Nothing to take down."""
+
+    def _stamp(self) -> str:
+        return f"{format.duration(self._clock() - self._begun):>6}"
 
 
 class LiveScreen(PlainScreen):
@@ -103,6 +114,12 @@ class LiveScreen(PlainScreen):
                 redirect_stderr=False,
             )
             self._live.start()
+
+    def last_words(self, text: str) -> None:
+        if self._live is not None:
+            # Its last line has no end yet, and it has hidden the cursor.
+            self.console.file.write(f"\n{Control.show_cursor(True)}")
+        super().last_words(text)
 
     def close(self, timeout_s: float) -> None:
         if self._live is not None:

@@ -91,8 +91,10 @@ class Driver:
         self._prepare(progress, trial)
         return trial
 
-    def run(self, progress: Callable[[str], None]) -> None:
+    def run(self, progress: Callable[[str], None], last_words: Callable[[str], None]) -> None:
         """Runs until the study ends or is interrupted; the state says which.
+
+        Where Ray is gone it says so with `last_words` and ends the process.
 
         Raises:
             UserError: preflight found mistakes or raised, nothing fits on the cluster, or the
@@ -112,7 +114,7 @@ class Driver:
         with (
             self._resumable(),
             self._full_disk_explained(),
-            lifeline(head(), lambda: self._leave(progress)),
+            lifeline(head(), lambda: _leave(last_words)),
         ):
             tuner.run(
                 conductor,
@@ -136,11 +138,6 @@ class Driver:
         if slots == 0 and self._cluster.local:
             raise UserError(Problem(GONE, "local Ray", fix=RESUME))
         return slots
-
-    def _leave(self, progress: Callable[[str], None]) -> None:
-        """Nothing that waits for Ray can be waited for; the journal has all that was reported."""
-        progress(f"{GONE}: {RESUME}")
-        os._exit(UserError.exit_code)
 
     def record(self, event: str, **fields: Any) -> None:
         """Writes an event before there is a conductor."""
@@ -312,3 +309,9 @@ class Driver:
                 "processes": resources.processes,
             },
         }
+
+
+def _leave(last_words: Callable[[str], None]) -> None:
+    """Nothing that waits for Ray can be waited for; the journal has all that was reported."""
+    last_words(f"{GONE}: {RESUME}")
+    os._exit(UserError.exit_code)

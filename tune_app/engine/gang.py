@@ -128,7 +128,8 @@ def _watched(calls: Calls) -> Iterator[None]:
         while pending and not over.is_set():
             done, pending = ray.wait(pending, timeout=1.0)
             if any(map(_has_failed, done)) and not over.wait(STUCK_S):
-                _kill(calls)
+                # One that is dead stays known as such, for who asks how it ended.
+                _kill(number for number, call in calls.items() if call in pending)
                 ranks.abort()
 
     threading.Thread(target=watch, daemon=True).start()
