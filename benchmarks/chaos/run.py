@@ -178,11 +178,11 @@ class Chaos:
         deadline = time.monotonic() + LEFT_BEHIND_S
         while (left := [p for p in self.processes if alive(p)]) and time.monotonic() < deadline:
             time.sleep(1)
-        return [" ".join(process.cmdline())[:80] for process in left]
+        return [" ".join(process.cmdline())[:120] for process in left]
 
     def table(self) -> str:
         """All that was found, a line each."""
-        total, kills = self.total, self.total.stays_cut
+        total, kills, left = self.total, self.total.stays_cut, self.left_behind()
         rows = [
             ("disturbances", f"{self.done.total()}"),
             *((f"  {kind}", f"{self.done[kind]}") for kind in KINDS if self.done[kind]),
@@ -194,13 +194,14 @@ class Chaos:
             ("studies that did not end", f"{total.not_ended}"),
             ("values other than undisturbed", f"{total.wrong_values}"),
             ("drivers that got stuck", f"{self.stuck}"),
-            ("processes left behind", f"{len(self.left_behind())}"),
+            ("processes left behind", f"{len(left)}"),
             ("decisions as a replay of the journal makes them", share(total)),
             ("stays cut short, steps done again", f"{kills}, {total.steps_again}"),
             ("checkpoint intervals done again, at most", f"{total.most_again}"),
         ]
         width = max(len(name) for name, _ in rows)
-        return "\n".join(f"| {name:<{width}} | {figure:>14} |" for name, figure in rows)
+        lines = [f"| {name:<{width}} | {figure:>14} |" for name, figure in rows]
+        return "\n".join([*lines, *(f"left behind: {line}" for line in left)])
 
 
 def share(total: verdict.Verdict) -> str:
