@@ -15,7 +15,14 @@ import pytest
 from tests.system.conftest import SMALL, Shell, ends, kill_group, ray_node, trial_workers
 from tune_app.storage.study import STOP_FILE
 
-TWO_SLOTS = ("--set", "resources.concurrent=2", "--set", "budget.tokens=80000")
+TWO_SLOTS = (
+    "--set",
+    "resources.concurrent=2",
+    "--set",
+    "budget.tokens=80000",
+    "--set",
+    "budget.trials=5",
+)
 
 pytestmark = pytest.mark.usefixtures("no_orphans")
 
@@ -27,7 +34,7 @@ def has_rung_of_a_searched_trial(events: list[dict[str, Any]]) -> bool:
 
 def check_complete(events: list[dict[str, Any]]) -> None:
     outcomes = ends(events)
-    assert len(outcomes) == 7
+    assert len(outcomes) == 5
     assert set(outcomes.values()) <= {"completed", "stopped"}
     assert events[-1]["event"] == "study_ended"
 
