@@ -253,6 +253,19 @@ def test_options_are_those_of_a_study_file(
     assert rows[0]["by_seed"] != rows[1]["by_seed"]
 
 
+def test_a_metric_that_is_rather_large_is_not_minimised_without_a_word(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [{**row, "eval_accuracy": 1 / row["eval_loss"]} for row in curves(20)]
+    words = tables.csv(tmp_path / "task.csv", rows), "--metric", "eval_accuracy"
+    assert run(*words) == 2
+    told = capsys.readouterr().err
+    assert "--goal: is more eval_accuracy better?\n" in told
+    assert "--goal minimize or --goal maximize" in told
+    assert run(*words, "--goal", "maximize") == 0
+    assert "best eval_accuracy, maximised" in capsys.readouterr().out
+
+
 def test_mistakes_in_options_are_told_at_once(
     run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

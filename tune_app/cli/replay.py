@@ -6,6 +6,7 @@ import argparse
 import math
 import multiprocessing
 import os
+import re
 import signal
 import sys
 from collections import Counter
@@ -30,6 +31,20 @@ TABLE = (
     "a .csv or .parquet file with a row for each report: trial, config.* for the hyper-parameters, "
     "tokens, step or epoch, and metrics; context.*, N and D tell apart sizes of one task"
 )
+GOALS = ("minimize", "maximize")
+RATHER_LARGE = {
+    "acc",
+    "accuracy",
+    "auc",
+    "auroc",
+    "bleu",
+    "f1",
+    "recall",
+    "return",
+    "reward",
+    "score",
+}
+"""Words in the names of metrics of which more is usually better."""
 INTERRUPTED = 130
 
 
@@ -42,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--metric", help="the column of the objective (default: eval_loss, final_eval_loss or loss)"
     )
-    parser.add_argument("--goal", choices=("minimize", "maximize"), default="minimize")
+    parser.add_argument("--goal", choices=GOALS, help="(default: minimize)")
     parser.add_argument("--target", type=float, help="a value to reach")
     parser.add_argument(
         "--stragglers",
@@ -103,7 +118,7 @@ def _checked(args: argparse.Namespace) -> tuple[list[Table], dict[str, Setting],
     left_out: list[Problem] = []
     for path in args.tables:
         try:
-            found, remarks = load_sizes(path, args.metric, args.goal)
+            found, remarks = load_sizes(path, args.metric, args.goal or GOALS[0])
         except UserError as error:
             found, remarks = [], list(error.problems)
         if not found:
@@ -111,6 +126,7 @@ def _checked(args: argparse.Namespace) -> tuple[list[Table], dict[str, Setting],
         else:
             left_out += remarks
         tables += found
+    problems += _goal_problems(args.goal, tables)
     searches, unknown = _searches.searches(args)
     problems += unknown
     if not problems:
@@ -126,6 +142,18 @@ def _checked(args: argparse.Namespace) -> tuple[list[Table], dict[str, Setting],
         for size in left_out:
             print(_left_out(size), file=sys.stderr)
     return _named_apart(tables), searches, left_out
+
+
+def _goal_problems(goal: str | None, tables: Sequence[Table]) -> list[Problem]:
+    """Metrics that would be minimised although nobody says so and their names say otherwise."""
+    metrics = dict.fromkeys(table.metric for table in tables if goal is None)
+    return [
+        Problem(
+            f"is more {metric} better?", "--goal", fix=" or ".join(f"--goal {g}" for g in GOALS)
+        )
+        for metric in metrics
+        if RATHER_LARGE & set(re.split(r"[^a-z0-9]+", metric.lower()))
+    ]
 
 
 def _left_out(size: Problem) -> str:
