@@ -94,7 +94,7 @@ def slow_and_better(rng: np.random.Generator) -> tuple[list[dict[str, Any]], Arr
     params = [{f"config.{n}": v for n, v in zip(names, row, strict=True)} for row in drawn.tolist()]
     regularised = drawn[:, 1:].sum(axis=1)
     final = 1 + 0.45 * abs(regularised - 2) ** 1.5 + 1.2 * (drawn[:, 0] - 0.5) ** 2
-    pace = 0.3 * np.exp(-1.3 * (regularised - 1.5) - 4 * (drawn[:, 0] - 0.6) ** 2) * REPORTS / 4
+    pace = 3 * np.exp(-1.3 * (regularised - 1.5) - 4 * (drawn[:, 0] - 0.6) ** 2)
     return params, curves(rng, final, 4.0, pace, 0.01)
 
 

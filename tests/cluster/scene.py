@@ -51,7 +51,7 @@ class Scenario:
         if not path.exists():
             return []
         lines = path.read_bytes().splitlines(keepends=True)
-        return [json.loads(line) for line in lines if line.endswith("\n")]
+        return [json.loads(line) for line in lines if line.endswith(b"\n")]
 
     def news(self) -> Events:
         """What the journal says since the last call; the worst of it is told."""

@@ -15,14 +15,8 @@ import pytest
 from tests.system.conftest import SMALL, Shell, ends, kill_group, ray_node, trial_workers
 from tune_app.storage.study import STOP_FILE
 
-TWO_SLOTS = (
-    "--set",
-    "resources.concurrent=2",
-    "--set",
-    "budget.tokens=80000",
-    "--set",
-    "budget.trials=5",
-)
+CHANGES = ("resources.concurrent=2", "budget.tokens=80000", "budget.trials=5")
+TWO_SLOTS = tuple(word for change in CHANGES for word in ("--set", change))
 
 pytestmark = pytest.mark.usefixtures("no_orphans")
 

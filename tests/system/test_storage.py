@@ -16,6 +16,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,8 @@ TOKEN = "0123456789abcdef-a-token-of-tests-0123456789"
 WANDB_KEY = "f" * 8 + "0123456789abcdef0123456789abcdef"
 SECRETS = (SECRET, TOKEN, WANDB_KEY)
 PLACE = ("--storage", "s3://studies/of/tests")
+CHANGES = ("resources.concurrent=2", "budget.trials=5", "budget.tokens=72000")
+NOBODY_GETS_IN = {"dashboard": 401, "jobs": 401, "gcs": "refused refused joined"}
 SHORT_LEASE = """
 import sys
 from tune_app.storage import lease
@@ -85,28 +88,16 @@ def test_a_bucket_survives_driver_and_machine_and_nobody_gets_in_or_finds_a_secr
 ) -> None:
     driver = machine.start(
         *("run", str(SMALL), "--name", "lost", *PLACE),
-        *(
-            "--set",
-            "resources.concurrent=2",
-            "--set",
-            "budget.trials=5",
-            "--set",
-            "budget.tokens=72000",
-        ),
+        *(word for change in CHANGES for word in ("--set", change)),
     )
     machine.wait_for("lost", lambda events: bool(_rungs(events)), "a rung")
-    # The study must not end before all is asked.
-    held = trial_workers(driver.pid)
-    for worker in held:
-        worker.suspend()
     session = _ray_session(driver.pid)
-    assert _refusals(driver.pid) == {"dashboard": 401, "jobs": 401, "gcs": "refused refused joined"}
-    _check_no_secret_in_command_lines()
-    second = machine.run("resume", "lost", *PLACE)
+    with _held(driver.pid):
+        assert _refusals(driver.pid) == NOBODY_GETS_IN
+        _check_no_secret_in_command_lines()
+        second = machine.run("resume", "lost", *PLACE)
     assert second.returncode == 2
     assert f"already running: process {driver.pid} on " in second.stderr
-    for worker in held:
-        worker.resume()
 
     machine.wait_for("lost", _goes_on_after_an_end, "a report after an end")
     kill_group(driver, signal.SIGKILL)
@@ -143,6 +134,19 @@ def test_a_bucket_survives_driver_and_machine_and_nobody_gets_in_or_finds_a_secr
         assert _holding_secrets(folder) == []
     said = resumed.stdout + resumed.stderr + second.stderr
     assert not any(secret in said for secret in SECRETS)
+
+
+@contextmanager
+def _held(driver: int) -> Iterator[None]:
+    """Suspends the trials: so the study cannot end before all is asked."""
+    held = trial_workers(driver)
+    for worker in held:
+        worker.suspend()
+    try:
+        yield
+    finally:
+        for worker in held:
+            worker.resume()
 
 
 def _pushed(study: Path) -> list[dict[str, Any]]:

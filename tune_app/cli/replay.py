@@ -32,7 +32,7 @@ TABLE = (
     "tokens, step or epoch, and metrics; context.*, N and D tell apart sizes of one task"
 )
 GOALS = ("minimize", "maximize")
-RATHER_LARGE = {
+MORE_IS_BETTER = {
     "acc",
     "accuracy",
     "auc",
@@ -152,7 +152,7 @@ def _goal_problems(goal: str | None, tables: Sequence[Table]) -> list[Problem]:
             f"is more {metric} better?", "--goal", fix=" or ".join(f"--goal {g}" for g in GOALS)
         )
         for metric in metrics
-        if RATHER_LARGE & set(re.split(r"[^a-z0-9]+", metric.lower()))
+        if MORE_IS_BETTER & set(re.split(r"[^a-z0-9]+", metric.lower()))
     ]
 
 
