@@ -27,7 +27,7 @@ from scipy.stats import spearmanr
 
 from tune_app.analysis.effects import LEVEL, effects
 from tune_app.analysis.importance import comparisons_lost
-from tune_app.archive import Archive
+from tune_app.core.observations import Archive
 from tune_app.history.replay import Setting, search
 from tune_app.history.table import Table, load
 from tune_app.space.cube import Array, Axis, Cube

@@ -29,14 +29,15 @@ import psutil
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.chaos import disturb, toy
-from tune_app import assembly, study_file
-from tune_app.conductor import Conductor, Segment
 from tune_app.console import screens
-from tune_app.engine.checkpoints import Retention
-from tune_app.journal import Event, Journal, follow
-from tune_app.state import StudyState
+from tune_app.core.conductor import Conductor, Segment
+from tune_app.core.journal import Event, Journal, follow
+from tune_app.core.state import StudyState
+from tune_app.core.trial import Decision
+from tune_app.plugins import make
 from tune_app.storage.checkpoints import FolderShelf
-from tune_app.trial import Decision
+from tune_app.storage.retention import Retention
+from tune_app.study import file as study_file
 
 STUDY = """
 method: random
@@ -213,8 +214,8 @@ def without_ray(home: Path, trials: int, workers: int) -> None:
         conductor = Conductor(
             state,
             Journal(folder),
-            assembly.searcher(document),
-            assembly.scheduler(document),
+            make.searcher(document),
+            make.scheduler(document),
             [screen, Retention(FolderShelf(folder)), meter],
         )
         conductor.record("study_started", study=document, software={}, machine={})

@@ -18,9 +18,9 @@ import tempfile
 import venv
 from pathlib import Path
 
-from tune_app import yaml_source
 from tune_app.space import wandb_sweep
 from tune_app.space.domains import sample
+from tune_app.study import yaml_source
 
 DRAWS = 10_000
 

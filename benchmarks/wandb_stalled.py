@@ -24,7 +24,7 @@ from pathlib import Path
 import psutil
 
 from tests.unit.wandb_server import Trouble, serving
-from tune_app.journal import FILE_NAME, read
+from tune_app.core.journal import FILE_NAME, read
 
 ROOT = Path(__file__).parents[1]
 STUDY = ROOT / "tests" / "system" / "small.yaml"

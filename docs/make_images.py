@@ -15,10 +15,10 @@ from rich.console import Console, Group
 from rich.terminal_theme import MONOKAI
 from rich.text import Text
 
-from tune_app import journal
 from tune_app.console import screens, table
-from tune_app.state import StudyState
-from tune_app.trial import Status
+from tune_app.core import journal
+from tune_app.core.state import StudyState
+from tune_app.core.trial import Status
 
 WIDTH, HEIGHT = 132, 40
 IMAGES = Path(__file__).parent / "images"

@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 
 from benchmarks.chaos.toy import FAULTS
-from tune_app.journal import FILE_NAME, Event, read
+from tune_app.core.journal import FILE_NAME, Event, read
 
 LAUNCH = Path(__file__).parent / "launch.py"
 NAME = "study"

@@ -19,7 +19,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from benchmarks.chaos import real, toy
-from tune_app import journal, silence
+from tune_app.core import heartbeat, journal
 from tune_app.engine import cluster, driver, tuner
 from tune_app.engine.resources import TrialResources
 
@@ -69,7 +69,7 @@ def without_dashboard(init: Callable[..., Any], **options: Any) -> Any:
 
 def main() -> int:
     patience = float(os.environ.get("CHAOS_HANGS_AFTER_S") or HANGS_AFTER_S)
-    silence.START_S, silence.SILENCE_S = 6 * patience, patience
+    heartbeat.START_S, heartbeat.SILENCE_S = 6 * patience, patience
     # It is most of the work of a start, and none of what is looked at here.
     cluster.ray.init = partial(without_dashboard, cluster.ray.init)
     from tune_app.cli import _folders, _session

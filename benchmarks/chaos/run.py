@@ -29,8 +29,8 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from benchmarks.chaos import disturb, toy, verdict
 from benchmarks.chaos.disturb import KINDS, NAME, REAL_KINDS, Study
+from tune_app.core.journal import Event
 from tune_app.engine import LOOPBACK_ONLY
-from tune_app.journal import Event
 
 TOY = """
 method: random

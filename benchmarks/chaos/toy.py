@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from tune_app.budget import Horizon, horizon
+from tune_app.core.heartbeat import ALIVE
+from tune_app.core.ports import TrialContext
 from tune_app.engine.worker import DISK_FULL, TuneContext, tell
-from tune_app.ports import TrialContext
-from tune_app.silence import ALIVE
 from tune_app.storage import places
-from tune_app.training.disk import is_full, is_storage_fault
+from tune_app.storage.disk_faults import is_full, is_storage_fault
 
 STEPS = 72
 TOKENS_PER_STEP = 100

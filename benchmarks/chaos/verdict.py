@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.chaos import toy
-from tune_app import assembly
-from tune_app.journal import FILE_NAME, Event, read
-from tune_app.state import StudyState
-from tune_app.trial import Status
+from tune_app.core.journal import FILE_NAME, Event, read
+from tune_app.core.state import StudyState
+from tune_app.core.trial import Status
+from tune_app.plugins import make
 
 
 @dataclass
@@ -98,11 +98,11 @@ def _replayed(events: list[Event], verdict: Verdict) -> StudyState:
 def _asked_again(event: Event, state: StudyState) -> Iterator[bool]:
     kind, trial = event["event"], state.trials.get(event.get("trial", ""))
     if kind == "trial_created" and event["kind"] == "search":
-        again = assembly.searcher(state.document).suggest(state, event["number"])
+        again = make.searcher(state.document).suggest(state, event["number"])
         yield again == event["params"]
     if trial is None:
         return
-    scheduler = assembly.scheduler(state.document)
+    scheduler = make.scheduler(state.document)
     if kind == "decision":
         yield scheduler.decide(state, trial, event["rung"]).value == event["decision"]
     if kind == "segment_started" and trial.status is Status.PAUSED and not trial.due:

@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 from scipy.stats import ks_2samp
 
+from tune_app.core.state import StudyState
 from tune_app.searchers import bohb
 from tune_app.space.cube import Cube
 from tune_app.space.domains import Choice, Float, Space, sample, to_document
-from tune_app.state import StudyState
 
 HERE = Path(__file__).resolve().parent
 SPACE: Space = {

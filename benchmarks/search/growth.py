@@ -16,10 +16,10 @@ import tracemalloc
 from collections.abc import Iterator
 from typing import Any
 
-from tune_app import assembly
-from tune_app.journal import Event
+from tune_app.core.journal import Event
+from tune_app.core.state import StudyState
+from tune_app.plugins import make
 from tune_app.space.domains import Choice, Float, Space, sample, to_document
-from tune_app.state import StudyState
 
 PENDING = 64
 ASKED = 60
@@ -51,7 +51,7 @@ def row(name: str, trials: int) -> str:
     """One line of the table."""
     tracemalloc.start()
     state = study(name, trials)
-    searcher = assembly.searcher(state.document)
+    searcher = make.searcher(state.document)
     searcher.suggest(state, len(state.trials))
     megabytes = tracemalloc.get_traced_memory()[0] / 1e6
     tracemalloc.stop()

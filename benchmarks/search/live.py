@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import geometric_mean
 
-from tune_app import journal
-from tune_app.state import StudyState
+from tune_app.core import journal
+from tune_app.core.state import StudyState
 
 HERE = Path(__file__).resolve().parent
 STUDY = HERE.parents[1] / "search_spaces" / "quickstart.yaml"

@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from tune_app.core.state import StudyState
+from tune_app.core.trial import Status
 from tune_app.space import wandb_export
 from tune_app.space.domains import Space, searched
-from tune_app.state import StudyState
-from tune_app.trial import Status
 
 HERE = Path(__file__).resolve().parent
 

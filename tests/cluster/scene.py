@@ -14,8 +14,8 @@ from typing import Any
 from tests.cluster import machines
 from tests.cluster.laptop import PATIENCE, ROOT, Laptop
 from tests.cluster.machines import Machine
-from tune_app.state import StudyState
-from tune_app.trial import Status
+from tune_app.core.state import StudyState
+from tune_app.core.trial import Status
 
 Events = list[dict[str, Any]]
 

@@ -1,4 +1,4 @@
-"""Every scheduler that is found keeps the contract of `tune_app.ports.Scheduler`."""
+"""Every scheduler that is found keeps the contract of `tune_app.core.ports.Scheduler`."""
 
 from __future__ import annotations
 
@@ -18,12 +18,13 @@ from tests.unit.simulation import (
     result,
     sometimes_diverging,
 )
-from tune_app import assembly, plugins
-from tune_app.journal import Event
-from tune_app.ports import Bracketed, Exploit, Exploiting, Scheduler
-from tune_app.simulation import MAX_STEPS, plan_of
-from tune_app.state import StudyState, rebuild
-from tune_app.trial import Decision, Kind, Outcome, Status, TrialState
+from tune_app import plugins
+from tune_app.core.journal import Event
+from tune_app.core.ports import Bracketed, Exploit, Exploiting, Scheduler
+from tune_app.core.state import StudyState, rebuild
+from tune_app.core.trial import Decision, Kind, Outcome, Status, TrialState
+from tune_app.plugins import make
+from tune_app.simulation.simulation import MAX_STEPS, plan_of
 
 NAMES = plugins.names("scheduler")
 
@@ -32,7 +33,7 @@ class Watched:
     """A scheduler whose every answer is checked; it is made anew for each question."""
 
     def __init__(self, study: dict[str, Any]) -> None:
-        self._make = lambda: assembly.scheduler(study)
+        self._make = lambda: make.scheduler(study)
         self.asked = 0
 
     @property
@@ -88,7 +89,7 @@ def _told(exploit: Exploit | None) -> tuple[str, dict[str, Any]] | None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_rungs_are_ascending_shares_that_end_with_the_whole_budget(name: str) -> None:
-    scheduler = assembly.scheduler(document(scheduler={"name": name}))
+    scheduler = make.scheduler(document(scheduler={"name": name}))
     assert scheduler.rungs[-1] == 1.0
     assert scheduler.rungs[0] > 0
     assert all(low < high for low, high in pairwise(scheduler.rungs))
@@ -123,7 +124,7 @@ def test_a_killed_driver_changes_no_result_with_one_worker(name: str) -> None:
 def test_a_study_without_trials_asks_for_nothing(name: str) -> None:
     state = StudyState()
     state.apply({"event": "study_started", "time": 0, "study": document(scheduler={"name": name})})
-    scheduler = assembly.scheduler(document(scheduler={"name": name}))
+    scheduler = make.scheduler(document(scheduler={"name": name}))
     assert scheduler.promote(state, draining=True) is None
     assert scheduler.hopeless(state) == []
 
@@ -142,7 +143,7 @@ class Recorded:
     """A scheduler that writes down each question with its answer and the journal's length then."""
 
     def __init__(self, study: dict[str, Any]) -> None:
-        self._inner = assembly.scheduler(study)
+        self._inner = make.scheduler(study)
         self.simulation: Simulation | None = None
         self.asked: list[tuple[int, Question, Any]] = []
 
@@ -208,7 +209,7 @@ def test_a_state_rebuilt_at_any_point_gives_every_answer_that_was_given_there(
     for length, question, answer in recorded.asked:
         if length not in states:
             states = {length: rebuild(simulation.events[:length])}
-        assert question(assembly.scheduler(study), states[length]) == answer
+        assert question(make.scheduler(study), states[length]) == answer
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -1,4 +1,4 @@
-"""Every searcher that is found keeps the contract of `tune_app.ports.Searcher`."""
+"""Every searcher that is found keeps the contract of `tune_app.core.ports.Searcher`."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ import pytest
 
 from tests.unit.simulation import Simulation, document, sometimes_diverging
 from tune_app import plugins
+from tune_app.core.ports import Searcher
+from tune_app.core.state import rebuild
 from tune_app.errors import UserError
-from tune_app.ports import Searcher
 from tune_app.space import rules
 from tune_app.space.domains import (
     Choice,
@@ -28,7 +29,6 @@ from tune_app.space.domains import (
     searched,
     to_document,
 )
-from tune_app.state import rebuild
 
 MIXED = (1, 1.0, True, "1", None)
 FINITE: Space = {
@@ -175,10 +175,10 @@ def test_a_prior_changes_no_searchers_contract(name: str) -> None:
 
 ASK = """
 import json, sys
-from tune_app import assembly
-from tune_app.state import rebuild
+from tune_app.plugins import make
+from tune_app.core.state import rebuild
 state = rebuild(json.load(sys.stdin))
-searcher = assembly.searcher(state.document)
+searcher = make.searcher(state.document)
 print(json.dumps([searcher.suggest(state, number) for number in (15, 16)]))
 """
 

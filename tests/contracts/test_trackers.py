@@ -1,4 +1,4 @@
-"""Every tracker that is found keeps the contract of `tune_app.ports.Tracker`."""
+"""Every tracker that is found keeps the contract of `tune_app.core.ports.Tracker`."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from tests.unit.simulation import document, on_disk, sometimes_diverging
-from tune_app import assembly, plugins
-from tune_app.journal import FILE_NAME, Event, read
-from tune_app.ports import Tracker
-from tune_app.state import StudyState
+from tune_app import plugins
+from tune_app.core.journal import FILE_NAME, Event, read
+from tune_app.core.ports import Tracker
+from tune_app.core.state import StudyState
+from tune_app.plugins import make
 
 NAMES = plugins.names("tracker")
 CLOSE_TIMEOUT_S = 60.0
@@ -41,7 +42,7 @@ def study(tmp_path: Path) -> tuple[Path, list[Event]]:
     return tmp_path, read(tmp_path / FILE_NAME)[0]
 
 
-def make(name: str, folder: Path) -> Tracker:
+def made(name: str, folder: Path) -> Tracker:
     tracker: Tracker = plugins.load("tracker", name).create(folder)
     return tracker
 
@@ -64,7 +65,7 @@ def test_a_study_can_be_followed_to_its_end_and_again(
     folder, events = study
     journal = (folder / FILE_NAME).read_bytes()
     for _ in range(2):
-        tracker = make(name, folder)
+        tracker = made(name, folder)
         tell(tracker, events)
         tracker.close(CLOSE_TIMEOUT_S)
     assert (folder / FILE_NAME).read_bytes() == journal
@@ -75,7 +76,7 @@ def test_a_study_can_have_all_of_them(
 ) -> None:
     monkeypatch.setenv("WANDB_MODE", "disabled")
     folder, events = study
-    trackers = assembly.trackers({"trackers": [{"name": name} for name in NAMES]}, folder)
+    trackers = make.trackers({"trackers": [{"name": name} for name in NAMES]}, folder)
     for tracker in trackers:
         tell(tracker, events)
         tracker.close(CLOSE_TIMEOUT_S)
@@ -91,7 +92,7 @@ def test_a_study_that_was_cut_short_can_be_followed_on(
     folder, events = study
     resumed: Event = {"event": "study_resumed", "time": events[-1]["time"]}
     for cut in range(1, len(events), 5):
-        tracker = make(name, folder)
+        tracker = made(name, folder)
         tell(tracker, [*events[:cut], resumed])
         tracker.close(CLOSE_TIMEOUT_S)
 
@@ -102,14 +103,14 @@ def test_events_of_another_version_are_no_trouble(
 ) -> None:
     monkeypatch.setenv("WANDB_MODE", "disabled")
     folder, events = study
-    tracker = make(name, folder)
+    tracker = made(name, folder)
     tell(tracker, [*events[:4], {"event": "something_new", "time": 1.0, "trial": "0000"}])
     tracker.close(CLOSE_TIMEOUT_S)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_tracker_that_saw_nothing_closes_more_than_once(name: str, tmp_path: Path) -> None:
-    tracker = make(name, tmp_path)
+    tracker = made(name, tmp_path)
     tracker.close(CLOSE_TIMEOUT_S)
     tracker.close(CLOSE_TIMEOUT_S)
     assert sorted(os.listdir(tmp_path)) == []
@@ -120,7 +121,7 @@ def test_a_folder_that_cannot_be_written_to_is_no_reason_to_raise(
     name: str, study: tuple[Path, list[Event]]
 ) -> None:
     _, events = study
-    tracker = make(name, Path("/dev/null/nowhere"))
+    tracker = made(name, Path("/dev/null/nowhere"))
     tell(tracker, events)
     tracker.close(CLOSE_TIMEOUT_S)
 

@@ -12,11 +12,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tune_app import assembly
-from tune_app.journal import Event, Journal, encode
-from tune_app.simulation import MAX_STEPS, Curve, MemoryJournal, Simulation, crossing
-from tune_app.state import StudyState
-from tune_app.trial import TrialState
+from tune_app.core.journal import Event, Journal, encode
+from tune_app.core.state import StudyState
+from tune_app.core.trial import TrialState
+from tune_app.plugins import make
+from tune_app.simulation.simulation import MAX_STEPS, Curve, MemoryJournal, Simulation, crossing
 
 X = {"x": {"type": "float", "low": 0.0, "high": 1.0, "log": False, "step": None}}
 
@@ -37,7 +37,7 @@ def document(**changes: Any) -> dict[str, Any]:
         "budget": budget,
         "searcher": {"name": searcher},
         "scheduler": scheduler,
-        "rungs": list(assembly.scheduler(parts).rungs),
+        "rungs": list(make.scheduler(parts).rungs),
         "seed": 0,
         "baseline": True,
         "baseline_params": {"x": 0.9},

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from tune_app.journal import Journal
-from tune_app.ports import Tracker
-from tune_app.state import StudyState
+from tune_app.core.journal import Journal
+from tune_app.core.ports import Tracker
+from tune_app.core.state import StudyState
 
 AWKWARD = [True, 1, "1", None, [1, 2], {"a": 1}]
 FLOAT = {"type": "float", "low": 1e-5, "high": 1e-3, "log": True, "step": None}

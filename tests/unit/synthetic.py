@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tune_app.journal import Journal, read
-from tune_app.state import StudyState, rebuild
+from tune_app.core.journal import Journal, read
+from tune_app.core.state import StudyState, rebuild
 
 TOKENS = 400_000
 STEP_TOKENS = 1_000

@@ -525,8 +525,8 @@ def test_analysis_needs_no_training_library_and_no_display(tmp_path: Path) -> No
     script = """
 import sys
 from pathlib import Path
-from tune_app.journal import read
-from tune_app.state import rebuild
+from tune_app.core.journal import read
+from tune_app.core.state import rebuild
 from tune_app.analysis import format, report, summary
 state = rebuild(read(Path(sys.argv[1]) / "journal.jsonl")[0])
 summary.summarise(state)

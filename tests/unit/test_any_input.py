@@ -10,13 +10,14 @@ import yaml
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
-from tune_app import study_file, yaml_source
 from tune_app.cli.export import as_sweep
 from tune_app.errors import Problem, UserError
 from tune_app.space.domains import contains, sample
 from tune_app.space.wandb_parameters import DISTRIBUTIONS, PARAMETER_KEYS
 from tune_app.space.wandb_sweep import KEYS, METHODS
-from tune_app.study import Study
+from tune_app.study import file as study_file
+from tune_app.study import yaml_source
+from tune_app.study.definition import Study
 
 # Of values that make sense now and then, so that more than the first check is reached.
 numbers = st.one_of(

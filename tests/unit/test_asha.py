@@ -17,11 +17,11 @@ from tests.unit.simulation import (
     searched,
     sometimes_diverging,
 )
+from tune_app.core.journal import Event
+from tune_app.core.state import StudyState
+from tune_app.core.trial import Kind, Outcome, Status, TrialState
 from tune_app.errors import UserError
-from tune_app.journal import Event
 from tune_app.schedulers import asha
-from tune_app.state import StudyState
-from tune_app.trial import Kind, Outcome, Status, TrialState
 
 
 @dataclass(frozen=True, slots=True)

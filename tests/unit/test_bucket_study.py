@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.memory_bucket import MemoryBucket
-from tune_app.journal import FILE_NAME, Journal, read
+from tune_app.core.journal import FILE_NAME, Journal, read
 from tune_app.storage import journals
 from tune_app.storage.bucket_study import BucketStudy
 from tune_app.storage.checkpoints import BucketShelf

@@ -21,12 +21,12 @@ from tests.unit.simulation import (
     searched,
     sometimes_diverging,
 )
-from tune_app.conductor import BROKEN, EXHAUSTED, Conductor
+from tune_app.core.conductor import BROKEN, EXHAUSTED, Conductor
+from tune_app.core.failures import MAX_LOSSES, REST_S, Losses, own_traceback
+from tune_app.core.journal import FILE_NAME, Event, Journal, read
+from tune_app.core.state import StudyState, rebuild
+from tune_app.core.trial import Decision, Kind, Outcome, Status
 from tune_app.errors import UserError
-from tune_app.failures import MAX_LOSSES, REST_S, Losses, own_traceback
-from tune_app.journal import FILE_NAME, Event, Journal, read
-from tune_app.state import StudyState, rebuild
-from tune_app.trial import Decision, Kind, Outcome, Status
 
 
 def variety(seed: int) -> tuple[dict[str, Any], int]:

@@ -12,10 +12,11 @@ from rich.console import Console, ConsoleDimensions
 
 from tests.unit import synthetic
 from tests.unit.simulation import Simulation, document
-from tune_app import journal, plugins
+from tune_app import plugins
 from tune_app.analysis.importance_words import in_full
 from tune_app.console import closing, commands, forecast, screens, table
-from tune_app.state import StudyState, rebuild
+from tune_app.core import journal
+from tune_app.core.state import StudyState, rebuild
 from tune_app.storage.study import FolderStudy
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from tune_app.space.domains import Choice, Domain, Fixed, Float, Int
-from tune_app.training import corners
-from tune_app.training.values import COUNTS
+from tune_app.training.preflight import profiling
+from tune_app.training.preflight.values import COUNTS
 
 
 def defaults(name: str) -> Any:
@@ -25,7 +25,7 @@ def test_the_corners_are_the_smallest_and_largest_batch_and_each_other_costly_ch
         "bf16": Choice((True, False)),
         "size": Fixed("nano"),
     }
-    chosen = corners.choose(space, defaults)
+    chosen = profiling.choose(space, defaults)
     told = [(c[COUNTS[0]], c[COUNTS[1]], c["optim"], c["bf16"]) for c in chosen]
     assert told == [
         (4, 1, "adamw_torch", False),
@@ -38,7 +38,7 @@ def test_the_corners_are_the_smallest_and_largest_batch_and_each_other_costly_ch
 
 
 def test_a_space_without_batches_has_one_corner() -> None:
-    assert corners.choose({"learning_rate": Float(0.1, 0.3)}, defaults) == [
+    assert profiling.choose({"learning_rate": Float(0.1, 0.3)}, defaults) == [
         {"learning_rate": pytest.approx(0.2)}
     ]
 
@@ -48,7 +48,7 @@ def test_warming_up_is_not_timed_and_enough_is_enough() -> None:
         should_training_stop = False
 
     times = iter([0.0, 30.0, 31.0, 31.5, 32.0, 40.0])
-    watch, control = corners.Stopwatch(lambda: next(times)), Control()
+    watch, control = profiling.Stopwatch(lambda: next(times)), Control()
     for _ in range(4):
         watch.on_step_end(None, None, control)
     assert not control.should_training_stop
@@ -72,7 +72,7 @@ def small(tmp_path: Path) -> dict[str, Any]:
 def test_a_corner_is_measured_by_training(small: dict[str, Any], tmp_path: Path) -> None:
     study = {"trainable": "causal_lm", "accelerator": "cpu", "seed": 0}
     params = {COUNTS[0]: 4, COUNTS[1]: 2, "optim": "sgd"}
-    found = corners.measure(study, small, params, tmp_path / "cache")
+    found = profiling.measure(study, small, params, tmp_path / "cache")
     assert found.error == ""
     assert found.tokens_per_step == 4 * 2 * 32
     assert found.tokens_per_s > 0
@@ -80,13 +80,13 @@ def test_a_corner_is_measured_by_training(small: dict[str, Any], tmp_path: Path)
     assert found.peak_bytes > 0
     # Plain SGD has no state: its checkpoint is the weights alone.
     assert found.checkpoint_bytes == 4 * found.parameters
-    adam = corners.measure(study, small, {**params, "optim": "adamw_torch"}, tmp_path / "cache")
+    adam = profiling.measure(study, small, {**params, "optim": "adamw_torch"}, tmp_path / "cache")
     assert adam.checkpoint_bytes == pytest.approx(12 * found.parameters, rel=0.01)
 
 
 def test_a_corner_that_does_not_run_says_why(small: dict[str, Any], tmp_path: Path) -> None:
     study = {"trainable": "causal_lm", "accelerator": "cpu", "seed": 0}
-    found = corners.measure(study, small, {"optim": "adamw_apex_fused"}, tmp_path / "cache")
+    found = profiling.measure(study, small, {"optim": "adamw_apex_fused"}, tmp_path / "cache")
     assert found.error.startswith("ModuleNotFoundError")
     assert found.tokens_per_s == 0
 
@@ -101,7 +101,7 @@ def test_the_largest_batch_that_fits_is_found_by_doubling_and_halving(
         asked.append(size)
         return size <= room
 
-    assert corners.largest(fits, limit=64) == found
+    assert profiling.largest(fits, limit=64) == found
     assert len(asked) <= 14
     assert max(asked) <= 64
 
@@ -109,14 +109,14 @@ def test_the_largest_batch_that_fits_is_found_by_doubling_and_halving(
 def test_a_batch_that_does_not_fit_is_no_error(
     small: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = corners.segment.make_trainer
+    real = profiling.segment.make_trainer
 
     def make_trainer(loaded: Any, params: Any, data: Any, **options: Any) -> Any:
         if params[COUNTS[0]] > 5:
             raise MemoryError
         return real(loaded, params, data, **options)
 
-    monkeypatch.setattr(corners.segment, "make_trainer", make_trainer)
+    monkeypatch.setattr(profiling.segment, "make_trainer", make_trainer)
     study = {"trainable": "causal_lm", "accelerator": "cpu", "seed": 0}
     params = {COUNTS[0]: 4, COUNTS[1]: 2}
-    assert corners.largest_batch(study, small, params, tmp_path / "cache") == 5
+    assert profiling.largest_batch(study, small, params, tmp_path / "cache") == 5

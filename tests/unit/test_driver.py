@@ -8,13 +8,13 @@ from typing import Any, cast
 import pytest
 
 from tests.unit.simulation import MemoryJournal, document
-from tune_app.conductor import Segment
+from tune_app.core.conductor import Segment
+from tune_app.core.state import StudyState, rebuild
 from tune_app.engine.cluster import Cluster
 from tune_app.engine.driver import Driver
 from tune_app.engine.resources import TrialResources
 from tune_app.errors import UserError
 from tune_app.space.domains import Choice, Fixed, Int, Space, from_document, to_document
-from tune_app.state import StudyState, rebuild
 from tune_app.storage.study import FolderStudy
 
 SPACE: Space = {

@@ -9,9 +9,10 @@ import pytest
 from tune_app.errors import UserError
 from tune_app.space import rules
 from tune_app.space.domains import Choice, Domain, Fixed, Float, to_document
-from tune_app.training import masks, preflight, trainable
+from tune_app.training import trainable
 from tune_app.training.effective import warm_up_steps
-from tune_app.training.equivalence import Run, findings, twins
+from tune_app.training.preflight import inert, preflight
+from tune_app.training.preflight.equivalence import Run, findings, twins
 
 LONG = [Run(8, 1, 100, 11)]
 
@@ -223,8 +224,8 @@ def test_what_is_masked_by_another_value_is_told(space: dict[str, Any], words: s
 
 def test_both_precisions_at_once_are_refused_only_where_nothing_else_is_left() -> None:
     both: dict[str, Domain] = {"bf16": Fixed(True), "fp16": Fixed(True)}
-    assert masks.contradictions(both)
-    assert not masks.contradictions({**both, "fp16": Choice((True, False))})
+    assert inert.contradictions(both)
+    assert not inert.contradictions({**both, "fp16": Choice((True, False))})
     document = {
         "trainable": "causal_lm",
         "parameters": {name: to_document(domain) for name, domain in both.items()},

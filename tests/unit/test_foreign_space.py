@@ -16,12 +16,12 @@ from optuna.distributions import (
 )
 from ray import tune
 
-from tune_app import foreign_space
 from tune_app.errors import UserError
 from tune_app.space import foreign
 from tune_app.space.domains import Choice, Domain, Drawn, Fixed, Float, Int, grid, sample
 from tune_app.space.reader import Reader
-from tune_app.study_file import load
+from tune_app.study import foreign_space
+from tune_app.study.file import load
 
 
 def reader() -> Reader:

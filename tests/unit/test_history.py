@@ -604,7 +604,7 @@ def test_what_cannot_be_replayed_is_told(tmp_path: Path, monkeypatch: pytest.Mon
     assert small.what == "0.1 full runs do not come to one report"
     (grid,) = problems(table, setting(searcher={"name": "grid"}))[:1]
     assert grid.where == "--searcher on t"
-    monkeypatch.setattr("tune_app.assembly.scheduler", lambda document: Changing())
+    monkeypatch.setattr("tune_app.plugins.make.scheduler", lambda document: Changing())
     (changing,) = problems(table, setting(scheduler={"name": "pbt"}))
     assert changing.what == "pbt changes the values of runs under way"
 

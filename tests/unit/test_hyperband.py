@@ -8,8 +8,8 @@ import pytest
 
 from tests.unit.simulation import Simulation, crossing, document, searched
 from tests.unit.test_state import Story
+from tune_app.core.trial import Decision
 from tune_app.schedulers import asha, hyperband
-from tune_app.trial import Decision
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,9 @@ from tests.unit.synthetic import SyntheticStudy, document
 from tune_app.analysis.effects import LEVEL, UNKNOWN, Effect, effects
 from tune_app.analysis.importance import MIN_TRIALS, Importance, comparisons_lost, importance
 from tune_app.analysis.importance_words import in_full, section, sentence, table
+from tune_app.core.state import StudyState
 from tune_app.space.cube import Cube
 from tune_app.space.domains import Choice, Float, Space
-from tune_app.state import StudyState
 
 NAN, INF = math.nan, math.inf
 SPACE: Space = {"steep": Float(0, 1), "flat": Float(0, 1), "kind": Choice(("a", "b", "c"))}

@@ -11,11 +11,11 @@ from optuna.storages.journal import JournalFileBackend
 from rich.console import Console, ConsoleDimensions
 
 from tests.unit import synthetic
-from tune_app import journal
 from tune_app.analysis import report
 from tune_app.analysis.importance_words import in_full
 from tune_app.console import closing, screens, table
-from tune_app.state import StudyState, rebuild
+from tune_app.core import journal
+from tune_app.core.state import StudyState, rebuild
 from tune_app.storage.study import FolderStudy
 from tune_app.trackers import _wandb_run
 from tune_app.trackers import optuna as optuna_tracker

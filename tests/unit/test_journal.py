@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
+from tune_app.core.journal import FILE_NAME, Journal, encode, follow, is_locked, read
 from tune_app.errors import UserError
-from tune_app.journal import FILE_NAME, Journal, encode, follow, is_locked, read
 
 
 def refuse(constant: str) -> None:
@@ -122,7 +122,7 @@ def test_a_writer_in_another_process_is_seen_until_it_dies(tmp_path: Path) -> No
     code = """
     import sys, time
     from pathlib import Path
-    from tune_app.journal import Journal
+    from tune_app.core.journal import Journal
     journal = Journal(Path(sys.argv[1]))
     print("open", flush=True)
     time.sleep(60)
@@ -145,7 +145,7 @@ def test_a_full_disk_leaves_the_journal_as_it_was(tmp_path: Path) -> None:
     import sys
     from pathlib import Path
     from tune_app.errors import UserError
-    from tune_app.journal import Journal
+    from tune_app.core.journal import Journal
     journal = Journal(Path(sys.argv[1]), clock=lambda: 0.0)
     for number in range(100):
         try:

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from tune_app.cli import _folders
+from tune_app.core.journal import FILE_NAME, read
 from tune_app.errors import Problem, UserError
-from tune_app.journal import FILE_NAME, read
 from tune_app.storage.lease import CLAIMS, LEASE_S, Lease, holders, place_of
 from tune_app.storage.store import Entry, FolderStore, StorageFailed
 from tune_app.storage.study import FolderStudy

@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from tune_app import study_file, yaml_source
 from tune_app.__main__ import main
 from tune_app.cli.export import as_sweep
 from tune_app.errors import UserError
+from tune_app.study import file as study_file
+from tune_app.study import yaml_source
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "sweeps"
 GOOD = "method: random\nparameters: {lr: {min: 0.1, max: 1}}\n"

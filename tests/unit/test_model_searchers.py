@@ -12,12 +12,12 @@ import pytest
 from tests.unit.simulation import MemoryJournal, Simulation, searched
 from tests.unit.test_searchers import PLANE, distance, history, late_mean, resolved, told
 from tune_app import plugins
-from tune_app.ports import Searcher
+from tune_app.core.ports import Searcher
+from tune_app.core.state import StudyState, rebuild
+from tune_app.core.trial import Outcome
 from tune_app.searchers import _process, auto, bohb, gp
 from tune_app.space import rules
 from tune_app.space.domains import Choice, Float, Space, contains
-from tune_app.state import StudyState, rebuild
-from tune_app.trial import Outcome
 
 MODELS = ("gp", "tpe", "bohb", "auto")
 LIKE_GP = ("gp", "tpe", "auto")

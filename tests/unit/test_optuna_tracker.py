@@ -14,8 +14,8 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState as OptunaState
 
 from tests.unit.story import AWKWARD, DOCUMENT, EFFECTIVE, FLOAT, Story
+from tune_app.core.state import StudyState
 from tune_app.space import optuna_domains
-from tune_app.state import StudyState
 from tune_app.trackers import optuna as optuna_tracker
 
 

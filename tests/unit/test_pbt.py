@@ -13,18 +13,18 @@ from optuna.storages.journal import JournalFileBackend
 
 from tests.unit.simulation import MemoryJournal, Simulation, crossing, document, searched
 from tune_app.analysis import report_sections
-from tune_app.conductor import EXHAUSTED
 from tune_app.console import screens
-from tune_app.engine.checkpoints import Retention
+from tune_app.core.conductor import EXHAUSTED
+from tune_app.core.state import StudyState
+from tune_app.core.trial import Decision, Kind, Status
 from tune_app.errors import UserError
 from tune_app.schedulers import pbt
-from tune_app.simulation import Curve
+from tune_app.simulation.simulation import Curve
 from tune_app.space.domains import Domain, Drawn, Float, Int, contains, to_document
-from tune_app.state import StudyState
 from tune_app.storage.checkpoints import FolderShelf
+from tune_app.storage.retention import Retention
 from tune_app.trackers import _wandb_run
 from tune_app.trackers import optuna as optuna_tracker
-from tune_app.trial import Decision, Kind, Status
 
 SPACE = {
     "learning_rate": {"type": "float", "low": 0.1, "high": 1.0, "log": False, "step": None},

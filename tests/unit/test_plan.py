@@ -11,11 +11,11 @@ import pytest
 from rich.console import Console
 
 from tests.unit.simulation import document
-from tune_app import costs, rehearsal
 from tune_app.__main__ import main
 from tune_app.console import plan_view
-from tune_app.rehearsal import Speed
-from tune_app.trial import Params
+from tune_app.core.trial import Params
+from tune_app.simulation import costs, rehearsal
+from tune_app.simulation.rehearsal import Speed
 
 COUNTS = costs.COUNTS
 TWO_SPEEDS = {"x": {"type": "choice", "values": [1, 2], "weights": None}}

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tune_app import plugins
+from tune_app.core.blame import blamed
 from tune_app.errors import UserError
 
 
@@ -149,4 +150,4 @@ def test_what_a_plugin_raises_is_told_with_the_last_line_that_is_not_of_a_librar
     exec(compile(code, file, "exec"), names)
     caller = compile("with blamed('searcher'): suggest()", "/x/site-packages/tune_app/a.py", "exec")
     with pytest.raises(UserError, match=line):
-        exec(caller, {"blamed": plugins.blamed, "suggest": names["suggest"]})
+        exec(caller, {"blamed": blamed, "suggest": names["suggest"]})

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from tune_app import assembly, study_file
 from tune_app.errors import UserError
-from tune_app.training import preflight
+from tune_app.plugins import make
+from tune_app.study import file as study_file
+from tune_app.training.preflight import preflight
 
 SWEEP = """
 method: bayes
@@ -61,7 +62,7 @@ def test_automatic_rungs_leave_the_largest_batch_two_steps(
     told = [note for note in found.notes if "first rung" in note]
     assert len(told) == (first != 1 / 27)
     prepared = resolved | {"budget": found.budget, "rungs": found.rungs}
-    assert list(assembly.scheduler(prepared).rungs) == found.rungs
+    assert list(make.scheduler(prepared).rungs) == found.rungs
 
 
 def test_rungs_that_were_asked_for_stay_and_need_a_step_each(corpus: Path) -> None:

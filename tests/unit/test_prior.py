@@ -17,18 +17,20 @@ import pytest
 from tests.unit.simulation import Simulation, document
 from tests.unit.test_searchers import told as state_of
 from trainables import causal_lm
-from tune_app import assembly, study_file
 from tune_app.budget import Epoch
+from tune_app.core.state import StudyState
 from tune_app.errors import UserError
+from tune_app.plugins import make
 from tune_app.searchers import random as random_search
 from tune_app.searchers import tpe
 from tune_app.searchers._priors import FADING, SHARE, share
 from tune_app.space import prior
 from tune_app.space.domains import Choice, Domain, Fixed, Float, Int, Space, contains, to_document
 from tune_app.space.prior import Belief
-from tune_app.state import StudyState
-from tune_app.study import Study
-from tune_app.training import step_law, trainable
+from tune_app.study import file as study_file
+from tune_app.study.definition import Study
+from tune_app.training import trainable
+from tune_app.training.preflight import step_law
 
 RATE = Float(1e-5, 1e-1, log=True)
 SPACE: Space = {"lr": RATE, "optim": Choice(("a", "b", "c"))}
@@ -175,7 +177,7 @@ def test_a_prior_leaves_a_grid_as_it_is() -> None:
         parameters={"a": to_document(space["a"])},
         prior={"a": {"value": 3, "weight": 99}},
     )
-    assert assembly.searcher(study).suggest(StudyState(document=study), 0) == {"a": 1}
+    assert make.searcher(study).suggest(StudyState(document=study), 0) == {"a": 1}
 
 
 HEAD = """

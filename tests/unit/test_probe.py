@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from tune_app.space.domains import Choice, Fixed, to_document
-from tune_app.training import preflight, probe_cache
-from tune_app.training.probe import ABSURD, Probed, examine
+from tune_app.training.preflight import preflight, probe_cache
+from tune_app.training.preflight.probe import ABSURD, Probed, examine
 
 ROOT = Path(__file__).parents[2]
 
@@ -23,7 +23,7 @@ def elsewhere(parameter: str, value: Any, env: dict[str, str], path: str = "") -
     """A probe in a process of its own."""
     code = (
         "import json, sys; from dataclasses import asdict\n"
-        "from tune_app.training.probe import examine\n"
+        "from tune_app.training.preflight.probe import examine\n"
         "print(json.dumps(asdict(examine(*json.loads(sys.argv[1]), 'cpu'))))"
     )
     done = subprocess.run(

@@ -14,11 +14,11 @@ import pytest
 import torch
 
 from tests.unit.test_segment import Recorder, corpus, last_checkpoint, losses, run, task
+from tune_app.core.trial import Outcome
 from tune_app.training import reporter
-from tune_app.training.ending import Ending, cause, ended, failure, lost
+from tune_app.training.attempt_result import Ending, cause, ended, failure, lost
 from tune_app.training.ranks import Following, Leading, Rank
 from tune_app.training.segment import Task, attempt
-from tune_app.trial import Outcome
 
 __all__ = ["corpus", "task"]
 

@@ -13,8 +13,9 @@ from tune_app.console.terminal import Outlet
 from tune_app.engine.worker import preflight
 from tune_app.errors import UserError
 from tune_app.space.domains import Choice, Domain, Fixed, Float, Int, to_document
-from tune_app.training import probe, trainable
-from tune_app.training.values import value_problems
+from tune_app.training import trainable
+from tune_app.training.preflight import probe
+from tune_app.training.preflight.values import value_problems
 
 HEAD = """
 from dataclasses import dataclass

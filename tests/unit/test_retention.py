@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from tests.unit.simulation import MemoryJournal, Simulation, document, sometimes_diverging
-from tune_app.engine.checkpoints import Retention
+from tune_app.core.journal import Event
+from tune_app.core.state import StudyState
+from tune_app.core.trial import Outcome, Status, TrialState
 from tune_app.errors import UserError
-from tune_app.journal import Event
-from tune_app.state import StudyState
 from tune_app.storage.checkpoints import FolderShelf
+from tune_app.storage.retention import Retention
 from tune_app.storage.store import StorageFailed
-from tune_app.trial import Outcome, Status, TrialState
 
 SIZE = 1000
 

@@ -12,13 +12,13 @@ import pytest
 
 from tests.unit.simulation import document
 from tests.unit.test_searchers import told as state_of
-from tune_app import study_file
 from tune_app.errors import UserError
 from tune_app.space import feasible, rules
 from tune_app.space.domains import Choice, Fixed, Float, Int, Space, to_document
-from tune_app.study import Study
+from tune_app.study import file as study_file
+from tune_app.study.definition import Study
 from tune_app.trackers import _wandb_run
-from tune_app.training import preflight
+from tune_app.training.preflight import preflight
 
 HEAD = """
 method: random

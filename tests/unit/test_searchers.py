@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from tests.unit.simulation import Curve, MemoryJournal, Simulation, document, searched
+from tune_app.core.state import StudyState, rebuild
+from tune_app.core.trial import Outcome
 from tune_app.errors import UserError
 from tune_app.searchers import _memory, grid, tpe
 from tune_app.searchers import random as random_search
 from tune_app.space.domains import Choice, Fixed, Float, Int, Space, identity, to_document
-from tune_app.state import StudyState, rebuild
-from tune_app.trial import Outcome
 
 PLANE: Space = {"x": Float(0.0, 1.0), "y": Float(0.0, 1.0), "n": Fixed(3)}
 

@@ -22,8 +22,8 @@ from transformers import TrainerControl, TrainerState
 
 from tune_app.budget import horizon
 from tune_app.storage.checkpoints import FolderShelf
+from tune_app.storage.disk_faults import is_storage_fault
 from tune_app.training import reporter, segment, trainable
-from tune_app.training.disk import is_storage_fault
 from tune_app.training.segment import Task
 
 ARCHITECTURE = {"size": "nano", "vocab_size": 512, "block_size": 32, "eval_tokens": 1024}

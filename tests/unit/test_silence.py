@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.unit.simulation import Simulation, document
-from tune_app.silence import ALIVE, ASLEEP_S, MULTIPLE, SILENCE_S, START_S, Silence
-from tune_app.trial import Decision
+from tune_app.core.heartbeat import ALIVE, ASLEEP_S, MULTIPLE, SILENCE_S, START_S, Silence
+from tune_app.core.trial import Decision
 
 LOOK_S = 5.0
 """How often the driver looks."""

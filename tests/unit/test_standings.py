@@ -10,8 +10,8 @@ import pytest
 
 from tests.unit.simulation import Simulation, document, searched, sometimes_diverging
 from tests.unit.test_state import Story
-from tune_app.state import StudyState, rebuild
-from tune_app.trial import Outcome, Status, TrialState
+from tune_app.core.state import StudyState, rebuild
+from tune_app.core.trial import Outcome, Status, TrialState
 
 
 def numbers(trials: Iterable[TrialState]) -> list[int]:

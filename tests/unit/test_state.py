@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from tests.unit.simulation import MemoryJournal, document
-from tune_app.state import StudyState
-from tune_app.trial import Kind, Outcome, Status, TrialState
+from tune_app.core.state import StudyState
+from tune_app.core.trial import Kind, Outcome, Status, TrialState
 
 
 class Story:

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from tests.unit.test_state import Story
+from tune_app.core.ports import Scheduler
+from tune_app.core.trial import Decision
 from tune_app.errors import UserError
-from tune_app.ports import Scheduler
 from tune_app.schedulers import asha_stopping, median
-from tune_app.trial import Decision
 
 GO, STOP = Decision.CONTINUE, Decision.STOP
 

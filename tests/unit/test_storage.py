@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.object_server import object_server
+from tune_app.core.journal import FILE_NAME, Journal
 from tune_app.errors import UserError
-from tune_app.journal import FILE_NAME, Journal
 from tune_app.storage import journals, objects, places
 from tune_app.storage.bucket_study import BucketStudy
 from tune_app.storage.checkpoints import MANIFEST, BucketShelf, FolderShelf, check

@@ -10,12 +10,14 @@ from typing import Any
 
 import pytest
 
-from tune_app import assembly, study_file, tune_section, yaml_source
 from tune_app.budget import Unit
+from tune_app.core.state import StudyState
 from tune_app.errors import Problem, UserError
+from tune_app.plugins import make
 from tune_app.space.domains import Choice, Fixed, Float, Int
-from tune_app.state import StudyState
-from tune_app.study import DEFAULT_TRIALS, Study
+from tune_app.study import file as study_file
+from tune_app.study import tune_section, yaml_source
+from tune_app.study.definition import DEFAULT_TRIALS, Study
 
 ROOT = Path(__file__).parents[2]
 # Sweep files of public repositories, where a collection of them lies beside the checkout.
@@ -60,8 +62,8 @@ def test_a_document_is_strict_json_and_builds_the_plug_ins(path: Path) -> None:
     document = json.loads(
         json.dumps(study_file.load(path, now=NOON).to_document(), allow_nan=False)
     )
-    assert tuple(document["rungs"]) == assembly.scheduler(document).rungs
-    assert assembly.searcher(document).suggest(StudyState(document=document), 1)
+    assert tuple(document["rungs"]) == make.scheduler(document).rungs
+    assert make.searcher(document).suggest(StudyState(document=document), 1)
 
 
 @pytest.mark.parametrize(

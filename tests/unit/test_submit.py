@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 
 from tests.unit.simulation import document
-from tune_app import study_file
 from tune_app.__main__ import main
 from tune_app.cli import _requests, _sent, _submit
+from tune_app.core.journal import Journal
+from tune_app.core.state import StudyState
 from tune_app.engine import demand
 from tune_app.errors import UserError
-from tune_app.journal import Journal
-from tune_app.simulation import MemoryJournal
-from tune_app.state import StudyState
+from tune_app.simulation.simulation import MemoryJournal
+from tune_app.study import file as study_file
 
 SWEEP = """
 method: random

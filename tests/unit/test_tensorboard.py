@@ -12,7 +12,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.hparams import plugin_data_pb2
 
 from tests.unit.story import Story
-from tune_app.state import StudyState
+from tune_app.core.state import StudyState
 from tune_app.trackers import tensorboard
 
 

@@ -13,7 +13,7 @@ from tests.object_server import object_server
 from tests.unit.story import DOCUMENT, Story
 from tests.unit.wandb_server import Server, serving
 from tune_app.__main__ import main
-from tune_app.journal import Journal
+from tune_app.core.journal import Journal
 from tune_app.storage import places
 
 URL = "s3://studies/of"

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from tests.unit.story import DOCUMENT, EFFECTIVE, Story
-from tune_app.state import StudyState
+from tune_app.core.state import StudyState
 from tune_app.trackers import _wandb_mirror, _wandb_writer
 from tune_app.trackers import wandb as wandb_tracker
 from tune_app.trackers._wandb_ledger import Ledger
@@ -219,8 +219,8 @@ def test_a_run_without_a_line_in_the_ledger_is_written_anew(tmp_path: Path) -> N
 def test_the_mirror_of_a_killed_driver_finishes_and_ends(tmp_path: Path) -> None:
     driver = (
         "import os, pathlib, sys\n"
-        "from tune_app.journal import Journal\n"
-        "from tune_app.state import StudyState\n"
+        "from tune_app.core.journal import Journal\n"
+        "from tune_app.core.state import StudyState\n"
         "from tune_app.trackers import wandb\n"
         "tracker = wandb.create(pathlib.Path(sys.argv[1]))\n"
         "tracker.on_event({'event': 'study_started', 'time': 0.0}, StudyState())\n"

@@ -23,7 +23,7 @@ from tests.unit.story import DOCUMENT, EFFECTIVE, Story
 from tests.unit.wandb_server import KEY, Server, Trouble, serving
 from tests.unit.wandb_store import Run
 from tune_app.__main__ import main
-from tune_app.state import StudyState
+from tune_app.core.state import StudyState
 from tune_app.trackers import _wandb_mirror
 from tune_app.trackers._wandb_mirror import keep_up, locked
 from tune_app.trackers._wandb_run import describe

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from tune_app import yaml_source
 from tune_app.errors import Problem
 from tune_app.space import wandb_sweep
 from tune_app.space.domains import Choice, Domain, Fixed, Float, Int, grid, sample
 from tune_app.space.wandb_parameters import DISTRIBUTIONS
+from tune_app.study import yaml_source
 
 
 def parse(text: str) -> tuple[wandb_sweep.Sweep, list[Problem]]:

@@ -12,12 +12,13 @@ import pandas as pd
 import pytest
 
 from tests.unit.simulation import Simulation, document, on_disk
-from tune_app import plugins, study_file
+from tune_app import plugins
 from tune_app.errors import UserError
 from tune_app.history import warm
 from tune_app.space import rules
 from tune_app.space.domains import Choice, Drawn, Float, Int, Space, to_document
 from tune_app.space.rules import Rules
+from tune_app.study import file as study_file
 
 SPACE: Space = {"lr": Float(1e-5, 1e-1, log=True), "optim": Choice(("a", "b"))}
 LEARNING = [name for name in plugins.names("searcher") if name not in warm.BLIND]

@@ -16,8 +16,8 @@ from tune_app.engine import deaths, remote, tuner
 from tune_app.engine.resources import TrialResources
 from tune_app.errors import UserError
 from tune_app.storage import objects
+from tune_app.training.attempt_result import failure
 from tune_app.training.device import DeviceLost, check_device
-from tune_app.training.ending import failure
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from tune_app import yaml_source
 from tune_app.errors import Problem, UserError
-from tune_app.yaml_source import load, parse
+from tune_app.study import yaml_source
+from tune_app.study.yaml_source import load, parse
 
 
 @pytest.mark.parametrize(

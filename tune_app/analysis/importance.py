@@ -11,10 +11,10 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 
 from tune_app.analysis.effects import LEVEL, Effect, effects
-from tune_app.archive import Archive
+from tune_app.core.observations import Archive
+from tune_app.core.state import StudyState
 from tune_app.space import domains, rules
 from tune_app.space.cube import Array, Cube
-from tune_app.state import StudyState
 
 MIN_TRIALS = 8
 """With fewer trials nothing at all can be told apart from chance."""

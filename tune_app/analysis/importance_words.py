@@ -10,7 +10,7 @@ from tune_app.analysis import markdown as md
 from tune_app.analysis.effects import CONFIDENCE, LEVEL
 from tune_app.analysis.importance import Importance, importance
 from tune_app.analysis.summary import summarise
-from tune_app.state import StudyState
+from tune_app.core.state import StudyState
 
 NAMED = 3
 """So many parameters are named in a sentence."""

@@ -14,8 +14,8 @@ from matplotlib.ticker import FuncFormatter
 from tune_app.analysis import format
 from tune_app.analysis import plot_style as style
 from tune_app.analysis.summary import evaluations, improvement, ranked
-from tune_app.state import StudyState
-from tune_app.trial import Kind, Outcome, TrialState
+from tune_app.core.state import StudyState
+from tune_app.core.trial import Kind, Outcome, TrialState
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,8 @@ from tune_app.analysis import plot_style as style
 from tune_app.analysis.plot_parameters import SHOWN, jitter
 from tune_app.analysis.scales import Categorical, Numeric, Scale, most_varied, scales
 from tune_app.analysis.summary import ranked
-from tune_app.state import StudyState
-from tune_app.trial import Kind, TrialState
+from tune_app.core.state import StudyState
+from tune_app.core.trial import Kind, TrialState
 
 TICKS = 12
 """Values named on a categorical axis, at most."""

@@ -15,8 +15,8 @@ from tune_app.analysis import format
 from tune_app.analysis import plot_style as style
 from tune_app.analysis.scales import Categorical, Numeric, Scale, most_varied, scales
 from tune_app.analysis.summary import evaluations, ranked
-from tune_app.state import StudyState
-from tune_app.trial import Kind, Outcome, TrialState
+from tune_app.core.state import StudyState
+from tune_app.core.trial import Kind, Outcome, TrialState
 
 SHOWN = 12
 _DEFAULTS = ("untuned defaults", style.INK)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tune_app.analysis.scales import scales
-from tune_app.state import StudyState
+from tune_app.core.state import StudyState
 
 
 def draw(state: StudyState, folder: Path) -> list[Path]:

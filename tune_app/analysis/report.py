@@ -14,7 +14,7 @@ from tune_app.analysis import report_sections as sections
 from tune_app.analysis.plots import draw
 from tune_app.analysis.report_setting import setting
 from tune_app.analysis.summary import summarise
-from tune_app.state import StudyState
+from tune_app.core.state import StudyState
 
 FILE_NAME = "report.md"
 _STORAGE = "studies"

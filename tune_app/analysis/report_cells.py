@@ -7,8 +7,8 @@ from typing import Any
 
 from tune_app.analysis import format
 from tune_app.analysis import markdown as md
+from tune_app.core.state import StudyState
 from tune_app.space import domains
-from tune_app.state import StudyState
 
 CELL = 100
 """Characters in one cell, at most."""

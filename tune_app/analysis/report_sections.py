@@ -10,9 +10,9 @@ from tune_app.analysis import format, seeds
 from tune_app.analysis import markdown as md
 from tune_app.analysis.report_cells import cell, short, space_of
 from tune_app.analysis.scales import Numeric, most_varied
+from tune_app.core.state import StudyState
+from tune_app.core.trial import Kind, Outcome
 from tune_app.space import domains
-from tune_app.state import StudyState
-from tune_app.trial import Kind, Outcome
 
 Facts = Mapping[str, Any]
 

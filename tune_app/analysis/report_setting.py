@@ -8,8 +8,8 @@ from typing import Any
 from tune_app.analysis import format
 from tune_app.analysis import markdown as md
 from tune_app.analysis.report_cells import cell, short, space_of
+from tune_app.core.state import StudyState
 from tune_app.space import domains
-from tune_app.state import StudyState
 
 
 def setting(state: StudyState) -> str:

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from tune_app.core.state import StudyState
 from tune_app.space import domains
-from tune_app.state import StudyState
 
 
 @dataclass(frozen=True, slots=True)

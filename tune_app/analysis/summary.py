@@ -12,9 +12,9 @@ from collections import Counter
 from typing import Any
 
 from tune_app.analysis import format, seeds
-from tune_app.journal import encode
-from tune_app.state import StudyState
-from tune_app.trial import Kind, Outcome, Status, TrialState
+from tune_app.core.journal import encode
+from tune_app.core.state import StudyState
+from tune_app.core.trial import Kind, Outcome, Status, TrialState
 
 
 def summarise(state: StudyState) -> dict[str, Any]:

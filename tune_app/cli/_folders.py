@@ -11,15 +11,15 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
 
-from tune_app import journal
 from tune_app.console import commands
+from tune_app.core import journal
+from tune_app.core.journal import Journal
+from tune_app.core.state import StudyState
 from tune_app.errors import Problem, UserError, nearest
-from tune_app.journal import Journal
-from tune_app.state import StudyState
 from tune_app.storage import places
 from tune_app.storage.places import Storage
 from tune_app.storage.study import Study
-from tune_app.study_file import name_problems
+from tune_app.study.file import name_problems
 
 
 def add_storage(parser: argparse.ArgumentParser) -> None:

@@ -7,9 +7,10 @@ import itertools
 from collections.abc import Sequence
 from typing import Any
 
-from tune_app import plugins, readings, yaml_source
+from tune_app import plugins
 from tune_app.errors import Problem, UserError
 from tune_app.history.replay import Setting
+from tune_app.study import lenient, yaml_source
 
 AUTO = "auto"
 KINDS = ("searcher", "scheduler")
@@ -74,7 +75,7 @@ def _section(kind: str, text: str) -> Section:
     module = plugins.load(kind, name, f"--{kind}")
     if problems := plugins.option_problems(module, section, where):
         raise UserError(problems)
-    numbers = readings.of_options(kind, name, section)
+    numbers = lenient.of_options(kind, name, section)
     return {"name": name, **section, **{option: value for option, (value, _) in numbers.items()}}
 
 

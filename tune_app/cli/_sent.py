@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import tune_app
+from tune_app.core.journal import FILE_NAME
 from tune_app.errors import Problem, UserError
-from tune_app.journal import FILE_NAME
 from tune_app.space.domains import Choice, Domain, Fixed
-from tune_app.study import Study
+from tune_app.study.definition import Study
 
 INSTALLED = Path(tune_app.__file__).parents[1]
 """What lies here is on the cluster already, with this package."""

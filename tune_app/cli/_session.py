@@ -13,20 +13,21 @@ from textwrap import indent
 from types import FrameType
 from typing import TYPE_CHECKING, Any, TextIO
 
-from tune_app import assembly, engine
+from tune_app import engine
 from tune_app.analysis import report
 from tune_app.analysis.importance_words import in_full
 from tune_app.cache import cache_folder
 from tune_app.cli import _folders, _requests
 from tune_app.console import closing, commands, screens, terminal
+from tune_app.core.failures import own_traceback
+from tune_app.core.journal import Journal
+from tune_app.core.ports import Tracker
+from tune_app.core.state import StudyState
+from tune_app.core.trial import Outcome, TrialState
 from tune_app.errors import Problem, UserError
-from tune_app.failures import own_traceback
-from tune_app.journal import Journal
-from tune_app.ports import Tracker
-from tune_app.state import StudyState
+from tune_app.plugins import make
 from tune_app.storage import places
 from tune_app.storage.study import Study
-from tune_app.trial import Outcome, TrialState
 
 if TYPE_CHECKING:
     from tune_app.engine.driver import Driver
@@ -100,7 +101,7 @@ class Session:
         with connect(self._args.address, cache_folder()) as cluster:
             screen.say(f"Ray: {cluster.describe()}; dashboard {cluster.dashboard or 'off'}")
             logging.getLogger("tune_app.trackers").addHandler(_Warnings(screen))
-            mirrors = assembly.trackers(document, self._folder)
+            mirrors = make.trackers(document, self._folder)
             trackers: list[Tracker] = [screen, self._retention(document), *mirrors]
             driver = self._driver = Driver(
                 self._study, self._state, self._journal, trackers, cluster
@@ -113,7 +114,7 @@ class Session:
                     mirror.close(max(0.0, end - time.monotonic()))
 
     def _retention(self, document: Mapping[str, Any]) -> Tracker:
-        from tune_app.engine.checkpoints import Retention
+        from tune_app.storage.retention import Retention
 
         return Retention(self._study.shelf, **document.get("checkpoints", {}))
 

@@ -8,11 +8,12 @@ from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 
-from tune_app import overrides as changes
-from tune_app import study_file, yaml_source
 from tune_app.cli import _trainable
 from tune_app.errors import Problem, UserError
-from tune_app.study import Study
+from tune_app.study import file as study_file
+from tune_app.study import overrides as changes
+from tune_app.study import yaml_source
+from tune_app.study.definition import Study
 
 QUICKSTART = "quickstart.yaml"
 

@@ -61,7 +61,8 @@ def check(reference: str, space: Mapping[str, Domain]) -> tuple[list[Problem], l
                 replace(item, what=f"parameters not checked: {item.what}", expected="", fix=fix)
                 for item in error.problems
             ]
-        from tune_app.training import preflight, trainable
+        from tune_app.training import trainable
+        from tune_app.training.preflight import preflight
 
         try:
             return preflight.space_problems(trainable.load(reference), space), []

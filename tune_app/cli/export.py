@@ -6,11 +6,12 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from tune_app import study_file, yaml_source
 from tune_app.cli import _folders
 from tune_app.cli._study import add_overrides, study_path
 from tune_app.space import wandb_export
-from tune_app.study import Study
+from tune_app.study import file as study_file
+from tune_app.study import yaml_source
+from tune_app.study.definition import Study
 
 HELP = "print a study file as a W&B sweep"
 

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from tune_app import study_file
 from tune_app.cli import _folders, _study, _trainable
 from tune_app.errors import PLACE, Problem, UserError, shown
+from tune_app.study import file as study_file
 
 HELP = "check study files and W&B sweeps, without running anything"
 

@@ -12,8 +12,8 @@ from tune_app.analysis import format
 from tune_app.analysis.summary import summarise
 from tune_app.cli import _folders, _submit
 from tune_app.console import commands, output
+from tune_app.core.journal import is_locked
 from tune_app.errors import UserError
-from tune_app.journal import is_locked
 from tune_app.storage import places
 from tune_app.storage.places import Storage
 from tune_app.storage.study import Study

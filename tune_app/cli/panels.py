@@ -7,8 +7,8 @@ import json
 from pathlib import Path
 
 from tune_app.cli import _folders
+from tune_app.core.state import StudyState
 from tune_app.errors import Problem, UserError
-from tune_app.state import StudyState
 
 HELP = "make a W&B workspace and report of a study's runs, or write their JSON to a file"
 

@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from rich.console import Console
 
-from tune_app import costs, engine, rehearsal
+from tune_app import engine
 from tune_app.cache import cache_folder
 from tune_app.cli import _folders, _study
 from tune_app.console import plan_view, screens, terminal
 from tune_app.console.output import PIPE_WIDTH
+from tune_app.core.trial import Params
 from tune_app.errors import Problem, UserError
+from tune_app.simulation import costs, rehearsal
 from tune_app.space.domains import describe, from_document, grid_size
-from tune_app.trial import Params
 
 if TYPE_CHECKING:
     from tune_app.engine.planner import Known

@@ -6,7 +6,7 @@ import argparse
 
 from tune_app.cli import _folders, _session, _submit
 from tune_app.console import commands
-from tune_app.journal import Journal
+from tune_app.core.journal import Journal
 from tune_app.provenance import machine, software
 from tune_app.storage.study import Study
 

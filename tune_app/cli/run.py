@@ -5,15 +5,15 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from tune_app import study_file
 from tune_app.cli import _folders, _sent, _session, _study, _submit
 from tune_app.console import commands
+from tune_app.core.state import StudyState
 from tune_app.errors import Problem, UserError
 from tune_app.provenance import machine, software
-from tune_app.state import StudyState
 from tune_app.storage.places import Storage
 from tune_app.storage.study import Study as StoredStudy
-from tune_app.study import Study
+from tune_app.study import file as study_file
+from tune_app.study.definition import Study
 
 HELP = "run a study: a W&B sweep file, or the quickstart when none is given"
 

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from tune_app.analysis import format
 from tune_app.console import commands
-from tune_app.journal import FILE_NAME
+from tune_app.core.journal import FILE_NAME
 from tune_app.storage.study import Study
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from functools import cache
 
-from tune_app.rehearsal import full_runs
-from tune_app.state import StudyState
-from tune_app.trial import Status
+from tune_app.core.state import StudyState
+from tune_app.core.trial import Status
+from tune_app.simulation.rehearsal import full_runs
 
 MOST_REHEARSED = 200
 """Trials; a larger study is taken to go on alike."""

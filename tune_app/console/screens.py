@@ -16,9 +16,9 @@ from tune_app.analysis import format
 from tune_app.analysis.summary import incumbent
 from tune_app.console import table
 from tune_app.console.output import PIPE_WIDTH
-from tune_app.journal import Event
+from tune_app.core.journal import Event
+from tune_app.core.state import StudyState
 from tune_app.space.domains import Fixed, describe, from_document
-from tune_app.state import StudyState
 
 REFRESH_PER_S = 4
 

@@ -10,8 +10,8 @@ from rich.text import Text
 from tune_app.analysis import format
 from tune_app.analysis.summary import incumbent
 from tune_app.console import forecast
-from tune_app.state import StudyState
-from tune_app.trial import Kind, Outcome, Status, TrialState
+from tune_app.core.state import StudyState
+from tune_app.core.trial import Kind, Outcome, Status, TrialState
 
 MARGIN = 9
 """Lines of the terminal that are kept for the head, the summary and the prompt."""

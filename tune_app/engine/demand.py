@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 import ray
 
+from tune_app.core.state import StudyState
+from tune_app.core.trial import Status
 from tune_app.engine.cluster import Cluster
 from tune_app.engine.resources import TrialResources
 from tune_app.errors import Problem, UserError
-from tune_app.state import StudyState
-from tune_app.trial import Status
 
 PATIENCE_S = 1800.0
 """The longest wait for the first machine: a spot machine can be sold out for a while."""

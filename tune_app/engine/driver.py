@@ -10,10 +10,14 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from tune_app import assembly
 from tune_app.budget import processes_of
 from tune_app.cache import cache_folder
-from tune_app.conductor import Conductor, Segment
+from tune_app.core.blame import PlugInFailed, blamed
+from tune_app.core.conductor import Conductor, Segment
+from tune_app.core.failures import Losses
+from tune_app.core.journal import Journal
+from tune_app.core.ports import Tracker
+from tune_app.core.state import StudyState
 from tune_app.engine import tuner
 from tune_app.engine.cluster import Cluster
 from tune_app.engine.demand import Demand, wait_for_a_machine, wanted
@@ -22,10 +26,7 @@ from tune_app.engine.resources import TrialResources
 from tune_app.engine.watch import head, lifeline
 from tune_app.engine.worker import preflight
 from tune_app.errors import Problem, UserError
-from tune_app.failures import Losses
-from tune_app.journal import Journal
-from tune_app.plugins import PlugInFailed, blamed
-from tune_app.ports import Tracker
+from tune_app.plugins import make
 from tune_app.space import feasible, rules
 from tune_app.space.domains import (
     Choice,
@@ -35,9 +36,8 @@ from tune_app.space.domains import (
     to_document,
     without,
 )
-from tune_app.state import StudyState
+from tune_app.storage.disk_faults import is_full
 from tune_app.storage.study import Study
-from tune_app.training.disk import is_full
 
 GONE = "Ray is gone: one of its processes was killed, or the machine it ran on"
 RESUME = "resume the study; nothing that was reported is lost"
@@ -177,9 +177,9 @@ class Driver:
     def _make_conductor(self) -> Conductor:
         document = self._state.document
         with blamed("searcher"):
-            searcher = assembly.searcher(document)
+            searcher = make.searcher(document)
         with blamed("scheduler"):
-            scheduler = assembly.scheduler(document)
+            scheduler = make.scheduler(document)
         return Conductor(
             self._state,
             self._journal,

@@ -22,8 +22,8 @@ from ray.util.placement_group import get_current_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 if TYPE_CHECKING:
-    from tune_app.ports import TrialContext
-    from tune_app.training.ending import Ending
+    from tune_app.core.ports import TrialContext
+    from tune_app.training.attempt_result import Ending
     from tune_app.training.segment import Task
 
 ECHO_S = 20.0
@@ -88,7 +88,7 @@ def run(task: Task, context: TrialContext) -> None:
 
 
 def _attempt(task: Task, context: TrialContext) -> Ending | None:
-    from tune_app.training.ending import cause, lost
+    from tune_app.training.attempt_result import cause, lost
     from tune_app.training.ranks import Leading, Rank
     from tune_app.training.segment import attempt
 
@@ -155,7 +155,7 @@ def _endings(calls: Calls) -> list[Ending | None]:
 
 
 def _ending(number: int, call: ray.ObjectRef[Ending | None]) -> Ending | None:
-    from tune_app.training.ending import lost
+    from tune_app.training.attempt_result import lost
 
     try:
         ending: Ending | None = ray.get(call)

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from tune_app.cache import cache_folder
-from tune_app.engine.checkpoints import KEEP_BEST
+from tune_app.core.state import StudyState
 from tune_app.engine.cluster import Cluster
 from tune_app.engine.driver import Driver
 from tune_app.engine.remote import received
 from tune_app.engine.resources import TrialResources
 from tune_app.engine.worker import measure
-from tune_app.simulation import MemoryJournal
-from tune_app.state import StudyState
+from tune_app.simulation.simulation import MemoryJournal
+from tune_app.storage.retention import KEEP_BEST
 from tune_app.storage.study import FolderStudy
 
 __all__ = ["KEEP_BEST", "Known", "find_out"]

@@ -17,12 +17,12 @@ from ray.tune.execution.class_cache import ENV_VARS_TO_PROPAGATE
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
-from tune_app.conductor import Conductor, Segment
+from tune_app.core.conductor import Conductor, Segment
+from tune_app.core.trial import Decision
 from tune_app.engine import deaths
 from tune_app.engine.resources import TrialResources
 from tune_app.engine.watch import Workers
 from tune_app.engine.worker import DISK_FULL, run_segment
-from tune_app.trial import Decision
 
 # Tune would hand AWS's keys to workers in their runtime environment, which Ray writes to its logs.
 # Workers on this machine inherit them; elsewhere they are the machine's own.

@@ -16,14 +16,14 @@ from typing import Any
 
 from ray import tune
 
+from tune_app.core.heartbeat import ALIVE
+from tune_app.core.trial import Outcome
 from tune_app.engine import gang
 from tune_app.errors import Problem, UserError
-from tune_app.silence import ALIVE
 from tune_app.storage import places
+from tune_app.storage.disk_faults import is_full
 from tune_app.storage.store import StorageFailed
 from tune_app.storage.study import Study
-from tune_app.training.disk import is_full
-from tune_app.trial import Outcome
 
 DISK_FULL = "disk_full"
 """What a worker sends, outside the journal, when it cannot write any more."""
@@ -121,7 +121,7 @@ def preflight(document: dict[str, Any], cache: str, probing: bool) -> Iterator[s
     """Runs preflight on this worker; yields JSON: progress lines, then the findings or problems."""
 
     def work(say: Say) -> None:
-        from tune_app.training import preflight as checks
+        from tune_app.training.preflight import preflight as checks
 
         checks.check_names(document)
         probed = checks.probe(document, Path(cache)) if probing else []
@@ -137,7 +137,7 @@ def probe(document: dict[str, Any], cache: str) -> Iterator[str]:
     """Tries the space's values on this worker alone; yields what cannot run, as JSON."""
 
     def work(say: Say) -> None:
-        from tune_app.training import preflight as checks
+        from tune_app.training.preflight import preflight as checks
 
         say({"impossible": checks.impossible(document, checks.probe(document, Path(cache)))})
 
@@ -151,21 +151,22 @@ def measure(document: dict[str, Any], cache: str, cpu: float) -> Iterator[str]:
         import torch
 
         from tune_app.space.domains import from_document
-        from tune_app.training import corners, trainable
+        from tune_app.training import trainable
         from tune_app.training.arguments import use_cpu
+        from tune_app.training.preflight import profiling
 
         torch.set_num_threads(max(1, int(cpu)))
         loaded = trainable.load(document["trainable"])
         space = {name: from_document(item) for name, item in document["parameters"].items()}
-        chosen = corners.choose(space, loaded.default)
-        say({"corners": len(chosen), "most": corners.MOST})
+        chosen = profiling.choose(space, loaded.default)
+        say({"corners": len(chosen), "most": profiling.MOST})
         measured = []
-        for params in chosen[: corners.MOST]:
-            measured.append(corners.measure(document, space, params, Path(cache)))
+        for params in chosen[: profiling.MOST]:
+            measured.append(profiling.measure(document, space, params, Path(cache)))
             say({"corner": asdict(measured[-1])})
         ran = [corner.params for corner in measured if not corner.error]
         if ran and not use_cpu(document["accelerator"]):
-            size = corners.largest_batch(document, space, ran[-1], Path(cache))
+            size = profiling.largest_batch(document, space, ran[-1], Path(cache))
             say({"largest_batch": size})
 
     yield from streamed(work, document)

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tune_app.core.ports import Searcher
+from tune_app.core.state import StudyState
 from tune_app.errors import Problem, UserError
 from tune_app.history.table import Table
-from tune_app.ports import Searcher
 from tune_app.searchers._memory import stream
 from tune_app.space.cube import Array, Cube
 from tune_app.space.domains import identity, searched
-from tune_app.state import StudyState
 
 SAME = 1e-12
 """Squared distances that differ by less are one."""

@@ -17,17 +17,18 @@ from typing import Any
 
 import numpy as np
 
-from tune_app import assembly, plugins
+from tune_app import plugins
 from tune_app.budget import Horizon
-from tune_app.conductor import Segment
+from tune_app.core.conductor import Segment
+from tune_app.core.journal import Event
+from tune_app.core.ports import Exploiting
+from tune_app.core.state import StudyState
 from tune_app.errors import Problem, UserError
 from tune_app.history.on_table import OnTable, key, raised, rows_of
 from tune_app.history.table import Table
-from tune_app.journal import Event
-from tune_app.ports import Exploiting
-from tune_app.simulation import TOKENS_PER_STEP, Simulation
+from tune_app.plugins import make
+from tune_app.simulation.simulation import TOKENS_PER_STEP, Simulation
 from tune_app.space.domains import grid_size, to_document
-from tune_app.state import StudyState
 
 SAME = 1e-9
 
@@ -93,7 +94,7 @@ def problems(table: Table, setting: Setting) -> list[Problem]:
 
 def _scheduler_problems(table: Table, setting: Setting) -> list[Problem]:
     try:
-        scheduler = assembly.scheduler(_document(table, setting, 0))
+        scheduler = make.scheduler(_document(table, setting, 0))
     except Exception as error:
         return _refusals(error, "scheduler", table)
     if not isinstance(scheduler, Exploiting):
@@ -112,7 +113,7 @@ def _searcher_problems(table: Table, setting: Setting) -> list[Problem]:
     # Whatever is wrong with the scheduler.
     sound = replace(setting, scheduler={"name": "fifo"})
     try:
-        assembly.searcher(_document(table, sound, 0))
+        make.searcher(_document(table, sound, 0))
     except Exception as error:
         found += _refusals(error, "searcher", table)
     return found
@@ -173,7 +174,7 @@ class _Replay:
             document,
             workers=setting.workers,
             curve=self._value,
-            searcher=OnTable(table, assembly.searcher(document), setting.searcher["name"], seed),
+            searcher=OnTable(table, make.searcher(document), setting.searcher["name"], seed),
             death=setting.failures,
             seed=seed,
             metric=table.metric.removeprefix("final_"),
@@ -253,7 +254,7 @@ def _document(table: Table, setting: Setting, seed: int) -> dict[str, Any]:
         "baseline": False,
         "prior": dict(setting.prior or {}),
     }
-    wanted = assembly.scheduler(document).rungs
+    wanted = make.scheduler(document).rungs
     document["rungs"] = there = rungs(table, wanted)
     if len(there) < len(wanted):
         document["scheduler"] = _with_rungs(setting.scheduler, there)

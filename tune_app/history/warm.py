@@ -16,15 +16,15 @@ from typing import Any
 
 import numpy as np
 
-from tune_app import journal
+from tune_app.core import journal
+from tune_app.core.state import rebuild
+from tune_app.core.trial import Outcome
 from tune_app.errors import Problem, UserError
 from tune_app.history.read import CONFIG, read
 from tune_app.history.table import load
 from tune_app.searchers._projection import project
 from tune_app.space.domains import Space, contains, own_value, searched
 from tune_app.space.rules import Rules
-from tune_app.state import rebuild
-from tune_app.trial import Outcome
 
 MOST = 200
 """Runs that are kept: the better half of them the best ones, the others spread over the rest."""

@@ -16,9 +16,9 @@ from __future__ import annotations
 
 from bisect import bisect_left
 
+from tune_app.core.state import StudyState
+from tune_app.core.trial import Decision, Kind, TrialState
 from tune_app.schedulers._ladder import ladder
-from tune_app.state import StudyState
-from tune_app.trial import Decision, Kind, TrialState
 
 
 class Asha:

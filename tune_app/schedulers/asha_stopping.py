@@ -15,9 +15,9 @@ from __future__ import annotations
 
 import math
 
+from tune_app.core.state import StudyState
+from tune_app.core.trial import Decision, TrialState
 from tune_app.schedulers._ladder import ladder
-from tune_app.state import StudyState
-from tune_app.trial import Decision, TrialState
 
 
 class StoppingAsha:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tune_app.state import StudyState
-from tune_app.trial import Decision, TrialState
+from tune_app.core.state import StudyState
+from tune_app.core.trial import Decision, TrialState
 
 
 class Fifo:

@@ -20,10 +20,10 @@ from collections.abc import Mapping
 from itertools import accumulate
 from typing import Any
 
+from tune_app.core.state import StudyState
+from tune_app.core.trial import Decision, TrialState
 from tune_app.schedulers._ladder import ladder
 from tune_app.schedulers.asha import Asha
-from tune_app.state import StudyState
-from tune_app.trial import Decision, TrialState
 
 
 class Hyperband:

@@ -9,11 +9,11 @@ run to the end.
 
 from __future__ import annotations
 
+from tune_app.core.rankings import Ranking
+from tune_app.core.state import StudyState
+from tune_app.core.trial import Decision, TrialState
 from tune_app.errors import Problem, UserError
 from tune_app.schedulers._ladder import rung_problems
-from tune_app.standings import Ranking
-from tune_app.state import StudyState
-from tune_app.trial import Decision, TrialState
 
 
 class Median:

@@ -23,8 +23,11 @@ import random
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from tune_app.core.ports import Exploit
+from tune_app.core.rankings import Ranking
+from tune_app.core.state import StudyState
+from tune_app.core.trial import Decision, Status, TrialState
 from tune_app.errors import Problem, UserError, nearest
-from tune_app.ports import Exploit
 from tune_app.space import rules
 from tune_app.space.domains import (
     Domain,
@@ -37,9 +40,6 @@ from tune_app.space.domains import (
     searched,
     snap,
 )
-from tune_app.standings import Ranking
-from tune_app.state import StudyState
-from tune_app.trial import Decision, Status, TrialState
 
 MUTABLE = (
     "learning_rate",

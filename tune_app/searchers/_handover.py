@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from tune_app.ports import Searcher
-from tune_app.state import StudyState
+from tune_app.core.ports import Searcher
+from tune_app.core.state import StudyState
 
 
 @dataclass(frozen=True, slots=True)

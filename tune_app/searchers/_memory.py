@@ -7,11 +7,11 @@ import random
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from tune_app.core.state import StudyState
+from tune_app.core.trial import Params, TrialState
 from tune_app.space import feasible
 from tune_app.space.domains import Space, fixed, identity
 from tune_app.space.rules import Rules
-from tune_app.state import StudyState
-from tune_app.trial import Params, TrialState
 
 NO_RULES = Rules()
 

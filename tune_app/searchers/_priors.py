@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from scipy.stats import kendalltau
 
+from tune_app.core.state import StudyState
+from tune_app.core.trial import Kind, Outcome, TrialState
 from tune_app.space import prior
 from tune_app.space.cube import Array, Cube
 from tune_app.space.domains import Space
 from tune_app.space.prior import Belief
-from tune_app.state import StudyState
-from tune_app.trial import Kind, Outcome, TrialState
 
 LEAST = -4.0
 TRUST = 4

@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from tune_app.archive import Archive, History
+from tune_app.core.observations import Archive, History
+from tune_app.core.state import StudyState
 from tune_app.searchers._candidates import active, from_density, in_order
 from tune_app.searchers._memory import Seen, first_fresh, stream
 from tune_app.searchers._opinion import Opinion
@@ -25,7 +26,6 @@ from tune_app.space import rules
 from tune_app.space.cube import Array, Cube
 from tune_app.space.domains import Space
 from tune_app.space.rules import Rules
-from tune_app.state import StudyState
 
 GOOD = 0.15
 """q in the paper."""

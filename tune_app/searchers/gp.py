@@ -20,7 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from tune_app.archive import Archive, History
+from tune_app.core.observations import Archive, History
+from tune_app.core.state import StudyState
 from tune_app.errors import Problem, UserError
 from tune_app.searchers import _process, tpe
 from tune_app.searchers._candidates import candidates, in_order
@@ -36,7 +37,6 @@ from tune_app.space.cube import Array, Cube
 from tune_app.space.domains import Space
 from tune_app.space.prior import Belief
 from tune_app.space.rules import Rules
-from tune_app.state import StudyState
 
 HANDOVER = 250
 """Trials from which on `tpe` proposes."""

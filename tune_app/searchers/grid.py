@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from tune_app.core.state import StudyState
 from tune_app.errors import Problem, UserError
 from tune_app.searchers._memory import Seen, first_untried
 from tune_app.space import rules
 from tune_app.space.domains import Space, grid, searched
-from tune_app.state import StudyState
 
 
 class Grid:

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 from scipy.stats import qmc
 
+from tune_app.core.state import StudyState
 from tune_app.searchers._memory import Seen, fresh, stream
 from tune_app.searchers.random import Random
 from tune_app.space import rules
 from tune_app.space.cube import Cube
 from tune_app.space.domains import Space
 from tune_app.space.prior import Belief
-from tune_app.state import StudyState
 
 BITS = 30
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 import random
 from typing import Any
 
+from tune_app.core.state import StudyState
 from tune_app.searchers._memory import Seen, any_untried, first_untried, fresh, stream
 from tune_app.searchers._priors import share
 from tune_app.space import prior, rules
 from tune_app.space.domains import Space, sample, searched
 from tune_app.space.prior import Belief
-from tune_app.state import StudyState
 
 ATTEMPTS = 100
 """Draws before what is left of a finite space is looked up."""

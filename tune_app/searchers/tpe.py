@@ -18,7 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from tune_app.archive import Archive, History
+from tune_app.core.observations import Archive, History
+from tune_app.core.state import StudyState
 from tune_app.errors import Problem, UserError
 from tune_app.searchers._candidates import active, from_density, in_order
 from tune_app.searchers._memory import Seen, first_fresh, stream
@@ -31,7 +32,6 @@ from tune_app.space import prior, rules
 from tune_app.space.cube import Array, Cube
 from tune_app.space.domains import Space
 from tune_app.space.rules import Rules
-from tune_app.state import StudyState
 
 GOOD, MOST_GOOD = 0.1, 25
 """The share of trials that are good ones, and their number at most; as in Optuna."""

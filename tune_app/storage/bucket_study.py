@@ -10,7 +10,7 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 
-from tune_app import journal
+from tune_app.core import journal
 from tune_app.errors import Problem, UserError
 from tune_app.storage import journals
 from tune_app.storage.checkpoints import FOLDER, BucketShelf, Shelf

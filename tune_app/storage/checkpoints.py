@@ -18,8 +18,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from tune_app.core.state import checked_checkpoint
 from tune_app.errors import Problem, UserError
-from tune_app.state import checked_checkpoint
 from tune_app.storage.store import StorageFailed, sync
 
 if TYPE_CHECKING:

@@ -25,8 +25,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from tune_app.core.journal import FILE_NAME
 from tune_app.errors import Problem, UserError
-from tune_app.journal import FILE_NAME
 from tune_app.storage.store import Entry, StorageFailed, Store, clock
 
 LEASE_S = 60.0

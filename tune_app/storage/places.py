@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
-from tune_app import journal
 from tune_app.cache import cache_folder
+from tune_app.core import journal
 from tune_app.errors import Problem, UserError
 from tune_app.storage import journals, objects
 from tune_app.storage.bucket_study import BucketStudy

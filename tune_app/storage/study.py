@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
-from tune_app import journal
+from tune_app.core import journal
 from tune_app.errors import UserError
 from tune_app.storage.checkpoints import FolderShelf, Shelf
 from tune_app.storage.lease import Holder, Lease, holders, place_of

@@ -15,8 +15,8 @@ import wandb_workspaces.reports.v2 as reports
 import wandb_workspaces.workspaces as workspaces
 
 from tune_app.analysis import importance_words
+from tune_app.core.state import StudyState
 from tune_app.space.domains import Domain, Drawn, Fixed, Float, Int, from_document
-from tune_app.state import StudyState
 from tune_app.trackers._wandb_run import NAME_LIMIT
 
 Sections = dict[str, list[Any]]

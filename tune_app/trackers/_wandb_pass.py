@@ -8,12 +8,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from tune_app.journal import FILE_NAME, Event, follow
-from tune_app.state import StudyState
+from tune_app.core.journal import FILE_NAME, Event, follow
+from tune_app.core.state import StudyState
+from tune_app.core.trial import Outcome, Status, TrialState
 from tune_app.trackers._wandb_ledger import Ledger
 from tune_app.trackers._wandb_run import RunRecord, describe, sweep_config
 from tune_app.trackers._wandb_writer import OpenRun, Target, Writer
-from tune_app.trial import Outcome, Status, TrialState
 
 
 class Away(Exception):

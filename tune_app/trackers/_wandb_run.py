@@ -9,10 +9,10 @@ import re
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from tune_app.core.state import StudyState
+from tune_app.core.trial import Outcome, Params, TrialState
 from tune_app.space import rules, wandb_export
 from tune_app.space.domains import fixed, from_document, nested
-from tune_app.state import StudyState
-from tune_app.trial import Outcome, Params, TrialState
 
 _GOOD_ENDS = {Outcome.COMPLETED, Outcome.STOPPED, Outcome.CANCELLED}
 _TAG_LIMIT = 64

@@ -25,10 +25,10 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
-from tune_app.journal import Event
+from tune_app.core.journal import Event
+from tune_app.core.state import StudyState
+from tune_app.core.trial import Outcome, TrialState
 from tune_app.space.optuna_domains import distribution, from_optuna, to_optuna
-from tune_app.state import StudyState
-from tune_app.trial import Outcome, TrialState
 
 FILE_NAME = "optuna.journal"
 

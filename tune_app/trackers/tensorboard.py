@@ -24,9 +24,9 @@ from tensorboard.compat.proto.types_pb2 import DT_STRING
 from tensorboard.plugins.hparams.summary_v2 import hparams_pb
 from tensorboard.summary.writer.record_writer import RecordWriter
 
-from tune_app.journal import Event
-from tune_app.state import StudyState
-from tune_app.trial import Report, TrialState
+from tune_app.core.journal import Event
+from tune_app.core.state import StudyState
+from tune_app.core.trial import Report, TrialState
 
 FOLDER = "tensorboard"
 

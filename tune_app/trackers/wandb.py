@@ -18,8 +18,8 @@ from contextlib import suppress
 from pathlib import Path
 
 import tune_app
-from tune_app.journal import Event
-from tune_app.state import StudyState
+from tune_app.core.journal import Event
+from tune_app.core.state import StudyState
 
 _log = logging.getLogger(__name__)
 

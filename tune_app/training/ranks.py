@@ -18,8 +18,8 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from tune_app.ports import TrialContext
-from tune_app.silence import ALIVE, START_S
+from tune_app.core.heartbeat import ALIVE, START_S
+from tune_app.core.ports import TrialContext
 from tune_app.storage.checkpoints import WORK
 
 

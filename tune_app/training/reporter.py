@@ -11,8 +11,8 @@ from typing import Any
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from tune_app.budget import Horizon
-from tune_app.ports import TrialContext
-from tune_app.silence import ALIVE, ALIVE_EVERY_S
+from tune_app.core.heartbeat import ALIVE, ALIVE_EVERY_S
+from tune_app.core.ports import TrialContext
 from tune_app.training.ranks import agreed
 from tune_app.training.system import Meter
 

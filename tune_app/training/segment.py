@@ -18,15 +18,16 @@ from accelerate.state import AcceleratorState, GradientState
 from transformers import PrinterCallback, Trainer, set_seed
 
 from tune_app.budget import Epoch, Horizon, TooShort, Unit, horizon, steps_for
+from tune_app.core.ports import TrialContext
+from tune_app.core.trial import Outcome
 from tune_app.errors import UserError
-from tune_app.ports import TrialContext
+from tune_app.storage.disk_faults import is_full
 from tune_app.storage.store import StorageFailed
 from tune_app.training import trainable, weights
 from tune_app.training.arguments import training_arguments
+from tune_app.training.attempt_result import Ending, ended, failure, lost
 from tune_app.training.data import Data
-from tune_app.training.disk import is_full
 from tune_app.training.effective import differences, observe
-from tune_app.training.ending import Ending, ended, failure, lost
 from tune_app.training.memory import (
     ACCUMULATION,
     MICRO_BATCH,
@@ -38,7 +39,6 @@ from tune_app.training.new_values import keep_own_settings
 from tune_app.training.optimizers import own_class
 from tune_app.training.ranks import Rank, agreed, joined, part, work_folder
 from tune_app.training.reporter import Diverged, Reporter, SignsOfLife
-from tune_app.trial import Outcome
 
 TIMED_STEPS = 6
 """Steps of a throw-away model that are timed for a budget in seconds; the first ones warm up."""

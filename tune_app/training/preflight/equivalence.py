@@ -14,9 +14,9 @@ from typing import Any
 
 from tune_app.space.domains import Choice, Domain
 from tune_app.space.rules import Rules
-from tune_app.training import masks
 from tune_app.training.effective import warm_up_steps
-from tune_app.training.schedules import OPTIONS, Schedules
+from tune_app.training.preflight import inert
+from tune_app.training.preflight.schedules import OPTIONS, Schedules
 from tune_app.training.trainable import Trainable
 
 SHOWN = 3
@@ -54,7 +54,7 @@ def findings(
         *_idle_options(schedules),
         *_long_warm_ups(schedules.warm_ups if "warmup_steps" in space else [], runs, schedules),
         *_same_batches(runs),
-        *masks.findings(loaded, space, accelerator),
+        *inert.findings(loaded, space, accelerator),
     ]
 
 

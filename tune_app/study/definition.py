@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from tune_app import assembly
 from tune_app.budget import Unit
 from tune_app.history import warm
+from tune_app.plugins import make
 from tune_app.space import domains, feasible, rules, wandb_sweep
 from tune_app.space.domains import Domain, grid_size
 from tune_app.space.rules import Rules
-from tune_app.tune_section import PlugInSection, TuneSection
+from tune_app.study.tune_section import PlugInSection, TuneSection
 
 SEARCHER_OF_METHOD = {"bayes": "auto", "custom": "auto", "random": "random", "grid": "grid"}
 DEFAULT_TRIALS = 20
@@ -99,7 +99,7 @@ class Study:
             "parameters": {key: domains.to_document(item) for key, item in self.space.items()},
             "budget": self.budget,
             "searcher": self.searcher.model_dump(),
-            "rungs": list(assembly.scheduler({**tune, **self.known_to_schedulers}).rungs),
+            "rungs": list(make.scheduler({**tune, **self.known_to_schedulers}).rungs),
             **tune,
             "warm_start": self.earlier,
         }

@@ -15,12 +15,12 @@ from pydantic import (
     model_validator,
 )
 
-from tune_app import yaml_source
 from tune_app.budget import Unit
 from tune_app.errors import Problem, nearest
-from tune_app.readings import as_number, as_truth, replaced
 from tune_app.space.prior import STEP_LAW
-from tune_app.yaml_source import KeyPath, Source
+from tune_app.study import yaml_source
+from tune_app.study.lenient import as_number, as_truth, replaced
+from tune_app.study.yaml_source import KeyPath, Source
 
 TUNE = "tune"
 """The key of the section in a study file."""

@@ -15,8 +15,8 @@ from tune_app.budget import Epoch, Unit
 from tune_app.errors import Problem, UserError
 from tune_app.space.domains import Choice, Space, fixed, searched
 from tune_app.space.prior import PRIOR, STEP_LAW, Belief, complaint
+from tune_app.training.preflight.values import ends
 from tune_app.training.trainable import Trainable
-from tune_app.training.values import ends
 
 RATE, BATCH = "learning_rate", "per_device_train_batch_size"
 FAR_SMALLER = 10_000_000

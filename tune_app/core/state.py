@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tune_app.journal import Event
-from tune_app.standings import Standings
-from tune_app.trial import Decision, Kind, Outcome, Report, Status, Takeover, TrialState
+from tune_app.core.journal import Event
+from tune_app.core.rankings import Standings
+from tune_app.core.trial import Decision, Kind, Outcome, Report, Status, Takeover, TrialState
 
 _TRIAL = re.compile("[0-9]{1,18}")
 _CHECKPOINT = re.compile("checkpoints/[0-9]{1,18}/step-[0-9]{1,18}")

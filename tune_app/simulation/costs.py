@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tune_app.budget import Unit
-from tune_app.rehearsal import Speed
-from tune_app.trial import Params
+from tune_app.core.trial import Params
+from tune_app.simulation.rehearsal import Speed
 
 COUNTS = ("per_device_train_batch_size", "gradient_accumulation_steps")
 

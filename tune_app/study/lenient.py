@@ -9,7 +9,7 @@ from typing import Any
 from tune_app import plugins
 from tune_app.errors import Problem, UserError
 from tune_app.space.wandb_ranges import from_text
-from tune_app.yaml_source import KeyPath
+from tune_app.study.yaml_source import KeyPath
 
 TRUTH_OF = {
     **dict.fromkeys(("yes", "on", "true"), True),

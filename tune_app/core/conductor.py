@@ -11,14 +11,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from tune_app.core.blame import blamed
+from tune_app.core.failures import MAX_LOSSES, Losses, is_broken
+from tune_app.core.heartbeat import ALIVE, Silence
+from tune_app.core.journal import Journal
+from tune_app.core.ports import Bracketed, Exploiting, Scheduler, Searcher, Tracker
+from tune_app.core.state import StudyState
+from tune_app.core.trial import Decision, Kind, Outcome, Status, TrialState
 from tune_app.errors import nearest
-from tune_app.failures import MAX_LOSSES, Losses, is_broken
-from tune_app.journal import Journal
-from tune_app.plugins import blamed
-from tune_app.ports import Bracketed, Exploiting, Scheduler, Searcher, Tracker
-from tune_app.silence import ALIVE, Silence
-from tune_app.state import StudyState
-from tune_app.trial import Decision, Kind, Outcome, Status, TrialState
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tune_app import yaml_source
 from tune_app.budget import Unit
 from tune_app.errors import Problem, UserError, nearest
 from tune_app.space import wandb_sweep
 from tune_app.space.prior import PRIOR
-from tune_app.tune_section import TUNE, TuneSection
-from tune_app.yaml_source import KeyPath, Source
+from tune_app.study import yaml_source
+from tune_app.study.tune_section import TUNE, TuneSection
+from tune_app.study.yaml_source import KeyPath, Source
 
 
 def apply(source: Source, overrides: Sequence[str]) -> None:

@@ -13,8 +13,8 @@ from tune_app.errors import Problem
 from tune_app.space.domains import Domain, Fixed
 from tune_app.training.arguments import training_arguments
 from tune_app.training.optimizers import own_class
+from tune_app.training.preflight.values import ends
 from tune_app.training.trainable import Trainable
-from tune_app.training.values import ends
 
 OPTIMIZER_OPTIONS = ("adam_beta1", "adam_beta2", "adam_epsilon", "optim_args")
 """Whether an optimiser has any use for them is asked of transformers."""

@@ -8,23 +8,23 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
-from tune_app import (
-    foreign_space,
-    overrides,
-    plugin_checks,
-    readings,
-    tune_section,
-    yaml_source,
-)
 from tune_app.errors import Problem, UserError, nearest, once
 from tune_app.history import warm
 from tune_app.space import relations, wandb_sweep
 from tune_app.space.domains import Domain
 from tune_app.space.feasible import Verdict
 from tune_app.space.prior import Belief
-from tune_app.study import Study
-from tune_app.tune_section import TUNE, PlugInSection, TuneSection
-from tune_app.yaml_source import Source
+from tune_app.study import (
+    foreign_space,
+    lenient,
+    overrides,
+    plugin_checks,
+    tune_section,
+    yaml_source,
+)
+from tune_app.study.definition import Study
+from tune_app.study.tune_section import TUNE, PlugInSection, TuneSection
+from tune_app.study.yaml_source import Source
 
 NAME = re.compile(r"[A-Za-z0-9А-Яа-яЁё][\w.\-]{0,99}")
 
@@ -149,7 +149,7 @@ def _with_numbers(tune: TuneSection, source: Source) -> tuple[TuneSection, list[
     changed, warnings = {}, []
     for kind in ("searcher", "scheduler"):
         section: PlugInSection = getattr(tune, kind) or PlugInSection(name="")
-        found = readings.of_options(kind, section.name, section.options)
+        found = lenient.of_options(kind, section.name, section.options)
         if found:
             changed[kind] = section.model_copy(update={name: n for name, (n, _) in found.items()})
         warnings += [

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from tune_app.journal import Event
-from tune_app.state import StudyState
-from tune_app.trial import Decision, TrialState
+from tune_app.core.journal import Event
+from tune_app.core.state import StudyState
+from tune_app.core.trial import Decision, TrialState
 
 
 class Searcher(Protocol):

@@ -24,7 +24,7 @@ import torch
 
 import tune_app
 from tune_app.training.arguments import use_cpu
-from tune_app.training.probe import Probed, examine
+from tune_app.training.preflight.probe import Probed, examine
 
 Examine = Callable[[str, Any, str], Probed]
 

@@ -6,11 +6,13 @@ from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
-from tune_app import assembly, plugins
+from tune_app import plugins
+from tune_app.core.blame import blamed
 from tune_app.errors import Problem, UserError
-from tune_app.study import Study
-from tune_app.tune_section import TUNE, PlugInSection
-from tune_app.yaml_source import KeyPath, Source
+from tune_app.plugins import make
+from tune_app.study.definition import Study
+from tune_app.study.tune_section import TUNE, PlugInSection
+from tune_app.study.yaml_source import KeyPath, Source
 
 
 def problems(study: Study, source: Source, try_out: bool) -> list[Problem]:
@@ -51,7 +53,7 @@ def _refused(
 ) -> list[Problem]:
     """Values that a plug-in refuses; making it once shows them. Trackers would touch the disk."""
     try:
-        with plugins.blamed(kind):
+        with blamed(kind):
             return _refusals(kind, module, options, study, source)
     except UserError as error:
         return list(error.problems)
@@ -64,7 +66,7 @@ def _refusals(
         if kind == "searcher":
             module.create(study.space, study.tune.seed, **options)
         if kind == "scheduler":
-            _ = assembly.scheduler_of(module, options, study.known_to_schedulers).rungs
+            _ = make.scheduler_of(module, options, study.known_to_schedulers).rungs
     except UserError as error:
         return [
             replace(problem, where=source.where(tuple(problem.where.split("."))))

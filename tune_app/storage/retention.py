@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from tune_app.core.journal import Event
+from tune_app.core.state import StudyState
+from tune_app.core.trial import Status, TrialState
 from tune_app.errors import Problem, UserError
-from tune_app.journal import Event
-from tune_app.state import StudyState
 from tune_app.storage.checkpoints import Shelf
 from tune_app.storage.store import StorageFailed
-from tune_app.trial import Status, TrialState
 
 KEEP_BEST = 3
 """Completed trials whose last checkpoint stays, unless the study says otherwise."""

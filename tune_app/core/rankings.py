@@ -10,7 +10,7 @@ from bisect import bisect_left
 from collections.abc import Hashable, Iterator, Sequence
 from typing import overload
 
-from tune_app.trial import Kind, Outcome, Status, TrialState
+from tune_app.core.trial import Kind, Outcome, Status, TrialState
 
 
 class Ranking(Sequence[TrialState]):

@@ -22,7 +22,7 @@ from tune_app.space.drawn import Drawn, from_unit
 from tune_app.training import memory, segment, trainable
 from tune_app.training.arguments import EVAL_BATCH_SIZE
 from tune_app.training.data import Data
-from tune_app.training.values import COUNTS, ends
+from tune_app.training.preflight.values import COUNTS, ends
 
 MOST = 6
 """Corners that are measured; each takes seconds on a CPU."""

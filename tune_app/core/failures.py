@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 
+from tune_app.core.state import StudyState
+from tune_app.core.trial import Outcome, TrialState
 from tune_app.errors import Problem, UserError
-from tune_app.state import StudyState
-from tune_app.trial import Outcome, TrialState
 
 MAX_LOSSES = 3
 """Times a trial is begun again at the same checkpoint after its worker died; then it is lost."""

@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from tune_app.training.disk import is_storage_fault
+from tune_app.core.trial import Outcome
+from tune_app.storage.disk_faults import is_storage_fault
 from tune_app.training.memory import is_out_of_memory
-from tune_app.trial import Outcome
 
 logger = logging.getLogger(__name__)
 

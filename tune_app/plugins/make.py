@@ -9,7 +9,7 @@ from types import ModuleType
 from typing import Any
 
 from tune_app import plugins
-from tune_app.ports import Scheduler, Searcher, Tracker
+from tune_app.core.ports import Scheduler, Searcher, Tracker
 from tune_app.space.domains import from_document
 
 

@@ -15,8 +15,8 @@ from transformers.optimization import get_scheduler
 from tune_app.space.domains import Domain, nested
 from tune_app.space.rules import Rules
 from tune_app.training.effective import warm_up_steps
+from tune_app.training.preflight.values import ends
 from tune_app.training.trainable import Trainable
-from tune_app.training.values import ends
 
 POINTS = 400
 """A curve is compared at this many steps, spread evenly, and around the ends of warm-ups."""

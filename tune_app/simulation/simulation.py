@@ -15,13 +15,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tune_app import assembly
 from tune_app.budget import Horizon, horizon
-from tune_app.conductor import Conductor, Segment
-from tune_app.journal import Event, Journal, encode
-from tune_app.ports import Scheduler, Searcher, Tracker
-from tune_app.state import StudyState, rebuild
-from tune_app.trial import Decision
+from tune_app.core.conductor import Conductor, Segment
+from tune_app.core.journal import Event, Journal, encode
+from tune_app.core.ports import Scheduler, Searcher, Tracker
+from tune_app.core.state import StudyState, rebuild
+from tune_app.core.trial import Decision
+from tune_app.plugins import make
 
 MAX_STEPS = 24
 TOKENS_PER_STEP = 10
@@ -118,8 +118,8 @@ class Simulation:
         self.conductor = Conductor(
             state,
             journal or self.memory,
-            searcher or assembly.searcher(self._resolved),
-            scheduler or assembly.scheduler(self._resolved),
+            searcher or make.searcher(self._resolved),
+            scheduler or make.scheduler(self._resolved),
             trackers,
             baseline=self._resolved["baseline_params"] if self._resolved["baseline"] else None,
         )

@@ -12,10 +12,6 @@ import inspect
 import pkgutil
 import re
 import sys
-import sysconfig
-import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -80,41 +76,6 @@ def _load_file(path: Path) -> ModuleType:
         del sys.modules[name]
         raise
     return module
-
-
-class PlugInFailed(UserError):
-    """A plug-in, which may be the user's own, raised something."""
-
-
-@contextmanager
-def blamed(kind: str) -> Iterator[None]:
-    """Calls a plug-in and says where in it something was raised.
-
-    Raises:
-        PlugInFailed: it raised something else than a `UserError`.
-    """
-    try:
-        yield
-    except UserError:
-        raise
-    except Exception as error:
-        what = f"the {kind} raised {type(error).__name__}: {error}"
-        fix = "--debug shows the whole traceback"
-        raise PlugInFailed(Problem(what, _place(error), fix=fix)) from error
-
-
-def _place(error: Exception) -> str:
-    """The last line that is not of a library, where there is one."""
-    # The first one is the line above that yields.
-    frames = traceback.extract_tb(error.__traceback__)[1:]
-    libraries = (sysconfig.get_path("stdlib"), "<")
-    own = [
-        frame
-        for frame in frames
-        if "site-packages" not in frame.filename and not frame.filename.startswith(libraries)
-    ]
-    last = (own or frames)[-1]
-    return f"{last.filename}, line {last.lineno}"
 
 
 def numeric_options(module: ModuleType) -> set[str]:

@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from tune_app.conductor import Segment
-from tune_app.journal import Event
-from tune_app.simulation import Simulation, crossing, plan_of
-from tune_app.state import StudyState
-from tune_app.trial import Kind, Params, Status
+from tune_app.core.conductor import Segment
+from tune_app.core.journal import Event
+from tune_app.core.state import StudyState
+from tune_app.core.trial import Kind, Params, Status
+from tune_app.simulation.simulation import Simulation, crossing, plan_of
 
 STEPS = 1000
 """Steps of a rehearsed trial: so many that a rung is where it should be."""

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tune_app.core.state import StudyState
+from tune_app.core.trial import Outcome, Params, Status, TrialState
 from tune_app.space.cube import Array, Cube
 from tune_app.space.domains import Space, contains, searched
 from tune_app.space.rules import Rules
-from tune_app.state import StudyState
-from tune_app.trial import Outcome, Params, Status, TrialState
 
 FEWEST = 2
 """With fewer values there is nothing to compare."""

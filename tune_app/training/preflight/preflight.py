@@ -8,9 +8,9 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from tune_app import assembly
 from tune_app.budget import Epoch, Unit, processes_of, steps_for
 from tune_app.errors import Problem, UserError
+from tune_app.plugins import make
 from tune_app.space import rules
 from tune_app.space.domains import (
     Choice,
@@ -22,12 +22,13 @@ from tune_app.space.domains import (
     searched,
     without,
 )
-from tune_app.training import equivalence, masks, probe_cache, step_law, trainable
+from tune_app.training import trainable
 from tune_app.training.data import Data, Log
-from tune_app.training.equivalence import Run
-from tune_app.training.probe import PRECISIONS, Probed
+from tune_app.training.preflight import equivalence, inert, probe_cache, step_law
+from tune_app.training.preflight.equivalence import Run
+from tune_app.training.preflight.probe import PRECISIONS, Probed
+from tune_app.training.preflight.values import COUNTS, ends, value_problems
 from tune_app.training.segment import epoch_of
-from tune_app.training.values import COUNTS, ends, value_problems
 
 
 @dataclass(slots=True)
@@ -62,7 +63,7 @@ def check_names(document: Mapping[str, Any]) -> trainable.Trainable:
 def space_problems(loaded: trainable.Trainable, space: Mapping[str, Domain]) -> list[Problem]:
     """What a trainable has against a space, as far as that shows without data."""
     problems = loaded.name_problems(space)
-    return problems + value_problems(loaded, space) + masks.contradictions(space)
+    return problems + value_problems(loaded, space) + inert.contradictions(space)
 
 
 def probe(document: Mapping[str, Any], cache: Path | None = None) -> list[Probed]:
@@ -126,7 +127,7 @@ def prepare(
     epochs = _epochs(document, loaded, data, findings.baseline)
     findings.budget = _with_steps(document["budget"], epochs)
     document = {**document, "budget": findings.budget}
-    findings.rungs = list(assembly.scheduler(document).rungs)
+    findings.rungs = list(make.scheduler(document).rungs)
     moved = _rungs_note(document["rungs"], findings.rungs)
     document["rungs"] = findings.rungs
     problems = _budget_problems(document, epochs)
