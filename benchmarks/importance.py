@@ -27,11 +27,11 @@ from scipy.stats import spearmanr
 
 from tune_app.analysis.effects import LEVEL, effects
 from tune_app.analysis.importance import comparisons_lost
-from tune_app.core.observations import Archive
+from tune_app.core.observations import ObservationReader
 from tune_app.history.replay import Setting, search
 from tune_app.history.table import Table, load
+from tune_app.space.constraints import Constraints
 from tune_app.space.cube import Array, Axis, Cube
-from tune_app.space.rules import Rules
 
 SIZES = (16, 25, 50, 100)
 FULL_RUNS = (5.0, 10.0, 25.0)
@@ -131,7 +131,7 @@ def _of_searches(table: Table, draws: int) -> None:
 
 def _left_by(table: Table, setting: Setting, seed: int) -> Rows:
     cube = Cube(table.space)
-    history = Archive(table.space, cube).read(search(table, setting, seed), Rules())
+    history = ObservationReader(table.space, cube).read(search(table, setting, seed), Constraints())
     return Rows(list(cube.axes.values()), history.points, comparisons_lost(history.values))
 
 

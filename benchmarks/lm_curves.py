@@ -197,7 +197,7 @@ def _train(
     from tune_app.budget import Unit, steps_for
     from tune_app.cache import cache_folder
     from tune_app.training import segment
-    from tune_app.training.reporter import Reporter, SignsOfLife
+    from tune_app.training.reporter import HeartbeatSender, Reporter
 
     data = loaded.module.prepare(loaded.config(params), cache_folder(), lambda line: None)
     epoch = segment.epoch_of(loaded, params, data)
@@ -217,7 +217,7 @@ def _train(
         segment._check(trainer, loaded.arguments(params), seen, epoch, context)
 
     plan = evaluations(max_steps, epoch.tokens_per_step)
-    trainer.add_callback(Reporter(context, plan, 0.0, check_first_step, SignsOfLife(context)))
+    trainer.add_callback(Reporter(context, plan, 0.0, check_first_step, HeartbeatSender(context)))
     trainer.train()
 
 

@@ -35,7 +35,7 @@ from tune_app.core.journal import Event, Journal, follow
 from tune_app.core.state import StudyState
 from tune_app.core.trial import Decision
 from tune_app.plugins import make
-from tune_app.storage.checkpoints import FolderShelf
+from tune_app.storage.checkpoints import FolderCheckpoints
 from tune_app.storage.retention import Retention
 from tune_app.study import file as study_file
 
@@ -216,7 +216,7 @@ def without_ray(home: Path, trials: int, workers: int) -> None:
             Journal(folder),
             make.searcher(document),
             make.scheduler(document),
-            [screen, Retention(FolderShelf(folder)), meter],
+            [screen, Retention(FolderCheckpoints(folder)), meter],
         )
         conductor.record("study_started", study=document, software={}, machine={})
         pool = Pool(conductor, folder, workers)

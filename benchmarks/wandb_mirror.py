@@ -21,8 +21,8 @@ from typing import Any
 
 import psutil
 
-from tests.unit.story import DOCUMENT, Story
-from tests.unit.wandb_server import Server, serving
+from tests.support.story import DOCUMENT, Story
+from tests.support.wandb_server import Server, serving
 from tune_app.trackers import wandb as wandb_tracker
 
 ROOT = Path(__file__).parents[1]

@@ -23,7 +23,7 @@ from pathlib import Path
 
 import psutil
 
-from tests.unit.wandb_server import Trouble, serving
+from tests.support.wandb_server import Trouble, serving
 from tune_app.core.journal import FILE_NAME, read
 
 ROOT = Path(__file__).parents[1]

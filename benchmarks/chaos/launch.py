@@ -69,12 +69,13 @@ def without_dashboard(init: Callable[..., Any], **options: Any) -> Any:
 
 def main() -> int:
     patience = float(os.environ.get("CHAOS_HANGS_AFTER_S") or HANGS_AFTER_S)
-    heartbeat.START_S, heartbeat.SILENCE_S = 6 * patience, patience
+    heartbeat.START_TIMEOUT_S, heartbeat.TIMEOUT_S = 6 * patience, patience
     # It is most of the work of a start, and none of what is looked at here.
     cluster.ray.init = partial(without_dashboard, cluster.ray.init)
-    from tune_app.cli import _folders, _session
+    from tune_app.cli import _session
+    from tune_app.storage import catalogue
 
-    _folders.Journal = FailingJournal  # type: ignore[misc,attr-defined]
+    catalogue.Journal = FailingJournal  # type: ignore[misc,attr-defined]
     if os.environ.get(REAL):
         tuner.run_segment = real.run_segment
     else:

@@ -42,7 +42,7 @@ def main() -> None:
     ours = bohb.create(SPACE, 0)
     state = told(runs)
     cube = Cube(SPACE)
-    history = ours._archive.read(state, bohb.rules.of_document(state.document))
+    history = ours._observations.read(state, bohb.constraints.of_document(state.document))
     densities = ours._densities(history)
     assert densities is not None
     points = np.array([cube.to_unit(row) for row in rows])

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from tests.unit.simulation import Simulation, document, sometimes_diverging
+from tests.support.simulated import Simulation, document, sometimes_diverging
 from tune_app import plugins
 from tune_app.core.ports import Searcher
 from tune_app.core.state import rebuild
 from tune_app.errors import UserError
-from tune_app.space import rules
+from tune_app.space.constraints import Constraints
 from tune_app.space.domains import (
     Choice,
     Drawn,
@@ -131,12 +131,12 @@ RULED_SPACE: Space = {
 def test_no_set_is_proposed_that_the_rules_forbid_or_that_was_there_before(name: str) -> None:
     study = resolved(name, RULED_SPACE, trials=60, seed=4, **RULED)
     state = Simulation(study, workers=3, curve=sometimes_diverging).run()
-    laws = rules.of_document(study)
+    constraints = Constraints.of_document(study)
     proposed = [trial.params for trial in state.trials.values()]
     assert len({identity(params) for params in proposed}) == len(proposed) == 60
     for params in proposed:
-        assert laws.allows(params)
-        assert laws.active(params) == params
+        assert constraints.allows(params)
+        assert constraints.active(params) == params
         assert ("depth" in params) == (params["kind"] == "deep")
         assert ("extra" in params) == (params.get("depth", 0) > 2)
         assert all(contains(RULED_SPACE[key], value) for key, value in params.items())

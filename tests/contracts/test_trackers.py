@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.simulation import document, on_disk, sometimes_diverging
+from tests.support.simulated import document, on_disk, sometimes_diverging
 from tune_app import plugins
 from tune_app.core.journal import FILE_NAME, Event, read
 from tune_app.core.ports import Tracker

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.simulation import document, on_disk
+from tests.support.simulated import document, on_disk
 from tune_app import plugins
 from tune_app.__main__ import main
 

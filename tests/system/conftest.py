@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tests import processes
+from tests.support import processes
 
 SMALL = Path(__file__).parent / "small.yaml"
 TIMEOUT_S = 300

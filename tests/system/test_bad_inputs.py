@@ -189,9 +189,9 @@ WITH_RAY = {
 
 
 @pytest.fixture(scope="module")
-def desk(tmp_path_factory: pytest.TempPathFactory) -> Shell:
+def bridge(tmp_path_factory: pytest.TempPathFactory) -> Shell:
     """A folder with files that are wrong in one way each, and two damaged studies."""
-    folder = tmp_path_factory.mktemp("desk")
+    folder = tmp_path_factory.mktemp("bridge")
     texts = {
         "tiny.yaml": TINY,
         "many.yaml": MANY_MISTAKES,
@@ -216,11 +216,11 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Shell:
 
 
 @pytest.fixture
-def nothing_left(desk: Shell) -> Iterator[None]:
+def nothing_left(bridge: Shell) -> Iterator[None]:
     """Fails when a command leaves anything in the folder that was not there before."""
-    before = _files(desk.folder)
+    before = _files(bridge.folder)
     yield
-    assert _files(desk.folder) == before
+    assert _files(bridge.folder) == before
 
 
 def _files(folder: Path) -> dict[Path, bytes | None]:
@@ -229,8 +229,8 @@ def _files(folder: Path) -> dict[Path, bytes | None]:
     return {path: path.read_bytes() if path.is_file() else None for path in found}
 
 
-def check(desk: Shell, mistake: Mistake) -> None:
-    result = desk.run(*mistake.words)
+def check(bridge: Shell, mistake: Mistake) -> None:
+    result = bridge.run(*mistake.words)
     assert result.returncode == 2, result.stderr
     for words in mistake.told:
         assert words in result.stderr
@@ -241,11 +241,11 @@ def check(desk: Shell, mistake: Mistake) -> None:
 
 @pytest.mark.parametrize("mistake", WITHOUT_RAY.values(), ids=WITHOUT_RAY)
 @pytest.mark.usefixtures("nothing_left")
-def test_a_mistake_is_told_at_once_and_leaves_nothing(desk: Shell, mistake: Mistake) -> None:
-    check(desk, mistake)
+def test_a_mistake_is_told_at_once_and_leaves_nothing(bridge: Shell, mistake: Mistake) -> None:
+    check(bridge, mistake)
 
 
 @pytest.mark.parametrize("mistake", WITH_RAY.values(), ids=WITH_RAY)
 @pytest.mark.usefixtures("nothing_left", "no_orphans")
-def test_a_mistake_that_a_worker_finds_leaves_nothing(desk: Shell, mistake: Mistake) -> None:
-    check(desk, mistake)
+def test_a_mistake_that_a_worker_finds_leaves_nothing(bridge: Shell, mistake: Mistake) -> None:
+    check(bridge, mistake)

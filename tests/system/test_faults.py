@@ -92,8 +92,8 @@ def test_a_killed_driver_loses_no_finished_trial(shell: Shell) -> None:
 
 IMPATIENT = """
 import sys
-from tune_app import silence
-silence.START_S, silence.SILENCE_S = 60.0, 8.0
+from tune_app.core import heartbeat
+heartbeat.START_TIMEOUT_S, heartbeat.TIMEOUT_S = 60.0, 8.0
 from tune_app.__main__ import main
 sys.exit(main())
 """

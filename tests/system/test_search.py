@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests import processes
+from tests.support import processes
 from tests.system.conftest import SMALL, Shell, ends
 
 ONE_SLOT = ("--set", "resources.concurrent=1")

@@ -22,8 +22,8 @@ from typing import Any
 
 import pytest
 
-from tests import processes
-from tests.object_server import SECRET, object_server
+from tests.support import processes
+from tests.support.object_server import SECRET, object_server
 from tests.system.conftest import (
     SMALL,
     TIMEOUT_S,

@@ -13,7 +13,7 @@ from typing import Any
 import matplotlib.image
 import pytest
 
-from tests.unit.synthetic import SyntheticStudy, document, write
+from tests.support.synthetic import SyntheticStudy, document, write
 from tune_app.analysis import format, markdown, plots, report, seeds
 from tune_app.analysis.plot_style import limits
 from tune_app.analysis.scales import Categorical, Numeric, most_varied, scales

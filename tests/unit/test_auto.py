@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.simulation import Simulation, document
+from tests.support.simulated import Simulation, document
 from tune_app.schedulers import auto
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.memory_bucket import MemoryBucket
+from tests.support.memory_bucket import MemoryBucket
 from tune_app.core.journal import FILE_NAME, Journal, read
 from tune_app.storage import journals
 from tune_app.storage.bucket_study import BucketStudy
-from tune_app.storage.checkpoints import BucketShelf
+from tune_app.storage.checkpoints import BucketCheckpoints
 from tune_app.storage.study import FolderStudy
 
 
@@ -33,13 +33,13 @@ def saved(study: BucketStudy, step: int) -> str:
     work = study.folder / "work"
     work.mkdir()
     (work / "model.safetensors").write_text("weights")
-    return study.shelf.publish(work, "0000", step)
+    return study.checkpoints.publish(work, "0000", step)
 
 
 def let_removals_end(study: BucketStudy) -> None:
-    assert isinstance(study.shelf, BucketShelf)
-    study.shelf._removals.shutdown()
-    study.shelf._removals = ThreadPoolExecutor(1)
+    assert isinstance(study.checkpoints, BucketCheckpoints)
+    study.checkpoints._removals.shutdown()
+    study.checkpoints._removals = ThreadPoolExecutor(1)
 
 
 def elsewhere(bucket: MemoryBucket, folder: Path) -> BucketStudy:
@@ -60,15 +60,15 @@ def test_a_checkpoint_stays_until_the_bucket_has_the_report_that_replaces_it(
     pen.commit()
     new = saved(study, 10)
     pen.append("report", step=10, rung=rung, checkpoint=new)
-    study.shelf.remove(old)
+    study.checkpoints.remove(old)
     let_removals_end(study)
     other = elsewhere(bucket, tmp_path / "b")
     assert new not in (other.folder / FILE_NAME).read_text()
-    assert other.shelf.fetch(old).is_dir()
+    assert other.checkpoints.fetch(old).is_dir()
 
     study._on_beat()
     let_removals_end(study)
-    assert study.shelf.sizes().keys() == {new}
+    assert study.checkpoints.sizes().keys() == {new}
     assert new.encode() in b"".join(data for data, _ in bucket.held.values())
     pen.close()
     study.close_session()
@@ -80,15 +80,15 @@ def test_what_a_failed_push_leaves_is_removed_after_the_next(
     study, pen = session(bucket, tmp_path / "a")
     old = saved(study, 5)
     pen.append("trial_ended", trial="0000")
-    study.shelf.remove(old)
+    study.checkpoints.remove(old)
     bucket.broken = True
     study._on_beat()
     bucket.broken = False
     let_removals_end(study)
-    assert study.shelf.sizes().keys() == {old}
+    assert study.checkpoints.sizes().keys() == {old}
     pen.commit()
     let_removals_end(study)
-    assert not study.shelf.sizes()
+    assert not study.checkpoints.sizes()
     pen.close()
     study.close_session()
 

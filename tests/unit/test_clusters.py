@@ -19,7 +19,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from ray.autoscaler._private.util import prepare_config, validate_config
 
-from tests.object_server import SERVER
+from tests.support.object_server import SERVER
 from tune_app import __version__
 
 ROOT = Path(__file__).parents[2]
@@ -157,7 +157,10 @@ def test_the_image_is_pinned_and_the_same_on_all_nodes(path: Path) -> None:
 def test_ray_launches_a_head_on_demand_and_spot_workers_at_a_simulated_aws(tmp_path: Path) -> None:
     if not SERVER.exists():
         pytest.skip("no moto: `make test` sets it up")
-    script, rays = Path(__file__).with_name("aws_launch.py"), Path(ray.__file__).parents[1]
+    script, rays = (
+        Path(__file__).parents[1] / "support" / "aws_launch.py",
+        Path(ray.__file__).parents[1],
+    )
     done = subprocess.run(
         [str(SERVER.with_name("python")), str(script), str(CLOUDS[0]), str(rays)],
         capture_output=True,

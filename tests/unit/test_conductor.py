@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.simulation import (
+from tests.support.simulated import (
     Curve,
     MemoryJournal,
     Simulation,

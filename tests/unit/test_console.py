@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from rich.console import Console, ConsoleDimensions
 
-from tests.unit import synthetic
-from tests.unit.simulation import Simulation, document
+from tests.support import synthetic
+from tests.support.simulated import Simulation, document
 from tune_app import plugins
 from tune_app.analysis.importance_words import in_full
 from tune_app.console import closing, commands, forecast, screens, table

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from tests.unit.simulation import MemoryJournal, document
+from tests.support.simulated import MemoryJournal, document
 from tune_app.core.conductor import Segment
 from tune_app.core.state import StudyState, rebuild
 from tune_app.engine.cluster import Cluster

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tune_app.errors import UserError
-from tune_app.space import rules
+from tune_app.space.constraints import read_constraints
 from tune_app.space.domains import Choice, Domain, Fixed, Float, to_document
 from tune_app.training import trainable
 from tune_app.training.effective import warm_up_steps
@@ -24,10 +24,10 @@ def told(
         name: Choice(tuple(item)) if isinstance(item, list) else item
         for name, item in space.items()
     }
-    laws, problems = rules.read(domains, [], when or {})
+    constraints, problems = read_constraints(domains, [], when or {})
     assert not problems
     lengths = LONG if runs is None else runs
-    return findings(trainable.load("causal_lm"), domains, lengths, "cpu", laws)
+    return findings(trainable.load("causal_lm"), domains, lengths, "cpu", constraints)
 
 
 def test_one_cycle_of_restarts_is_cosine_and_the_way_out_is_named() -> None:

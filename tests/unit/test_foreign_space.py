@@ -17,7 +17,7 @@ from optuna.distributions import (
 from ray import tune
 
 from tune_app.errors import UserError
-from tune_app.space import foreign
+from tune_app.space import optuna_ray
 from tune_app.space.domains import Choice, Domain, Drawn, Fixed, Float, Int, grid, sample
 from tune_app.space.reader import Reader
 from tune_app.study import foreign_space
@@ -84,7 +84,7 @@ RAY = {
 
 
 def test_a_param_space_is_read_as_ray_draws_it() -> None:
-    space = foreign.from_ray(RAY, reader())
+    space = optuna_ray.from_ray(RAY, reader())
     assert space == {
         "rate": Float(1e-5, 1e-3, True),
         "drop": Float(0.0, 0.5),
@@ -101,7 +101,7 @@ def test_a_param_space_is_read_as_ray_draws_it() -> None:
 
 @pytest.mark.parametrize("name", ["stepped", "whole", "quantised"])
 def test_both_draw_the_same_values(name: str) -> None:
-    domain = foreign.from_ray(RAY, reader())[name]
+    domain = optuna_ray.from_ray(RAY, reader())[name]
     theirs = {round(float(RAY[name].sample()), 9) for _ in range(2000)}
     rng = random.Random(0)
     ours = {round(float(sample(domain, rng)), 9) for _ in range(2000)}
@@ -110,7 +110,7 @@ def test_both_draw_the_same_values(name: str) -> None:
 
 def test_what_only_a_function_knows_is_refused() -> None:
     found = reader()
-    space = foreign.from_ray({"p": tune.sample_from(lambda spec: 1), "q": object()}, found)
+    space = optuna_ray.from_ray({"p": tune.sample_from(lambda spec: 1), "q": object()}, found)
     assert space == {}
     assert [problem.where for problem in found.problems] == ["p", "q"]
 

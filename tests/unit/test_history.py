@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.unit import tables
-from tests.unit.tables import Row, curves, with_values
+from tests.support import tables
+from tests.support.tables import Row, curves, with_values
 from tune_app import plugins
 from tune_app.errors import UserError
 from tune_app.history import figures
@@ -30,7 +30,7 @@ from tune_app.history.replay import (
     rungs,
     search,
 )
-from tune_app.history.scales import guess
+from tune_app.history.sizes import guess
 from tune_app.history.table import Table, load, load_sizes
 from tune_app.space.domains import Choice, Fixed, Float, Int
 

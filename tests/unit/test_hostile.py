@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.simulation import document, on_disk
+from tests.support.simulated import document, on_disk
 from tune_app.__main__ import main
 
 READERS = ("show", "report", "resume", "list")

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from tests.unit.test_segment import Recorder, corpus, run, task
 from tune_app.errors import UserError
-from tune_app.storage.checkpoints import FolderShelf
+from tune_app.storage.checkpoints import FolderCheckpoints
 from tune_app.training.segment import Task
 
 __all__ = ["corpus", "task"]
@@ -71,7 +71,7 @@ def test_a_pickle_in_a_checkpoint_is_not_run(
         if file == "pytorch_model.bin":
             (path.parent / "model.safetensors").unlink()
             with pytest.raises(UserError, match="not safetensors"):
-                FolderShelf(study).fetch(f"checkpoints/0000/{path.parent.name}")
+                FolderCheckpoints(study).fetch(f"checkpoints/0000/{path.parent.name}")
         ends[file] = outcome(task, study)
         assert not (tmp_path / "exploded").exists(), file
     assert ends.pop("training_args.bin") == "completed", "nobody reads it"

@@ -12,8 +12,8 @@ import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pytest
 
-from tests.unit.hub_client import Client
-from tests.unit.hub_server import Hub, Repositories, commit_of, serving
+from tests.support.hub_client import Client
+from tests.support.hub_server import Hub, Repositories, commit_of, serving
 
 TOKEN, OTHER_TOKEN, WRONG_TOKEN = "hf_rightOne", "hf_ofAnother", "hf_outOfDate"
 TEXT = "мама мыла раму"

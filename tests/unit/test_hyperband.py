@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from tests.unit.simulation import Simulation, crossing, document, searched
+from tests.support.simulated import Simulation, crossing, document, searched
 from tests.unit.test_state import Story
 from tune_app.core.trial import Decision
 from tune_app.schedulers import asha, hyperband

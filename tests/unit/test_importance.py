@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.unit.synthetic import SyntheticStudy, document
+from tests.support.synthetic import SyntheticStudy, document
 from tune_app.analysis.effects import LEVEL, UNKNOWN, Effect, effects
 from tune_app.analysis.importance import MIN_TRIALS, Importance, comparisons_lost, importance
 from tune_app.analysis.importance_words import in_full, section, sentence, table

@@ -10,7 +10,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from rich.console import Console, ConsoleDimensions
 
-from tests.unit import synthetic
+from tests.support import synthetic
 from tune_app.analysis import report
 from tune_app.analysis.importance_words import in_full
 from tune_app.console import closing, screens, table

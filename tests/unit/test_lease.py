@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tune_app.cli import _folders
 from tune_app.core.journal import FILE_NAME, read
 from tune_app.errors import Problem, UserError
+from tune_app.storage import catalogue
 from tune_app.storage.lease import CLAIMS, LEASE_S, Lease, holders, place_of
 from tune_app.storage.store import Entry, FolderStore, StorageFailed
 from tune_app.storage.study import FolderStudy
@@ -71,21 +71,21 @@ def test_the_lease_of_a_dead_driver_expires(tmp_path: Path) -> None:
 
 def test_on_one_machine_the_second_driver_is_told_at_once_and_need_not_hope(tmp_path: Path) -> None:
     study = FolderStudy(tmp_path)
-    pen = _folders.opened(study)
+    pen = catalogue.opened(study)
     with pytest.raises(UserError) as caught:
-        _folders.opened(FolderStudy(tmp_path))
+        catalogue.opened(FolderStudy(tmp_path))
     (problem,) = caught.value.problems
     assert f"already running: process {os.getpid()} on " in problem.what
     assert problem.fix == "wait for it to end, or stop it"
     pen.close()
     study.close_session()
     assert study.holder() is None
-    _folders.opened(FolderStudy(tmp_path)).close()
+    catalogue.opened(FolderStudy(tmp_path)).close()
 
 
 def test_a_driver_that_lost_its_study_writes_no_line_more(tmp_path: Path) -> None:
     study = FolderStudy(tmp_path)
-    pen = _folders.opened(study)
+    pen = catalogue.opened(study)
     pen.append("one")
     assert study._lease is not None
     study._lease._lost = Problem("given to another one")

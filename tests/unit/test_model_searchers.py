@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.unit.simulation import MemoryJournal, Simulation, searched
+from tests.support.simulated import MemoryJournal, Simulation, searched
 from tests.unit.test_searchers import PLANE, distance, history, late_mean, resolved, told
 from tune_app import plugins
 from tune_app.core.ports import Searcher
 from tune_app.core.state import StudyState, rebuild
 from tune_app.core.trial import Outcome
-from tune_app.searchers import _process, auto, bohb, gp
-from tune_app.space import rules
+from tune_app.searchers import _gaussian_process, auto, bohb, gp
+from tune_app.space.constraints import Constraints
 from tune_app.space.domains import Choice, Float, Space, contains
 
 MODELS = ("gp", "tpe", "bohb", "auto")
@@ -199,11 +199,11 @@ def test_a_wrong_prior_is_outgrown(name: str) -> None:
 def test_a_model_learns_on_what_a_tight_constraint_leaves(name: str) -> None:
     """A thousandth of the plane: what is drawn around a good trial is nearly never allowed."""
     space: Space = {"x": Float(0.0, 1.0), "y": Float(0.0, 1.0), "z": Float(0.0, 1.0)}
-    laws = {"constraints": ["abs(x - y) < 0.0005"]}
+    constraints = {"constraints": ["abs(x - y) < 0.0005"]}
 
     def late(searcher: str) -> float:
         means = [
-            late_mean(searcher, seed, space, lambda p, step: abs(p["z"] - 0.3), **laws)
+            late_mean(searcher, seed, space, lambda p, step: abs(p["z"] - 0.3), **constraints)
             for seed in range(2)
         ]
         return sum(means)
@@ -306,8 +306,8 @@ def test_a_gp_fits_its_kernels_once_while_nothing_new_is_known(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Two kernels: of losses, and of where memory sufficed."""
-    fits, fit = [], _process.fit
-    monkeypatch.setattr(_process, "fit", lambda *data: fits.append(1) or fit(*data))
+    fits, fit = [], _gaussian_process.fit
+    monkeypatch.setattr(_gaussian_process, "fit", lambda *data: fits.append(1) or fit(*data))
     full = [({"x": 0.9, "y": 0.1 * i}, None, "out_of_memory") for i in range(3)]
     searcher, state = create("gp", PLANE), told(PLANE, *history(), *full)
     asked = [searcher.suggest(state, number) for number in range(20, 24)]
@@ -338,7 +338,7 @@ def test_bohb_widens_choices_by_the_spread_of_their_indexes() -> None:
     state = told(space, *runs)
     searcher = bohb.create(space, 0)
     densities = searcher._densities(
-        searcher._archive.read(state, rules.of_document(state.document))
+        searcher._observations.read(state, Constraints.of_document(state.document))
     )
     assert densities is not None
     indexes = [n % 3 for n in range(3, 20)]

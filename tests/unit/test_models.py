@@ -10,15 +10,14 @@ from scipy.integrate import quad
 from scipy.optimize import check_grad
 from scipy.stats import norm
 
-from tune_app.searchers import _process
+from tune_app.searchers import _gaussian_process
 from tune_app.searchers._candidates import active, candidates, near
+from tune_app.searchers._gaussian_process import Kernel, Process, log_expected_improvement
 from tune_app.searchers._parzen import ELSEWHERE, Parzen
-from tune_app.searchers._process import Kernel, Process, log_expected_improvement
-from tune_app.searchers._projection import CAP, PRIOR_DOUBT, PRIOR_WEIGHT, project
-from tune_app.space import rules
+from tune_app.searchers._projection import CAP, PRIOR_STD, PRIOR_WEIGHT, project
+from tune_app.space.constraints import Constraints
 from tune_app.space.cube import Array, Cube
 from tune_app.space.domains import Choice, Float, Int, Space, to_document
-from tune_app.space.rules import Rules
 
 NAN, INF = np.nan, np.inf
 SPACE: Space = {
@@ -54,7 +53,7 @@ def test_a_line_by_hand_takes_a_trial_to_the_next_rung() -> None:
     apart = now - middle
     slope = 1 + (apart * (change - shift)).sum() / ((apart**2).sum() + PRIOR_WEIGHT * spread**2)
     left = change - shift - (slope - 1) * apart
-    doubt = ((left**2).sum() + 2 * (PRIOR_DOUBT * spread) ** 2) / 4
+    doubt = ((left**2).sum() + 2 * (PRIOR_STD * spread) ** 2) / 4
     assert mean[:2].tolist() == [0.5, 1.3]
     assert mean[2] == pytest.approx(3 + shift + (slope - 1) * (3 - middle))
     assert variance == pytest.approx([0, 0, doubt, doubt])
@@ -124,8 +123,8 @@ def test_the_gradient_of_the_objective_is_that_of_differences() -> None:
     extra = np.linspace(0, 0.1, len(points))
     for theta in rng().normal(-0.5, 0.5, (4, len(gaps) + 2)):
         error = check_grad(
-            lambda t: _process._objective(t, gaps, targets, extra)[0],
-            lambda t: _process._objective(t, gaps, targets, extra)[1],
+            lambda t: _gaussian_process._objective(t, gaps, targets, extra)[0],
+            lambda t: _gaussian_process._objective(t, gaps, targets, extra)[1],
             theta,
         )
         assert error < 1e-3
@@ -171,7 +170,7 @@ def test_a_process_without_noise_goes_through_what_it_has_seen() -> None:
 
 def test_a_fitted_process_predicts_what_it_has_not_seen() -> None:
     cube, points, targets = observed(60)
-    kernel = _process.fit(cube, points[:45], targets[:45], np.zeros(45))
+    kernel = _gaussian_process.fit(cube, points[:45], targets[:45], np.zeros(45))
     process = Process(cube, kernel, points[:45], targets[:45], np.zeros(45))
     mean, deviation = process.predict(points[45:])
     assert np.abs(mean - targets[45:]).mean() < 0.3 * targets.std()
@@ -182,7 +181,7 @@ def test_points_that_coincide_and_values_that_are_all_alike_break_nothing() -> N
     cube = Cube(SPACE)
     points = np.repeat(cube.draw(rng(), 2), 10, axis=0)
     for targets in (np.ones(20), np.arange(20.0)):
-        kernel = _process.fit(cube, points, targets, np.zeros(20))
+        kernel = _gaussian_process.fit(cube, points, targets, np.zeros(20))
         told = Process(cube, kernel, points, targets, np.zeros(20)).predict(points)
         assert all(np.isfinite(part).all() for part in told)
 
@@ -265,7 +264,7 @@ def test_draws_of_narrow_kernels_lie_at_their_points() -> None:
 
 
 def spread(cube: Cube) -> Array:
-    return candidates(cube, cube.draw(rng(), 5), rng(), Rules(), cube.draw(rng(), 3))
+    return candidates(cube, cube.draw(rng(), 5), rng(), Constraints(), cube.draw(rng(), 3))
 
 
 @pytest.mark.parametrize(
@@ -293,7 +292,7 @@ def test_points_near_the_best_differ_from_them_somewhere() -> None:
 def test_a_candidate_has_no_coordinate_where_a_parameter_does_not_count() -> None:
     cube = Cube(SPACE)
     parameters = {name: to_document(domain) for name, domain in SPACE.items()}
-    laws = rules.of_document({"when": {"y": "kind == 'a'"}, "parameters": parameters})
-    rows = active(cube, cube.draw(rng(), 60), laws)
+    constraints = Constraints.of_document({"when": {"y": "kind == 'a'"}, "parameters": parameters})
+    rows = active(cube, cube.draw(rng(), 60), constraints)
     kinds = [cube.from_unit(row)["kind"] for row in rows]
     assert [bool(np.isnan(row[1])) for row in rows] == [kind != "a" for kind in kinds]

@@ -13,7 +13,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState as OptunaState
 
-from tests.unit.story import AWKWARD, DOCUMENT, EFFECTIVE, FLOAT, Story
+from tests.support.story import AWKWARD, DOCUMENT, EFFECTIVE, FLOAT, Story
 from tune_app.core.state import StudyState
 from tune_app.space import optuna_domains
 from tune_app.trackers import optuna as optuna_tracker

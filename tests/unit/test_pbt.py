@@ -11,7 +11,7 @@ import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from tests.unit.simulation import MemoryJournal, Simulation, crossing, document, searched
+from tests.support.simulated import MemoryJournal, Simulation, crossing, document, searched
 from tune_app.analysis import report_sections
 from tune_app.console import screens
 from tune_app.core.conductor import EXHAUSTED
@@ -21,7 +21,7 @@ from tune_app.errors import UserError
 from tune_app.schedulers import pbt
 from tune_app.simulation.simulation import Curve
 from tune_app.space.domains import Domain, Drawn, Float, Int, contains, to_document
-from tune_app.storage.checkpoints import FolderShelf
+from tune_app.storage.checkpoints import FolderCheckpoints
 from tune_app.storage.retention import Retention
 from tune_app.trackers import _wandb_run
 from tune_app.trackers import optuna as optuna_tracker
@@ -309,7 +309,7 @@ def test_a_checkpoint_is_kept_until_nobody_begins_from_it_and_no_longer(
         population(),
         workers=workers,
         death=death,
-        trackers=[disk, Retention(FolderShelf(tmp_path))],
+        trackers=[disk, Retention(FolderCheckpoints(tmp_path))],
         journal=MemoryJournal(),
     )
     state = simulation.run()

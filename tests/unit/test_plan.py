@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from tests.unit.simulation import document
+from tests.support.simulated import document
 from tune_app.__main__ import main
 from tune_app.console import plan_view
 from tune_app.core.trial import Params
@@ -72,7 +72,7 @@ def test_large_studies_are_rehearsed_less_often_but_twice_at_least() -> None:
 
 @pytest.mark.parametrize("searcher", ["random", "tpe"])
 def test_the_examples_are_the_trials_that_the_study_will_begin_with(searcher: str) -> None:
-    from tests.unit.simulation import Simulation, searched
+    from tests.support.simulated import Simulation, searched
 
     resolved = document(trials=9, searcher=searcher)
     state = Simulation(resolved).run()

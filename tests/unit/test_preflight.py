@@ -35,7 +35,7 @@ LARGEST_STEP = 8 * 2 * 32
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("corpus") / "text.txt"
-    path.write_text("\n".join(f"{i} books on shelf {i * i}" for i in range(2000)))
+    path.write_text("\n".join(f"{i} books on checkpoints {i * i}" for i in range(2000)))
     return path
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.simulation import Simulation, document
+from tests.support.simulated import Simulation, document
 from tests.unit.test_searchers import told as state_of
 from trainables import causal_lm
 from tune_app.budget import Epoch

@@ -16,8 +16,8 @@ import torch
 from tests.unit.test_segment import Recorder, corpus, last_checkpoint, losses, run, task
 from tune_app.core.trial import Outcome
 from tune_app.training import reporter
-from tune_app.training.attempt_result import Ending, cause, ended, failure, lost
-from tune_app.training.ranks import Following, Leading, Rank
+from tune_app.training.attempt_result import AttemptResult, cause, ended, failure, lost
+from tune_app.training.ranks import OtherRankContext, Rank, RankZeroContext
 from tune_app.training.segment import Task, attempt
 
 __all__ = ["corpus", "task"]
@@ -30,12 +30,12 @@ STOPPED = "stopped"
 class Two:
     """How each of two processes ended, and what the first one said."""
 
-    first: Ending | str | None
-    second: Ending | str | None
+    first: AttemptResult | str | None
+    second: AttemptResult | str | None
     recorder: Recorder
 
 
-def ending_of(task: Task, context: Any, rank: Rank) -> Ending | str | None:
+def ending_of(task: Task, context: Any, rank: Rank) -> AttemptResult | str | None:
     torch.set_num_threads(1)
     try:
         return attempt(task, context, rank)
@@ -49,23 +49,23 @@ SERVER.set_forkserver_preload([__name__, "trainables.causal_lm"])
 
 
 def follow(
-    task: Task, checkpoints: Path, meeting: Path, patience_s: float | None, say: Any
+    task: Task, checkpoints: Path, rendezvous: Path, patience_s: float | None, say: Any
 ) -> None:
     if patience_s is not None:
         reporter.SAVE_EVERY_S = reporter.INTERRUPT_POLL_S = patience_s
-    say.send(ending_of(task, Following(checkpoints), Rank(1, meeting)))
+    say.send(ending_of(task, OtherRankContext(checkpoints), Rank(1, rendezvous)))
 
 
 def run_two(task: Task, recorder: Recorder, patience_s: float | None = None) -> Two:
     """Runs a task in this process and another one, which saves and looks up as seldom as told."""
     hear, say = SERVER.Pipe(duplex=False)
-    meeting = recorder.checkpoints / "meeting"
-    meeting.unlink(missing_ok=True)
+    rendezvous = recorder.checkpoints / "rendezvous"
+    rendezvous.unlink(missing_ok=True)
     both = replace(task, processes=2)
-    arguments = (both, recorder.checkpoints, meeting, patience_s, say)
+    arguments = (both, recorder.checkpoints, rendezvous, patience_s, say)
     other = SERVER.Process(target=follow, args=arguments, daemon=True)
     other.start()
-    first = ending_of(both, Leading(recorder), Rank(0, meeting))
+    first = ending_of(both, RankZeroContext(recorder), Rank(0, rendezvous))
     assert hear.poll(60), "the second process never ended"
     second = hear.recv()
     other.join(60)
@@ -74,9 +74,9 @@ def run_two(task: Task, recorder: Recorder, patience_s: float | None = None) -> 
 
 def completed(two: Two) -> Two:
     """Both say that all is done."""
-    for ending in (two.first, two.second):
-        assert isinstance(ending, Ending), ending
-        assert ending.fields.get("outcome") == "completed", ending.fields
+    for result in (two.first, two.second):
+        assert isinstance(result, AttemptResult), result
+        assert result.fields.get("outcome") == "completed", result.fields
     return two
 
 
@@ -175,8 +175,8 @@ def test_what_fails_in_the_second_process_is_told_and_not_its_echo_in_the_first(
     task: Task, tmp_path: Path, raised: str, event: str, reason: str
 ) -> None:
     two = run_two(failing(task, tmp_path, raised), Recorder(tmp_path))
-    assert isinstance(two.first, Ending)
-    assert isinstance(two.second, Ending)
+    assert isinstance(two.first, AttemptResult)
+    assert isinstance(two.second, AttemptResult)
     told = cause(two.first, [two.second])
     assert told is two.second
     assert told.event == event
@@ -188,9 +188,9 @@ def test_what_fails_in_the_second_process_is_told_and_not_its_echo_in_the_first(
 def test_a_diverging_trial_diverges_in_both(task: Task, tmp_path: Path) -> None:
     wild = {**task.params, "learning_rate": 1e6, "optim": "sgd", "max_grad_norm": 0.0}
     two = run_two(replace(task, params=wild), Recorder(tmp_path))
-    for ending in (two.first, two.second):
-        assert isinstance(ending, Ending)
-        assert ending.fields["outcome"] == "diverged"
+    for result in (two.first, two.second):
+        assert isinstance(result, AttemptResult)
+        assert result.fields["outcome"] == "diverged"
 
 
 def test_of_several_failures_the_first_is_told() -> None:

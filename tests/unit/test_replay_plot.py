@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from matplotlib.figure import Figure
 
-from tests.unit import tables
-from tests.unit.tables import curves
+from tests.support import tables
+from tests.support.tables import curves
 from tune_app.history import plot
 from tune_app.history.replay import Setting, replay
 from tune_app.history.table import load

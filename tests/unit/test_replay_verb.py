@@ -14,8 +14,8 @@ from typing import Any
 import pyarrow.parquet
 import pytest
 
-from tests.unit import tables
-from tests.unit.tables import curves, with_values
+from tests.support import tables
+from tests.support.tables import curves, with_values
 from tune_app.__main__ import main
 from tune_app.cli import replay as verb
 from tune_app.errors import UserError

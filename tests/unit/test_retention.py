@@ -7,20 +7,20 @@ from typing import Any
 
 import pytest
 
-from tests.unit.simulation import MemoryJournal, Simulation, document, sometimes_diverging
+from tests.support.simulated import MemoryJournal, Simulation, document, sometimes_diverging
 from tune_app.core.journal import Event
 from tune_app.core.state import StudyState
 from tune_app.core.trial import Outcome, Status, TrialState
 from tune_app.errors import UserError
-from tune_app.storage.checkpoints import FolderShelf
+from tune_app.storage.checkpoints import FolderCheckpoints
 from tune_app.storage.retention import Retention
 from tune_app.storage.store import StorageFailed
 
 SIZE = 1000
 
 
-class Shelf:
-    """A shelf of checkpoints of one size, put there as trials report them."""
+class CheckpointStore:
+    """A checkpoints of checkpoints of one size, put there as trials report them."""
 
     def __init__(self) -> None:
         self.held: set[str] = set()
@@ -38,7 +38,7 @@ class Shelf:
     def remove(self, name: str) -> None:
         self.held.remove(name)
 
-    def sweep(self, trial: str) -> None:
+    def clean(self, trial: str) -> None:
         """Nothing is half written."""
 
     def publish(self, folder: Path, trial: str, step: int) -> str:
@@ -49,37 +49,37 @@ class Shelf:
 
 
 class Worker:
-    """Puts on the shelf what a report names, and loads what a segment begins from."""
+    """Puts on the checkpoints what a report names, and loads what a segment begins from."""
 
-    def __init__(self, shelf: Shelf) -> None:
-        self._shelf = shelf
+    def __init__(self, checkpoints: CheckpointStore) -> None:
+        self._checkpoints = checkpoints
 
     def on_event(self, event: Event, state: StudyState) -> None:
         name = event.get("checkpoint")
         if event["event"] == "segment_started":
-            assert name is None or name in self._shelf.held
+            assert name is None or name in self._checkpoints.held
         elif name:
-            self._shelf.held.add(name)
+            self._checkpoints.held.add(name)
 
     def close(self, timeout_s: float) -> None:
         """Nothing to do."""
 
 
 class Eye:
-    """Sees how full the shelf is after each event."""
+    """Sees how full the checkpoints is after each event."""
 
-    def __init__(self, shelf: Shelf) -> None:
-        self._shelf = shelf
+    def __init__(self, checkpoints: CheckpointStore) -> None:
+        self._checkpoints = checkpoints
 
     def on_event(self, event: Event, state: StudyState) -> None:
-        self._shelf.most = max(self._shelf.most, len(self._shelf.held))
+        self._checkpoints.most = max(self._checkpoints.most, len(self._checkpoints.held))
 
     def close(self, timeout_s: float) -> None:
         """Nothing to do."""
 
 
-def searched(shelf: Shelf, **options: Any) -> Simulation:
-    trackers = [Worker(shelf), Retention(shelf, **options), Eye(shelf)]
+def searched(checkpoints: CheckpointStore, **options: Any) -> Simulation:
+    trackers = [Worker(checkpoints), Retention(checkpoints, **options), Eye(checkpoints)]
     simulation = Simulation(
         document(trials=20), journal=MemoryJournal(), trackers=trackers, workers=3
     )
@@ -89,14 +89,14 @@ def searched(shelf: Shelf, **options: Any) -> Simulation:
 
 @pytest.mark.parametrize("keep", [0, 1, 3])
 def test_the_best_stay_and_all_else_goes(keep: int) -> None:
-    shelf = Shelf()
-    state = searched(shelf, keep=keep).conductor.state
+    checkpoints = CheckpointStore()
+    state = searched(checkpoints, keep=keep).conductor.state
     best = state.completed()[:keep]
-    assert shelf.held == {trial.checkpoint for trial in best}
+    assert checkpoints.held == {trial.checkpoint for trial in best}
 
 
 def test_with_a_cap_the_worst_of_the_best_go_first_and_the_search_is_the_same() -> None:
-    needed, free, tight = Shelf(), Shelf(), Shelf()
+    needed, free, tight = CheckpointStore(), CheckpointStore(), CheckpointStore()
     searched(needed, keep=0)
     whole = searched(free, keep=8).conductor.state
     cap = needed.most
@@ -111,29 +111,29 @@ def test_with_a_cap_the_worst_of_the_best_go_first_and_the_search_is_the_same() 
 
 def test_when_what_trials_need_is_too_much_the_study_stops() -> None:
     with pytest.raises(UserError, match="running and paused trials take"):
-        searched(Shelf(), keep=3, disk_gb=SIZE / 1e9)
+        searched(CheckpointStore(), keep=3, disk_gb=SIZE / 1e9)
 
 
 class Swept:
     """Looks at once what a trial that diverged has left."""
 
-    def __init__(self, shelf: Shelf) -> None:
-        self._shelf = shelf
+    def __init__(self, checkpoints: CheckpointStore) -> None:
+        self._checkpoints = checkpoints
         self.diverged = 0
 
     def on_event(self, event: Event, state: StudyState) -> None:
         if event.get("outcome") == "diverged":
             self.diverged += 1
-            assert not [name for name in self._shelf.held if f"/{event['trial']}/" in name]
+            assert not [name for name in self._checkpoints.held if f"/{event['trial']}/" in name]
 
     def close(self, timeout_s: float) -> None:
         """Nothing to close."""
 
 
 def test_a_trial_that_diverges_leaves_no_checkpoint() -> None:
-    shelf = Shelf()
-    swept = Swept(shelf)
-    trackers = [Worker(shelf), Retention(shelf), swept]
+    checkpoints = CheckpointStore()
+    swept = Swept(checkpoints)
+    trackers = [Worker(checkpoints), Retention(checkpoints), swept]
     resolved = document(trials=20, eta=2)
     state = Simulation(resolved, curve=sometimes_diverging, trackers=trackers).run()
     assert swept.diverged
@@ -153,44 +153,44 @@ class Counted(Retention):
 def test_deleting_takes_no_longer_the_more_trials_have_ended() -> None:
     looks = []
     for trials in (50, 100):
-        shelf = Shelf()
-        counted = Counted(shelf)
-        trackers = [Worker(shelf), counted]
+        checkpoints = CheckpointStore()
+        counted = Counted(checkpoints)
+        trackers = [Worker(checkpoints), counted]
         Simulation(document(trials=trials), trackers=trackers, journal=MemoryJournal()).run()
         looks.append(counted.looks)
     assert looks[1] < 2.5 * looks[0]
 
 
 def test_what_a_dead_session_left_is_cleared_by_the_next() -> None:
-    shelf = Shelf()
-    state = searched(shelf, keep=1).conductor.state
-    ended = next(t for t in state.trials.values() if t.checkpoint not in shelf.held)
-    shelf.held.add(f"checkpoints/{ended.id}/step-1")
-    retention = Retention(shelf, keep=1)
+    checkpoints = CheckpointStore()
+    state = searched(checkpoints, keep=1).conductor.state
+    ended = next(t for t in state.trials.values() if t.checkpoint not in checkpoints.held)
+    checkpoints.held.add(f"checkpoints/{ended.id}/step-1")
+    retention = Retention(checkpoints, keep=1)
     last = next(t for t in state.completed())
     event = {"event": "trial_ended", "trial": last.id, "time": 0}
     retention.on_event(event, state)
-    assert shelf.held == {last.checkpoint}
+    assert checkpoints.held == {last.checkpoint}
 
 
 @pytest.mark.parametrize("ended", [True, False])
 def test_nothing_is_given_up_while_there_are_leftovers(ended: bool) -> None:
-    shelf = Shelf()
-    simulation = searched(shelf, keep=2)
+    checkpoints = CheckpointStore()
+    simulation = searched(checkpoints, keep=2)
     state = simulation.conductor.state
-    kept = set(shelf.held)
+    kept = set(checkpoints.held)
     assert len(kept) == 2
     loser = next(t for t in state.trials.values() if t.checkpoint not in kept)
     if not ended:
         # One that waits, with a checkpoint that it never came to report.
         loser.status, loser.outcome, loser.checkpoint = Status.PAUSED, None, None
-    shelf.held.add(f"checkpoints/{loser.id}/step-1")
-    retention = Retention(shelf, keep=2, disk_gb=3.5 * SIZE / 1e9)
-    name = saved(shelf, state, retention, "0099")
-    assert shelf.held == {*kept, name}
+    checkpoints.held.add(f"checkpoints/{loser.id}/step-1")
+    retention = Retention(checkpoints, keep=2, disk_gb=3.5 * SIZE / 1e9)
+    name = saved(checkpoints, state, retention, "0099")
+    assert checkpoints.held == {*kept, name}
 
 
-def saved(shelf: Shelf, state: StudyState, retention: Retention, trial: str) -> str:
+def saved(checkpoints: CheckpointStore, state: StudyState, retention: Retention, trial: str) -> str:
     """A new trial with a checkpoint, of which the retention hears."""
     created = {"event": "trial_created", "trial": trial, "number": int(trial), "kind": "search"}
     state.apply({**created, "params": {}, "time": 0})
@@ -198,22 +198,22 @@ def saved(shelf: Shelf, state: StudyState, retention: Retention, trial: str) -> 
     report = {"event": "report", "trial": trial, "step": 1, "tokens": 1, "fraction": 0.1}
     report |= {"seconds": 1.0, "metrics": {}, "checkpoint": name, "time": 0}
     state.apply(report)
-    shelf.held.add(name)
+    checkpoints.held.add(name)
     retention.on_event(report, state)
     return name
 
 
 def test_a_size_that_the_storage_does_not_tell_is_asked_for_later() -> None:
-    shelf = Shelf()
-    state = searched(shelf, keep=2).conductor.state
+    checkpoints = CheckpointStore()
+    state = searched(checkpoints, keep=2).conductor.state
     best, second = (str(trial.checkpoint) for trial in state.completed()[:2])
-    retention = Retention(shelf, keep=2, disk_gb=4.5 * SIZE / 1e9)
-    shelf.broken = True
-    names = {saved(shelf, state, retention, trial) for trial in ("0098", "0099")}
-    assert shelf.held == {best, second, *names}
-    shelf.broken = False
-    names.add(saved(shelf, state, retention, "0097"))
-    assert shelf.held == {best, *names}
+    retention = Retention(checkpoints, keep=2, disk_gb=4.5 * SIZE / 1e9)
+    checkpoints.broken = True
+    names = {saved(checkpoints, state, retention, trial) for trial in ("0098", "0099")}
+    assert checkpoints.held == {best, second, *names}
+    checkpoints.broken = False
+    names.add(saved(checkpoints, state, retention, "0097"))
+    assert checkpoints.held == {best, *names}
 
 
 class Killed:
@@ -240,7 +240,7 @@ def test_what_killed_workers_left_half_written_goes_with_the_next_segment_or_the
     tmp_path: Path,
 ) -> None:
     killed = Killed(tmp_path)
-    trackers = [Retention(FolderShelf(tmp_path)), killed]
+    trackers = [Retention(FolderCheckpoints(tmp_path)), killed]
     simulation = Simulation(
         document(trials=20), trackers=trackers, journal=MemoryJournal(), death=0.3
     )
@@ -251,9 +251,9 @@ def test_what_killed_workers_left_half_written_goes_with_the_next_segment_or_the
 
 
 def test_what_came_after_the_end_of_a_trial_is_swept_by_the_next_session(tmp_path: Path) -> None:
-    state = searched(Shelf()).conductor.state
+    state = searched(CheckpointStore()).conductor.state
     (tmp_path / "checkpoints" / "0000" / ".work-1" / "checkpoint-3").mkdir(parents=True)
     (tmp_path / "checkpoints" / "0001" / "step-1").mkdir(parents=True)
     event = {"event": "finding", "text": "", "time": 0}
-    Retention(FolderShelf(tmp_path)).on_event(event, state)
+    Retention(FolderCheckpoints(tmp_path)).on_event(event, state)
     assert not (tmp_path / "checkpoints" / "0000").exists()

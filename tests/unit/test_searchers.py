@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from tests.unit.simulation import Curve, MemoryJournal, Simulation, document, searched
+from tests.support.simulated import Curve, MemoryJournal, Simulation, document, searched
 from tune_app.core.state import StudyState, rebuild
 from tune_app.core.trial import Outcome
 from tune_app.errors import UserError
-from tune_app.searchers import _memory, grid, tpe
+from tune_app.searchers import _tried, grid, tpe
 from tune_app.searchers import random as random_search
 from tune_app.space.domains import Choice, Fixed, Float, Int, Space, identity, to_document
 
@@ -58,11 +58,11 @@ def history(count: int = 16) -> list[tuple[Mapping[str, Any], float, str]]:
 
 
 def late_mean(
-    searcher: str, seed: int, space: Space = PLANE, curve: Curve = distance, **rules: Any
+    searcher: str, seed: int, space: Space = PLANE, curve: Curve = distance, **constraints: Any
 ) -> float:
     """The mean value of the last 15 of 45 trials."""
     fifo = {"name": "fifo"}
-    study = resolved(space, trials=45, seed=seed, searcher=searcher, scheduler=fifo, **rules)
+    study = resolved(space, trials=45, seed=seed, searcher=searcher, scheduler=fifo, **constraints)
     state = Simulation(study, curve=curve).run()
     late = [curve(trial.params, 0) for trial in searched(state)][30:]
     return sum(late) / len(late)
@@ -77,9 +77,9 @@ def test_tpe_comes_nearer_to_the_optimum_than_random_draws() -> None:
 
 def test_tpe_learns_at_the_edge_of_what_constraints_allow() -> None:
     """The best values of all are forbidden; the best that are allowed are 0.08 away."""
-    rules = {"constraints": ["x + y <= 0.5"]}
-    model = [late_mean("tpe", seed, **rules) - 0.08 for seed in range(3)]
-    draws = [late_mean("random", seed, **rules) - 0.08 for seed in range(3)]
+    constraints = {"constraints": ["x + y <= 0.5"]}
+    model = [late_mean("tpe", seed, **constraints) - 0.08 for seed in range(3)]
+    draws = [late_mean("random", seed, **constraints) - 0.08 for seed in range(3)]
     assert sum(model) < 0.75 * sum(draws)
 
 
@@ -214,19 +214,19 @@ def test_a_number_of_startup_trials_that_makes_no_sense_is_refused(startup: Any)
 
 
 def test_random_streams_depend_on_all_of_their_parts() -> None:
-    streams = {_memory.stream(*parts) for parts in [(0, "a", 1), (0, "a", 2), (1, "a", 1)]}
+    streams = {_tried.stream(*parts) for parts in [(0, "a", 1), (0, "a", 2), (1, "a", 1)]}
     assert len(streams) == 3
     assert all(0 <= stream < 2**32 for stream in streams)
-    assert _memory.stream(0, "tpe", 1) == 3466703530
+    assert _tried.stream(0, "tpe", 1) == 3466703530
 
 
 def test_what_was_tried_is_known_by_value_and_type_whatever_the_order() -> None:
     space: Space = {"a": Choice((1, 1.0, True)), "n": Fixed("x")}
-    seen = _memory.Seen(space)(told(space, ({"a": 1}, None, None)))
-    assert not _memory.is_new({"n": "x", "a": 1}, space, seen)
-    assert _memory.is_new({"a": 1.0}, space, seen)
-    assert _memory.is_new({"a": True}, space, seen)
+    seen = _tried.Seen(space)(told(space, ({"a": 1}, None, None)))
+    assert not _tried.is_new({"n": "x", "a": 1}, space, seen)
+    assert _tried.is_new({"a": 1.0}, space, seen)
+    assert _tried.is_new({"a": True}, space, seen)
     assert json.loads(next(iter(seen))) == {"a": 1, "n": "x"}
-    first = _memory.first_untried(space, seen)
+    first = _tried.first_untried(space, seen)
     assert first is not None
     assert identity(first) == identity({"a": 1.0})

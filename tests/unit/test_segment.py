@@ -21,7 +21,7 @@ import torch
 from transformers import TrainerControl, TrainerState
 
 from tune_app.budget import horizon
-from tune_app.storage.checkpoints import FolderShelf
+from tune_app.storage.checkpoints import FolderCheckpoints
 from tune_app.storage.disk_faults import is_storage_fault
 from tune_app.training import reporter, segment, trainable
 from tune_app.training.segment import Task
@@ -49,7 +49,7 @@ class Recorder:
         self._folder = folder
 
     def publish(self, folder: Path, step: int) -> str:
-        return FolderShelf(self._folder).publish(folder, "0000", step)
+        return FolderCheckpoints(self._folder).publish(folder, "0000", step)
 
     def send(self, event: str, **fields: Any) -> None:
         self.sent.append((event, fields))
@@ -343,8 +343,8 @@ def test_a_diverging_trial_is_told_as_diverged(task: Task, tmp_path: Path) -> No
 def test_a_resumed_trial_explodes_where_the_undisturbed_one_would(tmp_path: Path) -> None:
     recorder = Recorder(tmp_path)
     plan = horizon(27, 256, [1.0], 9)
-    signs = reporter.SignsOfLife(recorder)
-    resumed = reporter.Reporter(recorder, plan, 1.0, lambda step: None, signs)
+    heartbeat = reporter.HeartbeatSender(recorder)
+    resumed = reporter.Reporter(recorder, plan, 1.0, lambda step: None, heartbeat)
     history = [{"loss": 8.0, "step": 1}, {"loss": 1.0, "step": 2}]
     state = TrainerState(global_step=4, log_history=history)
     arguments: Any = None
@@ -358,8 +358,8 @@ def test_who_diverges_at_a_rung_does_not_come_to_it(tmp_path: Path, loss: float)
     """The driver would take the worker back there for want of an evaluation."""
     recorder = Recorder(tmp_path, pause_at=(0,))
     plan = horizon(27, 256, [1 / 9, 1.0], 9)
-    signs = reporter.SignsOfLife(recorder)
-    told = reporter.Reporter(recorder, plan, 1.0, lambda step: None, signs)
+    heartbeat = reporter.HeartbeatSender(recorder)
+    told = reporter.Reporter(recorder, plan, 1.0, lambda step: None, heartbeat)
     state = TrainerState(global_step=3, log_history=[{"loss": 8.0, "step": 1}])
     arguments: Any = None
     with pytest.raises(reporter.Diverged):

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.simulation import MemoryJournal, document
+from tests.support.simulated import MemoryJournal, document
 from tune_app.core.state import StudyState
 from tune_app.core.trial import Kind, Outcome, Status, TrialState
 

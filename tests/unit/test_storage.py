@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.object_server import object_server
+from tests.support.object_server import object_server
 from tune_app.core.journal import FILE_NAME, Journal
 from tune_app.errors import UserError
 from tune_app.storage import journals, objects, places
 from tune_app.storage.bucket_study import BucketStudy
-from tune_app.storage.checkpoints import MANIFEST, BucketShelf, FolderShelf, check
+from tune_app.storage.checkpoints import MANIFEST, BucketCheckpoints, FolderCheckpoints, check
 from tune_app.storage.journals import Pusher
 from tune_app.storage.objects import ObjectStore
 from tune_app.storage.store import StorageFailed
@@ -194,23 +194,23 @@ def test_a_study_goes_on_from_an_empty_cache_and_from_a_fuller_one(
 def test_a_checkpoint_counts_when_it_is_complete_and_reaches_another_node(
     store: ObjectStore, tmp_path: Path
 ) -> None:
-    shelf = BucketShelf(store, tmp_path / "node")
-    name = shelf.publish(checkpoint(tmp_path / "work"), "0003", 12)
+    checkpoints = BucketCheckpoints(store, tmp_path / "node")
+    name = checkpoints.publish(checkpoint(tmp_path / "work"), "0003", 12)
     assert name == "checkpoints/0003/step-12"
-    other = BucketShelf(store, tmp_path / "other")
+    other = BucketCheckpoints(store, tmp_path / "other")
     assert (other.fetch(name) / "model.safetensors").read_text() == "weights"
     assert other.sizes().keys() == {name}
     store.remove(f"{name}/{MANIFEST}")
     with pytest.raises(StorageFailed, match="no complete checkpoint"):
-        BucketShelf(store, tmp_path / "third").fetch(name)
+        BucketCheckpoints(store, tmp_path / "third").fetch(name)
 
 
 def test_a_copy_of_an_earlier_study_of_the_same_name_is_not_taken_for_the_checkpoint(
     store: ObjectStore, tmp_path: Path
 ) -> None:
-    node = BucketShelf(store, tmp_path / "node")
+    node = BucketCheckpoints(store, tmp_path / "node")
     name = node.publish(checkpoint(tmp_path / "old", "old"), "0000", 1)
-    elsewhere = BucketShelf(store, tmp_path / "elsewhere")
+    elsewhere = BucketCheckpoints(store, tmp_path / "elsewhere")
     elsewhere.publish(checkpoint(tmp_path / "new", "new"), "0000", 1)
     assert (node.fetch(name) / "model.safetensors").read_text() == "new"
 
@@ -218,18 +218,18 @@ def test_a_copy_of_an_earlier_study_of_the_same_name_is_not_taken_for_the_checkp
 def test_a_damaged_or_hostile_checkpoint_in_a_bucket_reaches_no_disk(
     store: ObjectStore, tmp_path: Path
 ) -> None:
-    name = BucketShelf(store, tmp_path / "a").publish(checkpoint(tmp_path / "w"), "0000", 1)
+    name = BucketCheckpoints(store, tmp_path / "a").publish(checkpoint(tmp_path / "w"), "0000", 1)
     store.write(f"{name}/model.safetensors", b"tampered")
     with pytest.raises(StorageFailed, match="safetensors is damaged"):
-        BucketShelf(store, tmp_path / "b").fetch(name)
+        BucketCheckpoints(store, tmp_path / "b").fetch(name)
     for file in ("../../../escaped", "/escaped", "a/b", "..", ""):
         files = {file: {"bytes": 1, "sha256": ""}}
         store.write(f"{name}/{MANIFEST}", json.dumps({"files": files}).encode())
         with pytest.raises(StorageFailed, match="not names of files"):
-            BucketShelf(store, tmp_path / "b").fetch(name)
+            BucketCheckpoints(store, tmp_path / "b").fetch(name)
     store.write(f"{name}/{MANIFEST}", b"[" * 100_000)
     with pytest.raises(StorageFailed, match="not a manifest"):
-        BucketShelf(store, tmp_path / "b").fetch(name)
+        BucketCheckpoints(store, tmp_path / "b").fetch(name)
     assert not list((tmp_path / "b").rglob("*.safetensors"))
     assert not list(tmp_path.rglob("escaped*"))
 
@@ -249,19 +249,19 @@ def test_a_name_in_a_bucket_that_leaves_the_study_is_refused(
 
 
 def test_a_checkpoint_is_published_whole_and_once(tmp_path: Path) -> None:
-    shelf = FolderShelf(tmp_path)
-    name = shelf.publish(checkpoint(tmp_path / "work"), "0000", 3)
-    again = shelf.publish(checkpoint(tmp_path / "again", "other"), "0000", 3)
+    checkpoints = FolderCheckpoints(tmp_path)
+    name = checkpoints.publish(checkpoint(tmp_path / "work"), "0000", 3)
+    again = checkpoints.publish(checkpoint(tmp_path / "again", "other"), "0000", 3)
     assert name == again
-    assert (shelf.fetch(name) / "model.safetensors").read_text() == "weights"
-    assert shelf.sizes() == {name: 1007}
-    shelf.remove(name)
-    assert shelf.sizes() == {}
+    assert (checkpoints.fetch(name) / "model.safetensors").read_text() == "weights"
+    assert checkpoints.sizes() == {name: 1007}
+    checkpoints.remove(name)
+    assert checkpoints.sizes() == {}
 
 
 def test_a_checkpoint_that_is_not_there_is_the_storage_s_fault(tmp_path: Path) -> None:
     with pytest.raises(StorageFailed, match="step-3: no such checkpoint"):
-        FolderShelf(tmp_path).fetch("checkpoints/0000/step-3")
+        FolderCheckpoints(tmp_path).fetch("checkpoints/0000/step-3")
 
 
 @pytest.mark.parametrize(
@@ -293,7 +293,7 @@ def test_a_link_on_the_way_to_a_checkpoint_is_not_followed(tmp_path: Path) -> No
     checkpoint(outside / "step-1")
     (study / "checkpoints").mkdir(parents=True)
     os.symlink(outside, study / "checkpoints" / "0000")
-    for act in (FolderShelf(study).fetch, FolderShelf(study).remove):
+    for act in (FolderCheckpoints(study).fetch, FolderCheckpoints(study).remove):
         with pytest.raises(UserError, match="leaves the study's folder"):
             act("checkpoints/0000/step-1")
     assert (outside / "step-1" / "model.safetensors").exists()

@@ -15,6 +15,7 @@ from tune_app.core.state import StudyState
 from tune_app.errors import Problem, UserError
 from tune_app.plugins import make
 from tune_app.space.domains import Choice, Fixed, Float, Int
+from tune_app.storage import catalogue
 from tune_app.study import file as study_file
 from tune_app.study import tune_section, yaml_source
 from tune_app.study.definition import DEFAULT_TRIALS, Study
@@ -269,13 +270,13 @@ BAD_NAMES = [
 
 @pytest.mark.parametrize("name", BAD_NAMES)
 def test_a_name_that_would_leave_the_folder_is_refused(tmp_path: Path, name: str) -> None:
-    assert study_file.name_problems(name, "--name")
+    assert catalogue.name_problems(name, "--name")
     with pytest.raises(UserError, match="cannot name a study"):
         load(tmp_path, TEXT, name=name)
 
 
 def test_an_empty_name_is_refused() -> None:
-    assert study_file.name_problems("", "--name")
+    assert catalogue.name_problems("", "--name")
 
 
 @pytest.mark.parametrize("name", ["a", "Школа-3", "x" * 100, "1.2_b"])
@@ -296,7 +297,7 @@ def test_an_ordinary_name_is_taken(tmp_path: Path, name: str) -> None:
 def test_any_name_of_a_sweep_becomes_a_folder(tmp_path: Path, name: str, expected: str) -> None:
     loaded = load(tmp_path, f"name: {name}\nparameters: {{a: {{values: [1, 2]}}}}")
     assert loaded.name == expected
-    assert not study_file.name_problems(loaded.name, "")
+    assert not catalogue.name_problems(loaded.name, "")
 
 
 def test_a_missing_file_is_told_with_the_nearest_one(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.simulation import document
+from tests.support.simulated import document
 from tune_app.__main__ import main
 from tune_app.cli import _requests, _sent, _submit
 from tune_app.core.journal import Journal
@@ -224,7 +224,7 @@ def test_a_study_hears_a_request_once_and_none_of_before(tmp_path: Path) -> None
         calls.append(1)
         heard.set()
 
-    with _requests.heard(tmp_path, stop):
+    with _requests.listening(tmp_path, stop):
         assert not calls
         _requests.ask_to_stop(tmp_path)
         assert heard.wait(30)

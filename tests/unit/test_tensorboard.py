@@ -11,7 +11,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import plugin_data_pb2
 
-from tests.unit.story import Story
+from tests.support.story import Story
 from tune_app.core.state import StudyState
 from tune_app.trackers import tensorboard
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from tests.object_server import object_server
-from tests.unit.story import DOCUMENT, Story
-from tests.unit.wandb_server import Server, serving
+from tests.support.object_server import object_server
+from tests.support.story import DOCUMENT, Story
+from tests.support.wandb_server import Server, serving
 from tune_app.__main__ import main
 from tune_app.core.journal import Journal
 from tune_app.storage import places

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.story import DOCUMENT, EFFECTIVE, Story
+from tests.support.story import DOCUMENT, EFFECTIVE, Story
 from tune_app.core.state import StudyState
 from tune_app.trackers import _wandb_mirror, _wandb_writer
 from tune_app.trackers import wandb as wandb_tracker

@@ -18,10 +18,10 @@ from typing import Any
 
 import pytest
 
-from tests import processes
-from tests.unit.story import DOCUMENT, EFFECTIVE, Story
-from tests.unit.wandb_server import KEY, Server, Trouble, serving
-from tests.unit.wandb_store import Run
+from tests.support import processes
+from tests.support.story import DOCUMENT, EFFECTIVE, Story
+from tests.support.wandb_server import KEY, Server, Trouble, serving
+from tests.support.wandb_store import Run
 from tune_app.__main__ import main
 from tune_app.core.state import StudyState
 from tune_app.trackers import _wandb_mirror

@@ -16,9 +16,9 @@ import wandb_workspaces.workspaces as workspaces
 from wandb_workspaces.reports.v2.internal import Spec
 from wandb_workspaces.workspaces.internal import WorkspaceViewspec
 
-from tests.unit.story import Story
-from tests.unit.wandb_server import Server, serving
-from tests.unit.wandb_store import ENTITY
+from tests.support.story import Story
+from tests.support.wandb_server import Server, serving
+from tests.support.wandb_store import ENTITY
 from tune_app.__main__ import main
 
 PANELS = {

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests import processes
-from tests.unit.story import Story
-from tests.unit.wandb_server import Server, Trouble, serving
+from tests.support import processes
+from tests.support.story import Story
+from tests.support.wandb_server import Server, Trouble, serving
 from tune_app.trackers import wandb as wandb_tracker
 
 TERMINAL = 71

@@ -11,13 +11,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.unit.simulation import Simulation, document, on_disk
+from tests.support.simulated import Simulation, document, on_disk
 from tune_app import plugins
 from tune_app.errors import UserError
 from tune_app.history import warm
-from tune_app.space import rules
+from tune_app.space.constraints import Constraints, read_constraints
 from tune_app.space.domains import Choice, Drawn, Float, Int, Space, to_document
-from tune_app.space.rules import Rules
 from tune_app.study import file as study_file
 
 SPACE: Space = {"lr": Float(1e-5, 1e-1, log=True), "optim": Choice(("a", "b"))}
@@ -47,7 +46,7 @@ def table(path: Path, best: float = 1e-3, runs: int = 40) -> Path:
 
 
 def earlier(path: Path) -> warm.Scored:
-    found = warm.gather([str(path)], SPACE, Rules(), "final_eval_loss", "minimize")
+    found = warm.gather([str(path)], SPACE, Constraints(), "final_eval_loss", "minimize")
     assert (found.problems, found.warnings) == ([], [])
     return found.runs
 
@@ -101,7 +100,7 @@ def test_files_that_say_nothing_are_told_of_all_at_once(tmp_path: Path) -> None:
     outside = table(tmp_path / "outside.csv")
     space: Space = {"lr": Float(1.0, 2.0), "optim": Choice(("a", "b"))}
     paths = [str(other), str(outside), str(tmp_path / "none.csv"), str(tmp_path)]
-    found = warm.gather(paths, space, Rules(), "final_eval_loss", "minimize")
+    found = warm.gather(paths, space, Constraints(), "final_eval_loss", "minimize")
     told = [problem.what for problem in found.problems]
     assert told[0] == "no run has a value for lr"
     assert told[1] == "none of its 40 runs lies inside the space: 40 by lr"
@@ -172,7 +171,7 @@ def test_the_same_number_of_another_type_is_the_same_value(tmp_path: Path) -> No
     rows = pd.concat([rows, rows.assign(trial=rows.trial + 3, **{"config.layers": 2.0})])
     path = str(tmp_path / "runs.parquet")
     rows.to_parquet(path)
-    found = warm.gather([path], TYPES, Rules(), "final_eval_loss", "minimize")
+    found = warm.gather([path], TYPES, Constraints(), "final_eval_loss", "minimize")
     others = [
         [params.pop(name) for name in ("dropout", "width", "clip")] for params, _ in found.runs
     ]
@@ -197,9 +196,9 @@ def test_values_that_do_not_count_in_a_run_are_left_out(searcher: str, tmp_path:
     frame["config.beta"] = np.where(counts, 0.9, np.where(frame.trial < 20, np.nan, 7.0))
     frame.to_csv(tmp_path / "runs.csv", index=False)
     when = {"beta": "optim == 'a'"}
-    laws, _ = rules.read(WHEN, (), when)
+    constraints, _ = read_constraints(WHEN, (), when)
     path = str(tmp_path / "runs.csv")
-    found = warm.gather([path], WHEN, laws, "final_eval_loss", "minimize")
+    found = warm.gather([path], WHEN, constraints, "final_eval_loss", "minimize")
     assert len(found.runs) == 40
     assert all(("beta" in params) == (params["optim"] == "a") for params, _ in found.runs)
     assert all(loss(params) < 2 for params in searched(searcher, found.runs, 5, WHEN, when)[:3])

@@ -77,15 +77,15 @@ def test_the_cause_of_a_death_is_told_where_it_is_known(
     error: Exception, told: str | None, tmp_path: Path
 ) -> None:
     slots: Any = None
-    desk = tuner._Desk(slots, slots, slots)
+    bridge = tuner._Bridge(slots, slots, slots)
     file = tmp_path / "error.txt"
     trial = SimpleNamespace(trial_id="a", error_file=str(file))
-    tuner._Decisions(desk).on_trial_error(None, trial)
-    assert desk.causes == {}
+    tuner._Decisions(bridge).on_trial_error(None, trial)
+    assert bridge.causes == {}
     file.write_text(f"Failure # 1\n{type(error).__name__}: {error}\n", encoding="utf-8")
-    tuner._Decisions(desk).on_trial_error(None, trial)
-    assert told is None or told in desk.causes["a"]
-    assert told is not None or desk.causes == {}
+    tuner._Decisions(bridge).on_trial_error(None, trial)
+    assert told is None or told in bridge.causes["a"]
+    assert told is not None or bridge.causes == {}
 
 
 @pytest.mark.parametrize("gone", remote.GONE)

@@ -11,9 +11,10 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 
 from tune_app.analysis.effects import LEVEL, Effect, effects
-from tune_app.core.observations import Archive
+from tune_app.core.observations import ObservationReader
 from tune_app.core.state import StudyState
-from tune_app.space import domains, rules
+from tune_app.space import domains
+from tune_app.space.constraints import Constraints
 from tune_app.space.cube import Array, Cube
 
 MIN_TRIALS = 8
@@ -44,13 +45,15 @@ def importance(state: StudyState) -> tuple[int, list[Importance]]:
     }
     cube = Cube(space)
     steady = {name: trial for name, trial in state.trials.items() if not trial.takeovers}
-    archive = Archive(space, cube).read(
-        replace(state, trials=steady), rules.of_document(state.document)
+    observations = ObservationReader(space, cube).read(
+        replace(state, trials=steady), Constraints.of_document(state.document)
     )
-    count = len(archive.points)
+    count = len(observations.points)
     if count < MIN_TRIALS:
         return count, []
-    found = effects(list(cube.axes.values()), archive.points, comparisons_lost(archive.values))
+    found = effects(
+        list(cube.axes.values()), observations.points, comparisons_lost(observations.values)
+    )
     told = [_told(name, effect) for name, effect in zip(cube.axes, found, strict=True)]
     return count, sorted(told, key=lambda item: (not item.matters, -item.share, -item.high))
 

@@ -16,7 +16,7 @@ def ask_to_stop(folder: Path) -> None:
 
 
 @contextmanager
-def heard(folder: Path, stop: Callable[[], None]) -> Iterator[None]:
+def listening(folder: Path, stop: Callable[[], None]) -> Iterator[None]:
     """Calls `stop` when somebody asks for it; what was asked of an earlier driver is forgotten."""
     request = folder / STOP
     request.unlink(missing_ok=True)

@@ -17,7 +17,7 @@ from tune_app import engine
 from tune_app.analysis import report
 from tune_app.analysis.importance_words import in_full
 from tune_app.cache import cache_folder
-from tune_app.cli import _folders, _requests
+from tune_app.cli import _common, _requests
 from tune_app.console import closing, commands, screens, terminal
 from tune_app.core.failures import own_traceback
 from tune_app.core.journal import Journal
@@ -26,7 +26,7 @@ from tune_app.core.state import StudyState
 from tune_app.core.trial import Outcome, TrialState
 from tune_app.errors import Problem, UserError
 from tune_app.plugins import make
-from tune_app.storage import places
+from tune_app.storage import catalogue, places
 from tune_app.storage.study import Study
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ class Session:
     def _retention(self, document: Mapping[str, Any]) -> Tracker:
         from tune_app.storage.retention import Retention
 
-        return Retention(self._study.shelf, **document.get("checkpoints", {}))
+        return Retention(self._study.checkpoints, **document.get("checkpoints", {}))
 
     def _record(self, event: str, **fields: Any) -> None:
         self._state.apply(self._journal.append(event, **fields))
@@ -145,7 +145,7 @@ class Session:
         before = {number: signal.signal(number, on_signal) for number in numbers}
         shown.on_gone = self._stop
         try:
-            with _requests.heard(self._folder, self._stop):
+            with _requests.listening(self._folder, self._stop):
                 yield
         finally:
             shown.on_gone = None
@@ -161,7 +161,7 @@ class Session:
             screen.say("writing the report …")
             again = commands.verb("report", self._folder.name, self._args.storage)
             fix = f"free some space, then: {again}"
-            with _folders.explained("write the report", self._folder / "report", fix):
+            with catalogue.explained("write the report", self._folder / "report", fix):
                 place = str(self._args.storage)
                 report.write(self._state, self._folder / "report", self._folder, place)
         with places.answering(self._study.address):
@@ -171,7 +171,7 @@ class Session:
         summary = in_full(self._state)
         closing.write(screen.console, summary, self._study, self._args.storage)
         if self._args.json:
-            _folders.print_json({**summary, "folder": self._study.address}, stdout)
+            _common.print_json({**summary, "folder": self._study.address}, stdout)
         if self._state.ended is None:
             return INTERRUPTED
         if self._state.best() is not None:

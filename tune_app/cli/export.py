@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from tune_app.cli import _folders
+from tune_app.cli import _common
 from tune_app.cli._study import add_overrides, study_path
 from tune_app.space import wandb_export
 from tune_app.study import file as study_file
@@ -26,7 +26,7 @@ def execute(args: argparse.Namespace) -> int:
     study = study_file.load(study_path(args.study), args.overrides)
     sweep = as_sweep(study)
     if args.json:
-        _folders.print_json(sweep)
+        _common.print_json(sweep)
         return 0
     for name, domain in study.space.items():
         if not wandb_export.is_exact(domain):

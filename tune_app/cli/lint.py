@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from tune_app.cli import _folders, _study, _trainable
+from tune_app.cli import _common, _study, _trainable
 from tune_app.errors import PLACE, Problem, UserError, shown
 from tune_app.study import file as study_file
 
@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(args: argparse.Namespace) -> int:
     rows = [_checked(path) for path in _files(args.paths)]
     if args.json:
-        _folders.print_json(rows)
+        _common.print_json(rows)
     else:
         for row in rows:
             _print(row)

@@ -10,11 +10,11 @@ from rich.table import Table
 
 from tune_app.analysis import format
 from tune_app.analysis.summary import summarise
-from tune_app.cli import _folders, _submit
+from tune_app.cli import _common, _submit
 from tune_app.console import commands, output
 from tune_app.core.journal import is_locked
 from tune_app.errors import UserError
-from tune_app.storage import places
+from tune_app.storage import catalogue, places
 from tune_app.storage.places import Storage
 from tune_app.storage.study import Study
 
@@ -22,7 +22,7 @@ HELP = "list the studies"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    _folders.add_storage(parser)
+    _common.add_storage(parser)
     _submit.add_submit(parser)
 
 
@@ -31,7 +31,7 @@ def execute(args: argparse.Namespace) -> int:
         return _submit.ask(args, "list")
     rows = [_row(args.storage, name) for name in args.storage.names()]
     if args.json:
-        _folders.print_json(rows)
+        _common.print_json(rows)
         return 0
     if not rows:
         start = f"{commands.python()} -m tune_app.run"
@@ -49,8 +49,8 @@ def execute(args: argparse.Namespace) -> int:
 def _row(storage: Storage, name: str) -> dict[str, Any]:
     """The facts of one study; one that cannot be read is listed all the same."""
     try:
-        study = _folders.find(storage, name)
-        state, _ = _folders.read(study.folder)
+        study = catalogue.find(storage, name)
+        state, _ = catalogue.read(study.folder)
         summary = summarise(state)
     except UserError as error:
         return {"name": name, "status": "unreadable", "reason": str(error)}
@@ -58,7 +58,7 @@ def _row(storage: Storage, name: str) -> dict[str, Any]:
     return {
         "name": name,
         "started": state.started,
-        "status": standing(summary["status"], study),
+        "status": live_status(summary["status"], study),
         "trials": len(state.trials),
         "metric": state.metric,
         "best": None if best is None else best["value"],
@@ -66,7 +66,7 @@ def _row(storage: Storage, name: str) -> dict[str, Any]:
     }
 
 
-def standing(status: str, study: Study) -> str:
+def live_status(status: str, study: Study) -> str:
     """A study's status as its storage knows it: a killed driver has no lease any more."""
     if status == "ended":
         return status

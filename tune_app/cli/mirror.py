@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import argparse
 
-from tune_app.cli import _folders
+from tune_app.cli import _common
 from tune_app.errors import Problem, UserError
+from tune_app.storage import catalogue
 
 HELP = "write a study's runs to W&B, or complete them: now, later, or into another project"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    _folders.add_name(parser)
-    _folders.add_storage(parser)
+    _common.add_name(parser)
+    _common.add_storage(parser)
     parser.add_argument("--project", help="a W&B project; default: the study's")
     parser.add_argument("--entity", help="a W&B user or team; default: the study's")
 
 
 def execute(args: argparse.Namespace) -> int:
-    study = _folders.find(args.storage, args.name)
+    study = catalogue.find(args.storage, args.name)
     folder = study.folder
-    _folders.read(folder)
+    catalogue.read(folder)
     from tune_app.trackers._wandb_mirror import Busy, locked
     from tune_app.trackers._wandb_pass import Away, Mirror
     from tune_app.trackers._wandb_writer import Target
@@ -28,9 +29,9 @@ def execute(args: argparse.Namespace) -> int:
     mirror = Mirror(folder, Target(project=args.project, entity=args.entity), is_checking=True)
     try:
         with (
-            _folders.explained("keep W&B's files", folder / "wandb"),
+            catalogue.explained("keep W&B's files", folder / "wandb"),
             locked(folder, wait=False),
-            _folders.shared(study, "wandb"),
+            catalogue.shared(study, "wandb"),
         ):
             mirror.run(lambda: True, poll_s=0.0)
     except Busy as error:
@@ -50,7 +51,7 @@ def execute(args: argparse.Namespace) -> int:
 
 def _told(args: argparse.Namespace, place: str, written: int, kept: int) -> int:
     if args.json:
-        _folders.print_json({"place": place, "written": written, "kept": kept})
+        _common.print_json({"place": place, "written": written, "kept": kept})
     elif not place:
         print("no trial has begun yet: there is nothing to write")
     else:

@@ -6,34 +6,35 @@ import argparse
 import json
 from pathlib import Path
 
-from tune_app.cli import _folders
+from tune_app.cli import _common
 from tune_app.core.state import StudyState
 from tune_app.errors import Problem, UserError
+from tune_app.storage import catalogue
 
 HELP = "make a W&B workspace and report of a study's runs, or write their JSON to a file"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    _folders.add_name(parser)
-    _folders.add_storage(parser)
+    _common.add_name(parser)
+    _common.add_storage(parser)
     parser.add_argument("--project", help="a W&B project; default: the study's")
     parser.add_argument("--entity", help="a W&B user or team; default: the study's")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write JSON, without an account")
 
 
 def execute(args: argparse.Namespace) -> int:
-    study = _folders.find(args.storage, args.name)
-    state, _ = _folders.read(study.folder)
+    study = catalogue.find(args.storage, args.name)
+    state, _ = catalogue.read(study.folder)
     project = args.project or state.document["project"]
     entity = args.entity or state.document.get("entity")
     if args.out is not None:
         _write(state, entity or "", project, args.out)
         saved = {"file": str(args.out)}
     else:
-        with _folders.shared(study, "wandb"):
+        with catalogue.shared(study, "wandb"):
             saved = _save(state, entity, project, study.folder)
     if args.json:
-        _folders.print_json(saved)
+        _common.print_json(saved)
     else:
         print("\n".join(saved.values()))
     return 0
@@ -45,7 +46,7 @@ def _write(state: StudyState, entity: str, project: str, out: Path) -> None:
     except ImportError as error:
         raise _missing(error) from error
     text = json.dumps(panels.as_json(state, entity, project), ensure_ascii=False, indent=2)
-    with _folders.explained("write the panels", out):
+    with catalogue.explained("write the panels", out):
         out.write_text(text + "\n", encoding="utf-8")
 
 

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from tune_app import engine
 from tune_app.cache import cache_folder
-from tune_app.cli import _folders, _study
+from tune_app.cli import _common, _study
 from tune_app.console import plan_view, screens, terminal
 from tune_app.console.output import PIPE_WIDTH
 from tune_app.core.trial import Params
@@ -143,7 +143,7 @@ def _forecast(known: Known, keep_best: int, price: float | None) -> dict[str, An
 
 def _show(plan: dict[str, Any], as_json: bool, stdout: TextIO) -> None:
     if as_json:
-        _folders.print_json(plan, stdout)
+        _common.print_json(plan, stdout)
         return
     width = None if stdout.isatty() else PIPE_WIDTH
     plan_view.write(Console(file=stdout, highlight=False, width=width), plan)

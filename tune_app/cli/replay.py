@@ -18,7 +18,7 @@ from typing import Any
 
 from rich.progress import Progress
 
-from tune_app.cli import _folders, _replays, _searches
+from tune_app.cli import _common, _replays, _searches
 from tune_app.console import output
 from tune_app.errors import Problem, UserError, once
 from tune_app.history import figures, trajectory
@@ -105,7 +105,7 @@ def execute(args: argparse.Namespace) -> int:
     _plot(args, tables, steps, told)
     if args.json:
         remarks = [_left_out(size) for size in left_out]
-        _folders.print_json(_strict({"replays": told, "overall": overall, "remarks": remarks}))
+        _common.print_json(_strict({"replays": told, "overall": overall, "remarks": remarks}))
     else:
         _replays.show(output.stdout(), tables, told, overall, args)
     return 0

@@ -5,27 +5,27 @@ from __future__ import annotations
 import argparse
 
 from tune_app.analysis import report
-from tune_app.cli import _folders
-from tune_app.storage import places
+from tune_app.cli import _common
+from tune_app.storage import catalogue, places
 
 HELP = "write a study's report and plots again from its journal"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    _folders.add_name(parser)
-    _folders.add_storage(parser)
+    _common.add_name(parser)
+    _common.add_storage(parser)
 
 
 def execute(args: argparse.Namespace) -> int:
-    study = _folders.find(args.storage, args.name)
+    study = catalogue.find(args.storage, args.name)
     folder = study.folder
-    state, _ = _folders.read(folder)
-    with _folders.explained("write the report", folder / "report"):
+    state, _ = catalogue.read(folder)
+    with catalogue.explained("write the report", folder / "report"):
         path = report.write(state, folder / "report", folder, str(args.storage))
     with places.answering(study.address):
         study.publish()
     if args.json:
-        _folders.print_json({"report": str(path)})
+        _common.print_json({"report": str(path)})
     else:
         print(path)
     return 0

@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from tune_app.cli import _folders, _sent, _session, _study, _submit
+from tune_app.cli import _common, _sent, _session, _study, _submit
 from tune_app.console import commands
 from tune_app.core.state import StudyState
 from tune_app.errors import Problem, UserError
 from tune_app.provenance import machine, software
+from tune_app.storage import catalogue
 from tune_app.storage.places import Storage
 from tune_app.storage.study import Study as StoredStudy
-from tune_app.study import file as study_file
 from tune_app.study.definition import Study
 
 HELP = "run a study: a W&B sweep file, or the quickstart when none is given"
@@ -20,7 +20,7 @@ HELP = "run a study: a W&B sweep file, or the quickstart when none is given"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     _study.add_study(parser)
-    _folders.add_storage(parser)
+    _common.add_storage(parser)
     _submit.add_submit(parser)
     parser.add_argument(
         "--name", help="the study's name and folder; default: its file and the time"
@@ -36,12 +36,12 @@ def execute(args: argparse.Namespace) -> int:
 
         return plan.execute(args)
     if args.name == "":
-        raise UserError(study_file.name_problems("", "--name"))
+        raise UserError(catalogue.name_problems("", "--name"))
     study, path, overrides = _study.load(args, args.name)
     if args.submit is not None:
         return _send(args, study, path, overrides)
     home = _new(args.storage, study.name)
-    journal = _folders.opened(home)
+    journal = catalogue.opened(home)
     state = StudyState()
     session = _session.Session(args, home, state, journal)
     if journal.path.stat().st_size:

@@ -10,28 +10,29 @@ from rich.text import Text
 
 from tune_app.analysis import format
 from tune_app.analysis.importance_words import in_full
-from tune_app.cli import _folders, _submit
-from tune_app.cli.list import standing
+from tune_app.cli import _common, _submit
+from tune_app.cli.list import live_status
 from tune_app.console import closing, output
+from tune_app.storage import catalogue
 
 HELP = "show a study's result and trials"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    _folders.add_name(parser)
-    _folders.add_storage(parser)
+    _common.add_name(parser)
+    _common.add_storage(parser)
     _submit.add_submit(parser)
 
 
 def execute(args: argparse.Namespace) -> int:
     if args.submit is not None:
         return _submit.ask(args, "show", args.name)
-    study = _folders.find(args.storage, args.name)
-    state, _ = _folders.read(study.folder)
+    study = catalogue.find(args.storage, args.name)
+    state, _ = catalogue.read(study.folder)
     summary = in_full(state)
-    summary["status"] = standing(summary["status"], study)
+    summary["status"] = live_status(summary["status"], study)
     if args.json:
-        _folders.print_json({**summary, "folder": study.address})
+        _common.print_json({**summary, "folder": study.address})
         return 0
     console = output.stdout()
     console.print(Text(f"{summary['name']}: {summary['status']}", "bold"))

@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import time
 
-from tune_app.cli import _folders, _requests, _submit
-from tune_app.cli.list import standing
+from tune_app.cli import _common, _requests, _submit
+from tune_app.cli.list import live_status
 from tune_app.console import commands
 from tune_app.errors import Problem, UserError
+from tune_app.storage import catalogue
 from tune_app.storage.lease import place_of
 from tune_app.storage.study import Study
 
@@ -18,26 +19,26 @@ POLL_S = 0.5
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    _folders.add_name(parser)
-    _folders.add_storage(parser)
+    _common.add_name(parser)
+    _common.add_storage(parser)
     _submit.add_submit(parser)
 
 
 def execute(args: argparse.Namespace) -> int:
     if args.submit is not None:
         return _submit.ask(args, "stop", args.name)
-    study = _folders.find(args.storage, args.name)
+    study = catalogue.find(args.storage, args.name)
     if _status(study) != "running":
         resume = commands.verb("resume", args.name, args.storage)
         fix = "" if _status(study) == "ended" else f"go on with it: {resume}"
         raise UserError(Problem(f"{args.name} is not running", study.address, fix=fix))
     _check_reachable(study)
-    with _folders.explained("ask the study to stop", study.folder):
+    with catalogue.explained("ask the study to stop", study.folder):
         _requests.ask_to_stop(study.folder)
     while (status := _status(study)) == "running":
         time.sleep(POLL_S)
     if args.json:
-        _folders.print_json({"name": args.name, "status": status})
+        _common.print_json({"name": args.name, "status": status})
     else:
         print(f"{args.name}: {status}")
     return 0
@@ -57,5 +58,5 @@ def _check_reachable(study: Study) -> None:
 
 def _status(study: Study) -> str:
     study.refresh()
-    state, _ = _folders.read(study.folder)
-    return standing("ended" if state.ended else "", study)
+    state, _ = catalogue.read(study.folder)
+    return live_status("ended" if state.ended else "", study)

@@ -13,7 +13,7 @@ from typing import Any
 
 from tune_app.core.blame import blamed
 from tune_app.core.failures import MAX_LOSSES, Losses, is_broken
-from tune_app.core.heartbeat import ALIVE, Silence
+from tune_app.core.heartbeat import ALIVE, HeartbeatMonitor
 from tune_app.core.journal import Journal
 from tune_app.core.ports import Bracketed, Exploiting, Scheduler, Searcher, Tracker
 from tune_app.core.state import StudyState
@@ -44,7 +44,7 @@ class Conductor:
         scheduler: Scheduler,
         trackers: Iterable[Tracker] = (),
         baseline: dict[str, Any] | None = None,
-        silence: Silence | None = None,
+        heartbeats: HeartbeatMonitor | None = None,
         losses: Losses | None = None,
     ) -> None:
         self.state = state
@@ -57,7 +57,7 @@ class Conductor:
         self._trackers = list(trackers)
         self._baseline = baseline
         self._settled = False
-        self.silence = silence or Silence()
+        self.heartbeats = heartbeats or HeartbeatMonitor()
         # Without an engine nobody rests: a simulation's time is not the clock's.
         self._losses = losses or Losses(rest_s={}, most=math.inf)
 
@@ -71,13 +71,13 @@ class Conductor:
     @property
     def finished(self) -> bool:
         """Whether nothing is running and nothing is left to run."""
-        idle = not self.state.standings.with_status(Status.RUNNING)
+        idle = not self.state.rankings.with_status(Status.RUNNING)
         return idle and (self.interrupted or self.state.ended is not None)
 
     @property
     def occupied(self) -> int:
         """Slots that are taken: by trials that run, and by those that wait after lost workers."""
-        return len(self.state.standings.with_status(Status.RUNNING)) + len(self._losses.resting())
+        return len(self.state.rankings.with_status(Status.RUNNING)) + len(self._losses.resting())
 
     def next_segment(self) -> Segment | None:
         """Work for a free worker, or None when there is none for now.
@@ -89,7 +89,7 @@ class Conductor:
             return None
         if not self._settled:
             self._settle()
-        running = len(self.state.standings.with_status(Status.RUNNING))
+        running = len(self.state.rankings.with_status(Status.RUNNING))
         resting = self._losses.resting()
         if self.state.reached_target():
             if not running:
@@ -112,7 +112,7 @@ class Conductor:
         trial = self.state.trials[trial_id]
         if trial.status is not Status.RUNNING:
             return Decision.STOP
-        self.silence.hear(trial_id, event)
+        self.heartbeats.beat(trial_id, event)
         if event == ALIVE:
             return Decision.CONTINUE
         if event == "trial_ended":
@@ -135,7 +135,7 @@ class Conductor:
             UserError: workers die one after the other, and no trial comes further.
         """
         trial = self.state.trials[trial_id]
-        self.silence.end(trial_id)
+        self.heartbeats.end(trial_id)
         if trial.status is not Status.RUNNING:
             return
         self.record("segment_lost", trial=trial_id, reason=reason)
@@ -192,7 +192,7 @@ class Conductor:
         self._drop_hopeless()
 
     def _due(self, resting: set[str]) -> TrialState | None:
-        return next((t for t in self.state.standings.due() if t.id not in resting), None)
+        return next((t for t in self.state.rankings.due() if t.id not in resting), None)
 
     def _promoted(self, draining: bool) -> TrialState | None:
         """The paused trial that runs on, with what it takes over from another one."""
@@ -239,7 +239,7 @@ class Conductor:
             segment=trial.segments + 1,
             checkpoint=trial.checkpoint,
         )
-        self.silence.begin(trial.id)
+        self.heartbeats.begin(trial.id)
         return Segment(
             trial=trial.id,
             params=trial.params,

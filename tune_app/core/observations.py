@@ -12,9 +12,9 @@ import numpy as np
 
 from tune_app.core.state import StudyState
 from tune_app.core.trial import Outcome, Params, Status, TrialState
+from tune_app.space.constraints import Constraints
 from tune_app.space.cube import Array, Cube
 from tune_app.space.domains import Space, contains, searched
-from tune_app.space.rules import Rules
 
 FEWEST = 2
 """With fewer values there is nothing to compare."""
@@ -22,7 +22,7 @@ SILENT = frozenset({Outcome.FAILED, Outcome.LOST, Outcome.CANCELLED})
 
 
 @dataclass(frozen=True, slots=True)
-class History:
+class Observations:
     """Trials as arrays, in the order of their numbers. Lower values are better."""
 
     points: Array
@@ -40,7 +40,7 @@ class History:
         return ended >= startup and len(self.points) >= min(startup, FEWEST)
 
 
-class Archive:
+class ObservationReader:
     """Reads histories. What depends on a trial's values alone is worked out once per trial."""
 
     def __init__(self, space: Space, cube: Cube) -> None:
@@ -48,13 +48,13 @@ class Archive:
         self._cube = cube
         self._places: dict[str, tuple[Params, Array | None]] = {}
 
-    def read(self, state: StudyState, rules: Rules) -> History:
+    def read(self, state: StudyState, constraints: Constraints) -> Observations:
         """The state as a model sees it."""
         told: list[Array] = []
         values: list[list[float]] = []
         pending, infeasible = [], []
         for trial in state.trials.values():
-            place = self._place(trial, rules)
+            place = self._place(trial, constraints)
             if place is None or trial.outcome in SILENT:
                 continue
             if trial.outcome is Outcome.OUT_OF_MEMORY:
@@ -65,7 +65,7 @@ class Archive:
             elif trial.status is not Status.ENDED:
                 pending.append(place)
         rungs = state.full_rung + 1
-        return History(
+        return Observations(
             points=self._stack(told),
             values=np.array(values, dtype=float).reshape(len(values), rungs),
             pending=self._stack(pending),
@@ -75,21 +75,21 @@ class Archive:
     def _stack(self, rows: list[Array]) -> Array:
         return np.array(rows, dtype=float).reshape(len(rows), len(self._cube.axes))
 
-    def _place(self, trial: TrialState, rules: Rules) -> Array | None:
+    def _place(self, trial: TrialState, constraints: Constraints) -> Array | None:
         known = self._places.get(trial.id)
         if known is None or known[0] is not trial.params:
-            inside = _is_inside(trial.params, self._space, rules)
+            inside = _is_inside(trial.params, self._space, constraints)
             known = trial.params, self._cube.to_unit(trial.params) if inside else None
             self._places[trial.id] = known
         return known[1]
 
 
-def _is_inside(params: Params, space: Space, rules: Rules) -> bool:
+def _is_inside(params: Params, space: Space, constraints: Constraints) -> bool:
     """Whether there is a value for all that counts beside the others, and for nothing else."""
-    active = rules.active({**rules.constants, **params})
+    active = constraints.active({**constraints.constants, **params})
     return all(
         name in params and contains(domain, params[name])
-        if rules.is_active(name, active)
+        if constraints.is_active(name, active)
         else name not in params
         for name, domain in searched(space).items()
     )

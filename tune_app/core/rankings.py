@@ -53,7 +53,7 @@ class Ranking(Sequence[TrialState]):
         return self._entries[index][2]
 
 
-class Standings:
+class Rankings:
     """All orders of a study. Competitors are all trials of a bracket but the baseline."""
 
     def __init__(self) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tune_app.core.journal import Event
-from tune_app.core.rankings import Standings
+from tune_app.core.rankings import Rankings
 from tune_app.core.trial import Decision, Kind, Outcome, Report, Status, Takeover, TrialState
 
 _TRIAL = re.compile("[0-9]{1,18}")
@@ -45,7 +45,7 @@ class StudyState:
     """Whether the searcher has nothing left that was not tried."""
     sessions: list[list[float]] = field(default_factory=list)
     """Begin and last sign of life of each driver, Unix seconds."""
-    standings: Standings = field(default_factory=Standings, repr=False, compare=False)
+    rankings: Rankings = field(default_factory=Rankings, repr=False, compare=False)
     """Orders of the trials; they follow from the trials and say nothing new."""
 
     @property
@@ -90,11 +90,11 @@ class StudyState:
 
     def completed(self) -> list[TrialState]:
         """The completed trials, best first; ties by number."""
-        return list(self.standings.completed())
+        return list(self.rankings.completed())
 
     def best(self) -> TrialState | None:
         """The best completed trial, the baseline included."""
-        return next(iter(self.standings.completed()), None)
+        return next(iter(self.rankings.completed()), None)
 
     def reached_target(self) -> bool:
         """Whether a completed trial is as good as the metric's target, if it has one."""
@@ -110,7 +110,7 @@ class StudyState:
 
     def with_status(self, status: Status) -> list[TrialState]:
         """By number."""
-        return list(self.standings.with_status(status))
+        return list(self.rankings.with_status(status))
 
     def apply(self, event: Event) -> None:
         """Folds one event in. Events of kinds this version does not know change nothing."""
@@ -125,7 +125,7 @@ class StudyState:
                 self._place(self.trials[event["trial"]])
 
     def _place(self, trial: TrialState) -> None:
-        self.standings.place(trial, self.sign, self.full_rung)
+        self.rankings.place(trial, self.sign, self.full_rung)
 
     def _on_study_started(self, event: Event) -> None:
         self.document = event["study"]

@@ -70,8 +70,8 @@ def wanted(state: StudyState) -> int:
     Those that run, were interrupted or have not begun; paused ones wait for others, not for a
     machine.
     """
-    standings = state.standings
-    ready = len(standings.with_status(Status.RUNNING)) + len(standings.due())
+    rankings = state.rankings
+    ready = len(rankings.with_status(Status.RUNNING)) + len(rankings.due())
     return ready + max(0, state.trials_planned - len(state.trials))
 
 

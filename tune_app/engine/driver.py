@@ -27,7 +27,8 @@ from tune_app.engine.watch import head, lifeline
 from tune_app.engine.worker import preflight
 from tune_app.errors import Problem, UserError
 from tune_app.plugins import make
-from tune_app.space import feasible, rules
+from tune_app.space import feasible
+from tune_app.space.constraints import Constraints
 from tune_app.space.domains import (
     Choice,
     Domain,
@@ -251,9 +252,9 @@ class Driver:
             if not isinstance(space[name], Fixed)
         }
         parameters = {name: to_document(domain) for name, domain in space.items()}
-        laws = rules.of_document({**self._state.document, "parameters": parameters})
-        self._check_still_allowed(space, laws)
-        baseline, note = laws.baseline(searched_defaults)
+        constraints = Constraints.of_document({**self._state.document, "parameters": parameters})
+        self._check_still_allowed(space, constraints)
+        baseline, note = constraints.baseline(searched_defaults)
         if note is not None and self._state.document["baseline"]:
             self.record("finding", text=note)
         self.record(
@@ -266,14 +267,16 @@ class Driver:
             rungs=findings["rungs"],
         )
 
-    def _check_still_allowed(self, space: dict[str, Domain], laws: rules.Rules) -> None:
+    def _check_still_allowed(self, space: dict[str, Domain], constraints: Constraints) -> None:
         """Without the choices that cannot run here the constraints may allow nothing.
 
         Raises:
             UserError: they do.
         """
         if self._state.dropped:
-            problems = feasible.check(space, laws, lambda path: ".".join(map(str, ("tune", *path))))
+            problems = feasible.check(
+                space, constraints, lambda path: ".".join(map(str, ("tune", *path)))
+            )
             if problems.problems:
                 raise UserError(problems.problems)
 
@@ -286,7 +289,7 @@ class Driver:
             for name, item in document["parameters"].items()
             if item["type"] == "fixed"
         }
-        params = rules.of_document(document).active({**constants, **segment.params})
+        params = Constraints.of_document(document).active({**constants, **segment.params})
         needed = ("trainable", "rungs", "budget", "prompt", "accelerator")
         return {
             "folder": str(self._folder),

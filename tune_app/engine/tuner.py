@@ -31,11 +31,11 @@ ENV_VARS_TO_PROPAGATE.difference_update(
 )
 
 
-class _Desk:
+class _Bridge:
     """What both adapters share: the conductor, and the first error raised in it.
 
     Tune turns exceptions of its plug-ins into text, so they are kept here and raised after it ends.
-    It also pickles its plug-ins, for a restore that is never asked for: the desk goes as nothing.
+    It also pickles its plug-ins, for a restore that is never asked for: the bridge goes as nothing.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class _Desk:
 
         Where Tune itself has given a segment up, it says nothing: its trial is taken back here.
         """
-        hung = self.conductor.silence.hung()
+        hung = self.conductor.heartbeats.hung()
         for segment, trial in list(self.trial_of.items()):
             if trial not in hung:
                 continue
@@ -94,25 +94,25 @@ class _Desk:
 class _Suggestions(Searcher):  # type: ignore[misc]
     """Hands out a segment whenever a slot is free; never queues one ahead of its slot."""
 
-    def __init__(self, desk: _Desk) -> None:
+    def __init__(self, bridge: _Bridge) -> None:
         super().__init__(metric="message", mode="min")
-        self._desk = desk
+        self._bridge = bridge
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        conductor = self._desk.conductor
-        self._desk.guard(self._desk.end_hung, None)
-        segment = self._desk.guard(self._next, None)
-        if self._desk.error is not None:
+        conductor = self._bridge.conductor
+        self._bridge.guard(self._bridge.end_hung, None)
+        segment = self._bridge.guard(self._next, None)
+        if self._bridge.error is not None:
             # Nothing more can be recorded, and Tune would wait for one that hangs for ever.
-            self._desk.workers.end_all()
+            self._bridge.workers.end_all()
         elif segment is not None:
-            self._desk.trial_of[trial_id] = segment.trial
-            return self._desk.config(segment)
-        return Searcher.FINISHED if conductor.finished or self._desk.error else None
+            self._bridge.trial_of[trial_id] = segment.trial
+            return self._bridge.config(segment)
+        return Searcher.FINISHED if conductor.finished or self._bridge.error else None
 
     def _next(self) -> Segment | None:
-        conductor = self._desk.conductor
-        return conductor.next_segment() if conductor.occupied < self._desk.slots() else None
+        conductor = self._bridge.conductor
+        return conductor.next_segment() if conductor.occupied < self._bridge.slots() else None
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """The scheduler's adapter has seen it already."""
@@ -121,7 +121,7 @@ class _Suggestions(Searcher):  # type: ignore[misc]
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
         died = "its worker process died" if error else "its worker ended without a word"
-        self._desk.leave(trial_id, died)
+        self._bridge.leave(trial_id, died)
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing to save: the journal has it."""
@@ -133,29 +133,29 @@ class _Suggestions(Searcher):  # type: ignore[misc]
 class _Decisions(FIFOScheduler):  # type: ignore[misc]
     """Takes each message of a worker to the conductor and brings its decision back."""
 
-    def __init__(self, desk: _Desk) -> None:
+    def __init__(self, bridge: _Bridge) -> None:
         super().__init__()
-        self._desk = desk
+        self._bridge = bridge
 
     def on_trial_add(self, controller: Any, trial: Any) -> None:
-        self._desk.workers.of(controller)
+        self._bridge.workers.of(controller)
 
     def on_trial_result(self, controller: Any, trial: Any, result: dict[str, Any]) -> str:
         message = json.loads(result["message"])
         trial_id = trial.config["task"]["trial"]
-        decision = self._desk.guard(lambda: self._answer(trial_id, **message), Decision.STOP)
+        decision = self._bridge.guard(lambda: self._answer(trial_id, **message), Decision.STOP)
         goes_on = decision is Decision.CONTINUE
         return str(TrialScheduler.CONTINUE if goes_on else TrialScheduler.STOP)
 
     def on_trial_error(self, controller: Any, trial: Any) -> None:
         """Tune tells the searcher of it next, without the error."""
         if told := deaths.cause(Path(trial.error_file or "")):
-            self._desk.causes[trial.trial_id] = told
+            self._bridge.causes[trial.trial_id] = told
 
     def _answer(self, trial_id: str, event: str, fields: dict[str, Any]) -> Decision:
         if event == DISK_FULL:
             raise OSError(errno.ENOSPC, f"trial {trial_id}: {fields['reason']}")
-        return self._desk.conductor.on_message(trial_id, event, fields)
+        return self._bridge.conductor.on_message(trial_id, event, fields)
 
 
 def run(
@@ -174,12 +174,12 @@ def run(
         trial: what one takes of its node.
         scratch: a folder for Tune's own files.
     """
-    desk = _Desk(conductor, slots, config)
+    bridge = _Bridge(conductor, slots, config)
     tuner = tune.Tuner(
         tune.with_resources(run_segment, trial.placement()),
         tune_config=tune.TuneConfig(
-            search_alg=_Suggestions(desk),
-            scheduler=_Decisions(desk),
+            search_alg=_Suggestions(bridge),
+            scheduler=_Decisions(bridge),
             num_samples=-1,
             reuse_actors=True,
         ),
@@ -189,7 +189,7 @@ def run(
         tuner.fit()
     except Exception:
         # Tune ends by reading what it wrote of failed trials, which a full disk has cut short.
-        if desk.error is None and not conductor.finished:
+        if bridge.error is None and not conductor.finished:
             raise
-    if desk.error is not None:
-        raise desk.error
+    if bridge.error is not None:
+        raise bridge.error

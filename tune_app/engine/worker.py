@@ -18,7 +18,7 @@ from ray import tune
 
 from tune_app.core.heartbeat import ALIVE
 from tune_app.core.trial import Outcome
-from tune_app.engine import gang
+from tune_app.engine import worker_group
 from tune_app.errors import Problem, UserError
 from tune_app.storage import places
 from tune_app.storage.disk_faults import is_full
@@ -39,7 +39,7 @@ class TuneContext:
         self.checkpoints.mkdir(parents=True, exist_ok=True)
 
     def publish(self, folder: Path, step: int) -> str:
-        return self._study.shelf.publish(folder, self._trial, step)
+        return self._study.checkpoints.publish(folder, self._trial, step)
 
     def send(self, event: str, **fields: Any) -> None:
         tell(event, fields)
@@ -57,7 +57,7 @@ def run_segment(config: dict[str, Any]) -> None:
     """The function that Ray Tune runs. torch is imported here, once for each worker process."""
     tell(ALIVE, {})
     folder, segment = Path(config["folder"]), config["task"]
-    gang.assemble(config["cpu"], config["gpu"], segment["processes"])
+    worker_group.assemble(config["cpu"], config["gpu"], segment["processes"])
     import torch
 
     from tune_app.training.device import check_device
@@ -72,11 +72,11 @@ def run_segment(config: dict[str, Any]) -> None:
         context = TuneContext(study, segment["trial"])
         checkpoint = segment["checkpoint"]
         paths = {
-            "checkpoint": study.shelf.fetch(checkpoint) if checkpoint else None,
+            "checkpoint": study.checkpoints.fetch(checkpoint) if checkpoint else None,
             "cache": Path(segment["cache"]),
         }
         with trial_log(folder / "logs" / "trials" / f"{segment['trial']}.log"):
-            start = run if segment["processes"] == 1 else gang.run
+            start = run if segment["processes"] == 1 else worker_group.run
             start(Task(**{**segment, **paths}), context)
     except UserError as refused:
         context.send("trial_ended", outcome=Outcome.FAILED.value, reason=str(refused), error="")

@@ -13,7 +13,7 @@ from tune_app.core.ports import Searcher
 from tune_app.core.state import StudyState
 from tune_app.errors import Problem, UserError
 from tune_app.history.table import Table
-from tune_app.searchers._memory import stream
+from tune_app.searchers._tried import stream
 from tune_app.space.cube import Array, Cube
 from tune_app.space.domains import identity, searched
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from tune_app.errors import Problem, UserError
 from tune_app.history.read import STEP, Run, Runs, read
-from tune_app.history.scales import Column, guess
+from tune_app.history.sizes import Column, guess
 from tune_app.space.cube import Array
 from tune_app.space.domains import Space, identity
 

@@ -23,8 +23,8 @@ from tune_app.errors import Problem, UserError
 from tune_app.history.read import CONFIG, read
 from tune_app.history.table import load
 from tune_app.searchers._projection import project
+from tune_app.space.constraints import Constraints
 from tune_app.space.domains import Space, contains, own_value, searched
-from tune_app.space.rules import Rules
 
 MOST = 200
 """Runs that are kept: the better half of them the best ones, the others spread over the rest."""
@@ -51,7 +51,9 @@ class Gathered:
     """Runs that are not used."""
 
 
-def gather(paths: Sequence[str], space: Space, rules: Rules, metric: str, goal: str) -> Gathered:
+def gather(
+    paths: Sequence[str], space: Space, constraints: Constraints, metric: str, goal: str
+) -> Gathered:
     """Reads what a study names as its warm start."""
     found: Scored = []
     problems: list[Problem] = []
@@ -66,8 +68,8 @@ def gather(paths: Sequence[str], space: Space, rules: Rules, metric: str, goal: 
             continue
         outside: Counter[str] = Counter()
         for runs in groups:
-            trials = [(_as_trial(params, space, rules), value) for params, value in runs]
-            misfits = [_misfit(params, space, rules) for params, _ in trials]
+            trials = [(_as_trial(params, space, constraints), value) for params, value in runs]
+            misfits = [_misfit(params, space, constraints) for params, _ in trials]
             outside.update(filter(None, misfits))
             fitting = zip(trials, misfits, strict=True)
             found += _scored([trial for trial, reason in fitting if reason is None])
@@ -122,20 +124,22 @@ def _journal(folder: Path) -> Group:
     return [({**constants, **trial.params}, float(mean)) for trial, mean in pairs]
 
 
-def _as_trial(params: Mapping[str, Any], space: Space, rules: Rules) -> dict[str, Any]:
+def _as_trial(params: Mapping[str, Any], space: Space, constraints: Constraints) -> dict[str, Any]:
     """What a trial with these values would have: the space's own values, and what counts."""
     known = {name: params[name] for name in searched(space) if name in params}
-    return rules.active({name: own_value(space[name], value) for name, value in known.items()})
+    return constraints.active(
+        {name: own_value(space[name], value) for name, value in known.items()}
+    )
 
 
-def _misfit(params: Mapping[str, Any], space: Space, rules: Rules) -> str | None:
+def _misfit(params: Mapping[str, Any], space: Space, constraints: Constraints) -> str | None:
     """The parameter for which this is no trial of the space, or what else is against it."""
-    active = rules.active({**rules.constants, **params})
+    active = constraints.active({**constraints.constants, **params})
     for name, domain in searched(space).items():
         has_value = name in params and contains(domain, params[name])
-        if rules.is_active(name, active) and not has_value:
+        if constraints.is_active(name, active) and not has_value:
             return name
-    return None if rules.allows(params) else CONSTRAINTS
+    return None if constraints.allows(params) else CONSTRAINTS
 
 
 def _useless(

@@ -41,7 +41,7 @@ class Asha:
         leaders = [
             (rung, waiting[0])
             for rung in reversed(range(self._bracket, state.full_rung))
-            if (waiting := state.standings.waiting(rung, self._bracket))
+            if (waiting := state.rankings.waiting(rung, self._bracket))
         ]
         for rung, trial in leaders:
             if self._is_best(state, trial, rung):
@@ -62,23 +62,23 @@ class Asha:
         found: list[TrialState] = []
         if not _has_answer(state):
             return found
-        standings, bracket = state.standings, self._bracket
-        coming = planned + len(standings.open(bracket))
+        rankings, bracket = state.rankings, self._bracket
+        coming = planned + len(rankings.open(bracket))
         for rung in range(bracket, state.full_rung):
-            reached, waiting = standings.reached(rung, bracket), standings.waiting(rung, bracket)
-            final_size = coming + len(standings.ended(rung, bracket))
+            reached, waiting = rankings.reached(rung, bracket), rankings.waiting(rung, bracket)
+            final_size = coming + len(rankings.ended(rung, bracket))
             found += waiting[bisect_left(waiting, final_size // self.eta, key=reached.rank) :]
         return found
 
     def _is_best(self, state: StudyState, trial: TrialState, rung: int) -> bool:
         """Whether it is among the best 1/eta of all that have reached the rung."""
-        reached = state.standings.reached(rung, self._bracket)
+        reached = state.rankings.reached(rung, self._bracket)
         return reached.rank(trial) < len(reached) // self.eta
 
 
 def _has_answer(state: StudyState) -> bool:
     """Whether a searched trial has completed."""
-    return any(trial.kind is Kind.SEARCH for trial in state.standings.completed())
+    return any(trial.kind is Kind.SEARCH for trial in state.rankings.completed())
 
 
 def create(*, eta: float = 3, rungs: int | list[float] = 3) -> Asha:

@@ -29,7 +29,7 @@ class StoppingAsha:
 
     def decide(self, state: StudyState, trial: TrialState, rung: int) -> Decision:
         """The first one at a rung always goes on."""
-        reached = state.standings.reached(rung)
+        reached = state.rankings.reached(rung)
         is_best = reached.rank(trial) < math.ceil(len(reached) / self.eta)
         return Decision.CONTINUE if is_best else Decision.STOP
 

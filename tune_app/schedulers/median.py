@@ -26,7 +26,7 @@ class Median:
 
     def decide(self, state: StudyState, trial: TrialState, rung: int) -> Decision:
         """Stops a trial that is worse than the median; with too few others it goes on."""
-        averages = state.standings.averages(rung)
+        averages = state.rankings.averages(rung)
         if self.rungs[rung] < self.grace or len(averages) - 1 < self.min_trials:
             return Decision.CONTINUE
         best = min(state.sign * value for value in trial.rung_values.values())

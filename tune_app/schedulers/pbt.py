@@ -28,7 +28,7 @@ from tune_app.core.rankings import Ranking
 from tune_app.core.state import StudyState
 from tune_app.core.trial import Decision, Status, TrialState
 from tune_app.errors import Problem, UserError, nearest
-from tune_app.space import rules
+from tune_app.space.constraints import Constraints
 from tune_app.space.domains import (
     Domain,
     Drawn,
@@ -78,11 +78,11 @@ class Pbt:
         """
         if not draining and len(state.trials) < state.trials_planned:
             return None
-        standings = state.standings
+        rankings = state.rankings
         for rung in range(state.full_rung):
-            if waiting := standings.waiting(rung):
-                here = len(standings.reached(rung)) - len(standings.ended(rung))
-                return waiting[-1] if here == len(standings.open()) else None
+            if waiting := rankings.waiting(rung):
+                here = len(rankings.reached(rung)) - len(rankings.ended(rung))
+                return waiting[-1] if here == len(rankings.open()) else None
         return None
 
     def hopeless(self, state: StudyState) -> list[TrialState]:
@@ -91,7 +91,7 @@ class Pbt:
     def exploit(self, state: StudyState, trial: TrialState) -> Exploit | None:
         """What a trial takes over that is in the worst quantile of its rung."""
         rung = trial.top_rung or 0
-        reached = state.standings.reached(rung)
+        reached = state.rankings.reached(rung)
         size = _quantile_size(reached, self.quantile)
         if reached.rank(trial) < len(reached) - size:
             return None
@@ -112,12 +112,12 @@ class Pbt:
         space = {name: from_document(item) for name, item in document["parameters"].items()}
         names = [name for name in self.mutate if name in params and name in space]
         absent = [name for name in searched(space) if name not in params]
-        laws = rules.of_document(document)
+        constraints = Constraints.of_document(document)
         for _ in range(ATTEMPTS):
             new = {name: _perturbed(space[name], params[name], rng) for name in names}
             new |= {name: sample(space[name], rng) for name in absent}
-            if laws.allows({**params, **new}):
-                return laws.active({**params, **new})
+            if constraints.allows({**params, **new}):
+                return constraints.active({**params, **new})
         return dict(params)
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from tune_app.space.constraints import Constraints
 from tune_app.space.cube import Array, Cube
-from tune_app.space.rules import Rules
 
 SPREAD = 512
 """Independent draws from the space."""
@@ -22,26 +22,29 @@ RESET = 0.1
 
 
 def candidates(
-    cube: Cube, best: Array, rng: np.random.Generator, rules: Rules, extra: Array
+    cube: Cube, best: Array, rng: np.random.Generator, constraints: Constraints, extra: Array
 ) -> Array:
     """Rows (candidates, axes): spread ones, ones near the rows of `best`, and `extra` ones."""
     spread = cube.draw(rng, SPREAD)
     rows = np.concatenate([spread, extra, near(cube, best, rng, NEAR)])
-    return active(cube, rows, rules)
+    return active(cube, rows, constraints)
 
 
 def from_density(
-    cube: Cube, drawn: Array, good: Array, rng: np.random.Generator, rules: Rules
+    cube: Cube, drawn: Array, good: Array, rng: np.random.Generator, constraints: Constraints
 ) -> Array:
     """Rows `drawn` from a density around those of `good`.
 
     Where constraints allow few of them, ones that differ from good rows along some axes only: what
     ties two parameters together then holds as it does there.
     """
-    rows = active(cube, drawn, rules)
-    if not rules.constraints or sum(map(rules.allows, map(cube.from_unit, rows))) >= ENOUGH:
+    rows = active(cube, drawn, constraints)
+    if (
+        not constraints.required
+        or sum(map(constraints.allows, map(cube.from_unit, rows))) >= ENOUGH
+    ):
         return rows
-    return np.concatenate([rows, active(cube, near(cube, good, rng, NEAR), rules)])
+    return np.concatenate([rows, active(cube, near(cube, good, rng, NEAR), constraints)])
 
 
 def near(cube: Cube, best: Array, rng: np.random.Generator, count: int) -> Array:
@@ -62,14 +65,14 @@ def near(cube: Cube, best: Array, rng: np.random.Generator, count: int) -> Array
     return cube.snap(np.where(moved, np.where(jump, anew, shifted), base))
 
 
-def active(cube: Cube, rows: Array, rules: Rules) -> Array:
+def active(cube: Cube, rows: Array, constraints: Constraints) -> Array:
     """Rows without the coordinates that do not count beside the others."""
-    if not rules.when:
+    if not constraints.when:
         return rows
     kept = rows.copy()
     names = list(cube.axes)
     for row in kept:
-        counts = rules.active(cube.from_unit(row))
+        counts = constraints.active(cube.from_unit(row))
         row[[name not in counts for name in names]] = np.nan
     return kept
 

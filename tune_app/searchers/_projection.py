@@ -21,7 +21,7 @@ LARGEST = 1e100
 """Squares of larger values would be infinite."""
 PRIOR_WEIGHT = 0.75
 """The weight of a slope of 1, in variances of the lowest rung."""
-PRIOR_DOUBT = 0.3
+PRIOR_STD = 0.3
 """Standard deviation of a step between rungs before any was seen, in that of the lowest rung."""
 SLOPES = (0.0, 2.5)
 """A lower rung may say nothing of the next one, but never the opposite."""
@@ -51,7 +51,7 @@ def project(values: Array) -> tuple[Array, Array]:
         moved = np.where(mean < cap, line(mean), next_cap)
         now, cap = np.minimum(then, next_cap), next_cap
         mean = np.where(last < rung, moved, now)
-        variance = np.where(last < rung, variance * line.slope**2 + line.doubt, 0.0)
+        variance = np.where(last < rung, variance * line.slope**2 + line.variance, 0.0)
     return mean, variance
 
 
@@ -73,7 +73,7 @@ class _Line:
     middle: float
     change: float
     slope: float
-    doubt: float
+    variance: float
     """The variance of what it leaves unexplained."""
 
     def __call__(self, now: Array | float) -> Array | float:
@@ -82,7 +82,7 @@ class _Line:
 
 def _fit(now: Array, then: Array, spread: float) -> _Line:
     count = now.size
-    prior = 2 * (PRIOR_DOUBT * spread) ** 2
+    prior = 2 * (PRIOR_STD * spread) ** 2
     if count == 0:
         return _Line(0.0, 0.0, 1.0, prior / 2)
     middle, total = float(now.mean()), float((then - now).sum())

@@ -14,18 +14,17 @@ from typing import Any
 
 import numpy as np
 
-from tune_app.core.observations import Archive, History
+from tune_app.core.observations import ObservationReader, Observations
 from tune_app.core.state import StudyState
 from tune_app.searchers._candidates import active, from_density, in_order
-from tune_app.searchers._memory import Seen, first_fresh, stream
-from tune_app.searchers._opinion import Opinion
 from tune_app.searchers._parzen import Parzen
 from tune_app.searchers._priors import TRUST
+from tune_app.searchers._tried import Seen, first_fresh, stream
+from tune_app.searchers._warm_start import WarmStartPrior
 from tune_app.searchers.random import Random
-from tune_app.space import rules
+from tune_app.space.constraints import Constraints
 from tune_app.space.cube import Array, Cube
 from tune_app.space.domains import Space
-from tune_app.space.rules import Rules
 
 GOOD = 0.15
 """q in the paper."""
@@ -45,46 +44,49 @@ class Bohb:
         self._space = space
         self._seed = seed
         self._cube = Cube(space)
-        self._archive = Archive(space, self._cube)
+        self._observations = ObservationReader(space, self._cube)
         self._seen = Seen(space)
         self._random = Random(space, seed)
-        self._earlier: Opinion | None = None
+        self._earlier: WarmStartPrior | None = None
 
     def suggest(self, state: StudyState, number: int) -> dict[str, Any] | None:
-        laws = rules.of_document(state.document)
+        constraints = Constraints.of_document(state.document)
         rng = np.random.default_rng(stream(self._seed, "bohb", number))
-        history = self._archive.read(state, laws)
-        densities = self._densities(history)
+        observations = self._observations.read(state, constraints)
+        densities = self._densities(observations)
         if self._earlier is None:
-            self._earlier = Opinion(self._space, state.document)
+            self._earlier = WarmStartPrior(self._space, state.document)
         is_blind = densities is None and not self._earlier
         if is_blind or not self._cube.axes or rng.random() < RANDOM:
             return self._random.suggest(state, number)
-        rows, merits = self._judged(densities, laws, rng)
+        rows, merits = self._judged(densities, constraints, rng)
         if self._earlier:
-            trust = TRUST / max(len(history.points), 1)
+            trust = TRUST / max(len(observations.points), 1)
             merits = merits - trust * self._earlier.score(rows)
         proposed = (self._cube.from_unit(row) for row in in_order(rows, merits))
-        params = first_fresh(proposed, self._space, self._seen(state), laws)
+        params = first_fresh(proposed, self._space, self._seen(state), constraints)
         return self._random.suggest(state, number) if params is None else params
 
     def _judged(
-        self, densities: tuple[Parzen, Parzen] | None, laws: Rules, rng: np.random.Generator
+        self,
+        densities: tuple[Parzen, Parzen] | None,
+        constraints: Constraints,
+        rng: np.random.Generator,
     ) -> tuple[Array, Array]:
         """Candidates and the logarithm of good over bad."""
         if densities is None:
-            rows = active(self._cube, self._cube.draw(rng, CANDIDATES), laws)
+            rows = active(self._cube, self._cube.draw(rng, CANDIDATES), constraints)
             return rows, np.zeros(len(rows))
         good, bad = densities
         drawn = good.draw(rng, CANDIDATES, WIDENING)
-        rows = from_density(self._cube, drawn, good.points, rng, laws)
+        rows = from_density(self._cube, drawn, good.points, rng, constraints)
         return rows, good.log_density(rows) - bad.log_density(rows)
 
-    def _densities(self, history: History) -> tuple[Parzen, Parzen] | None:
+    def _densities(self, observations: Observations) -> tuple[Parzen, Parzen] | None:
         """Of good and bad trials; None where no rung has enough of both."""
         least = len(self._cube.axes) + 1
-        for rung in reversed(range(history.values.shape[1])):
-            values = history.values[:, rung]
+        for rung in reversed(range(observations.values.shape[1])):
+            values = observations.values[:, rung]
             known = np.flatnonzero(~np.isnan(values))
             if len(known) < least + 2 or least == 1:
                 continue
@@ -93,8 +95,8 @@ class Bohb:
             rest = max(least, int((1 - GOOD) * len(order)))
             bad = order[count : count + rest]
             if len(bad):
-                worse = np.concatenate([history.points[bad], history.infeasible])
-                return self._parzen(history.points[order[:count]]), self._parzen(worse)
+                worse = np.concatenate([observations.points[bad], observations.infeasible])
+                return self._parzen(observations.points[order[:count]]), self._parzen(worse)
         return None
 
     def _parzen(self, points: Array) -> Parzen:

@@ -20,23 +20,23 @@ from typing import Any
 
 import numpy as np
 
-from tune_app.core.observations import Archive, History
+from tune_app.core.observations import ObservationReader, Observations
 from tune_app.core.state import StudyState
 from tune_app.errors import Problem, UserError
-from tune_app.searchers import _process, tpe
+from tune_app.searchers import _gaussian_process, tpe
 from tune_app.searchers._candidates import candidates, in_order
+from tune_app.searchers._gaussian_process import Kernel, Model, NoisyValues, Process, nothing
 from tune_app.searchers._handover import Handover
-from tune_app.searchers._memory import Seen, first_fresh, stream
-from tune_app.searchers._opinion import Opinion
 from tune_app.searchers._priors import TRUST, log_densities, share
-from tune_app.searchers._process import Kernel, Model, Observations, Process, nothing
 from tune_app.searchers._projection import project
+from tune_app.searchers._tried import Seen, first_fresh, stream
+from tune_app.searchers._warm_start import WarmStartPrior
 from tune_app.searchers.quasirandom import QuasiRandom
-from tune_app.space import prior, rules
+from tune_app.space import prior
+from tune_app.space.constraints import Constraints
 from tune_app.space.cube import Array, Cube
 from tune_app.space.domains import Space
 from tune_app.space.prior import Belief
-from tune_app.space.rules import Rules
 
 HANDOVER = 250
 """Trials from which on `tpe` proposes."""
@@ -46,9 +46,9 @@ FOLLOWERS = 64
 """Candidates that follow a prior."""
 
 
-OPINION_TRUST = 10
+WARM_START_TRUST = 10
 """With as many trials every second suggestion asks the earlier runs."""
-OPINION_ALONE = 3
+WARM_START_ALONE = 3
 """With fewer trials than this, earlier runs speak alone."""
 
 
@@ -60,72 +60,72 @@ class Gp:
         self._seed = seed
         self._startup = startup
         self._cube = Cube(space)
-        self._archive = Archive(space, self._cube)
+        self._observations = ObservationReader(space, self._cube)
         self._seen = Seen(space)
         self._first = QuasiRandom(space, seed)
-        self._earlier: Opinion | None = None
-        self._without = Opinion(space, {})
+        self._earlier: WarmStartPrior | None = None
+        self._without = WarmStartPrior(space, {})
         self._kernels = _Kernels(self._cube)
         self._kernels_of_memory = _Kernels(self._cube)
 
     def suggest(self, state: StudyState, number: int) -> dict[str, Any] | None:
-        laws = rules.of_document(state.document)
-        history = self._archive.read(state, laws)
+        constraints = Constraints.of_document(state.document)
+        observations = self._observations.read(state, constraints)
         rng = np.random.default_rng(stream(self._seed, "gp", number))
-        # Less and less often, so that a wrong opinion cannot keep all trials where it likes them.
-        is_asked = rng.random() < OPINION_TRUST / (OPINION_TRUST + len(history.points))
-        opinion = self._opinion(state) if is_asked else self._without
-        is_early = not history.is_enough(self._startup) and not opinion
+        # Less and less often, so that a wrong earlier cannot keep all trials where it likes them.
+        is_asked = rng.random() < WARM_START_TRUST / (WARM_START_TRUST + len(observations.points))
+        earlier = self._prior_of_earlier_runs(state) if is_asked else self._without
+        is_early = not observations.is_enough(self._startup) and not earlier
         if is_early or not self._cube.axes:
             return self._first.suggest(state, number)
-        rows, merits = self._judged(history, state, laws, opinion, rng)
+        rows, merits = self._judged(observations, state, constraints, earlier, rng)
         proposed = (self._cube.from_unit(row) for row in in_order(rows, merits))
-        params = first_fresh(proposed, self._space, self._seen(state), laws)
+        params = first_fresh(proposed, self._space, self._seen(state), constraints)
         return self._first.suggest(state, number) if params is None else params
 
     def _judged(
         self,
-        history: History,
+        observations: Observations,
         state: StudyState,
-        laws: Rules,
-        opinion: Opinion,
+        constraints: Constraints,
+        earlier: WarmStartPrior,
         rng: np.random.Generator,
     ) -> tuple[Array, Array]:
         """Candidates and the logarithm of what is to be gained from each."""
-        model = self._model(history, opinion)
+        model = self._model(observations, earlier)
         beliefs = prior.of_document(state.document)
         if beliefs and rng.random() >= share(state, self._space, beliefs):
             beliefs = {}
         followers = self._followers(beliefs, rng)
-        rows = candidates(self._cube, model.best, rng, laws, followers)
-        merits = _process.log_expected_improvement(*model.predict(rows), model.incumbent)
+        rows = candidates(self._cube, model.best, rng, constraints, followers)
+        merits = _gaussian_process.log_expected_improvement(*model.predict(rows), model.incumbent)
         if beliefs:
-            trust = TRUST / max(len(history.points), 1)
+            trust = TRUST / max(len(observations.points), 1)
             merits = merits + trust * log_densities(self._cube, self._space, rows, beliefs)
-        if len(history.infeasible):
-            merits = merits + self._log_feasible(history, rows)
+        if len(observations.infeasible):
+            merits = merits + self._log_feasible(observations, rows)
         return rows, merits
 
-    def _opinion(self, state: StudyState) -> Opinion:
+    def _prior_of_earlier_runs(self, state: StudyState) -> WarmStartPrior:
         """That of the earlier runs; made once, as they never change."""
         if self._earlier is None:
-            self._earlier = Opinion(self._space, state.document)
+            self._earlier = WarmStartPrior(self._space, state.document)
         return self._earlier
 
-    def _model(self, history: History, opinion: Opinion) -> Model:
+    def _model(self, observations: Observations, earlier: WarmStartPrior) -> Model:
         """What all trials together say; pending ones are believed to be as expected."""
-        if len(history.points) < min(self._startup, OPINION_ALONE) and opinion:
-            asked = np.concatenate([history.points, history.pending])
-            return Model.of(self._cube, opinion.kernel, opinion.runs, asked, nothing)
-        means, doubts = project(history.values)
-        base = opinion.scaled_to(history.points, means) if opinion else nothing
-        told = Observations(history.points, means - base(history.points), doubts)
-        return Model.of(self._cube, self._kernel(history), told, history.pending, base)
+        if len(observations.points) < min(self._startup, WARM_START_ALONE) and earlier:
+            asked = np.concatenate([observations.points, observations.pending])
+            return Model.of(self._cube, earlier.kernel, earlier.runs, asked, nothing)
+        means, variances = project(observations.values)
+        base = earlier.scaled_to(observations.points, means) if earlier else nothing
+        told = NoisyValues(observations.points, means - base(observations.points), variances)
+        return Model.of(self._cube, self._kernel(observations), told, observations.pending, base)
 
-    def _kernel(self, history: History) -> Kernel:
+    def _kernel(self, observations: Observations) -> Kernel:
         """Fitted to the first trials, at their lowest rung; anew when they have grown enough."""
-        count = _milestone(len(history.points), self._startup)
-        points, lowest = history.points[:count], history.values[:count, :1]
+        count = _milestone(len(observations.points), self._startup)
+        points, lowest = observations.points[:count], observations.values[:count, :1]
         values, _ = project(np.where(np.isfinite(lowest), lowest, np.inf))
         return self._kernels.fitted(points, values)
 
@@ -136,14 +136,14 @@ class Gp:
             [self._cube.to_unit(self._first.draw(rng, beliefs)) for _ in range(FOLLOWERS)]
         )
 
-    def _log_feasible(self, history: History, rows: Array) -> Array:
+    def _log_feasible(self, observations: Observations, rows: Array) -> Array:
         """The logarithm of the chance that memory suffices: a process on yes (1) and no (0)."""
-        if not len(history.points):
+        if not len(observations.points):
             return np.zeros(len(rows))
-        points = np.concatenate([history.infeasible, history.points])
-        fits = np.repeat([0.0, 1.0], [len(history.infeasible), len(history.points)])
+        points = np.concatenate([observations.infeasible, observations.points])
+        fits = np.repeat([0.0, 1.0], [len(observations.infeasible), len(observations.points)])
         # Anew when another trial did not fit, or those that did have grown enough.
-        count = len(history.infeasible) + _milestone(len(history.points), self._startup)
+        count = len(observations.infeasible) + _milestone(len(observations.points), self._startup)
         kernel = self._kernels_of_memory.fitted(points[:count], fits[:count])
         chance, _ = Process(self._cube, kernel, points, fits, np.zeros(len(points))).predict(rows)
         return np.log(np.clip(chance, 1e-3, 1.0))
@@ -160,7 +160,7 @@ class _Kernels:
         """The kernel of values (n,) at points (n, axes)."""
         key = points.tobytes() + values.tobytes()
         if self._last is None or self._last[0] != key:
-            kernel = _process.fit(self._cube, points, values, np.zeros(len(points)))
+            kernel = _gaussian_process.fit(self._cube, points, values, np.zeros(len(points)))
             self._last = key, kernel
         return self._last[1]
 

@@ -13,9 +13,9 @@ import numpy as np
 from scipy.stats import qmc
 
 from tune_app.core.state import StudyState
-from tune_app.searchers._memory import Seen, fresh, stream
+from tune_app.searchers._tried import Seen, fresh, stream
 from tune_app.searchers.random import Random
-from tune_app.space import rules
+from tune_app.space.constraints import Constraints
 from tune_app.space.cube import Cube
 from tune_app.space.domains import Space
 from tune_app.space.prior import Belief
@@ -35,8 +35,8 @@ class QuasiRandom:
 
     def suggest(self, state: StudyState, number: int) -> dict[str, Any] | None:
         if self._cube.axes and not self._random.followed(state, number):
-            laws = rules.of_document(state.document)
-            params = fresh(self._point(number), self._space, self._seen(state), laws)
+            constraints = Constraints.of_document(state.document)
+            params = fresh(self._point(number), self._space, self._seen(state), constraints)
             if params is not None:
                 return params
         return self._random.suggest(state, number)

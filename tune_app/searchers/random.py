@@ -10,9 +10,10 @@ import random
 from typing import Any
 
 from tune_app.core.state import StudyState
-from tune_app.searchers._memory import Seen, any_untried, first_untried, fresh, stream
 from tune_app.searchers._priors import share
-from tune_app.space import prior, rules
+from tune_app.searchers._tried import Seen, any_untried, first_untried, fresh, stream
+from tune_app.space import prior
+from tune_app.space.constraints import Constraints
 from tune_app.space.domains import Space, sample, searched
 from tune_app.space.prior import Belief
 
@@ -30,14 +31,14 @@ class Random:
 
     def suggest(self, state: StudyState, number: int) -> dict[str, Any] | None:
         rng = random.Random(stream(self._seed, "random", number))
-        seen, laws = self._seen(state), rules.of_document(state.document)
+        seen, constraints = self._seen(state), Constraints.of_document(state.document)
         follows = self.followed(state, number)
         for _ in range(ATTEMPTS):
-            params = fresh(self.draw(rng, follows), self._space, seen, laws)
+            params = fresh(self.draw(rng, follows), self._space, seen, constraints)
             if params is not None:
                 return params
-        if laws:
-            return any_untried(self._space, seen, laws, rng)
+        if constraints:
+            return any_untried(self._space, seen, constraints, rng)
         return first_untried(self._space, seen)
 
     def followed(self, state: StudyState, number: int) -> dict[str, Belief]:

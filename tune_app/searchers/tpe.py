@@ -18,20 +18,20 @@ from typing import Any
 
 import numpy as np
 
-from tune_app.core.observations import Archive, History
+from tune_app.core.observations import ObservationReader, Observations
 from tune_app.core.state import StudyState
 from tune_app.errors import Problem, UserError
 from tune_app.searchers._candidates import active, from_density, in_order
-from tune_app.searchers._memory import Seen, first_fresh, stream
-from tune_app.searchers._opinion import Opinion
 from tune_app.searchers._parzen import Parzen
 from tune_app.searchers._priors import TRUST, log_densities, share
 from tune_app.searchers._projection import project
+from tune_app.searchers._tried import Seen, first_fresh, stream
+from tune_app.searchers._warm_start import WarmStartPrior
 from tune_app.searchers.quasirandom import QuasiRandom
-from tune_app.space import prior, rules
+from tune_app.space import prior
+from tune_app.space.constraints import Constraints
 from tune_app.space.cube import Array, Cube
 from tune_app.space.domains import Space
-from tune_app.space.rules import Rules
 
 GOOD, MOST_GOOD = 0.1, 25
 """The share of trials that are good ones, and their number at most; as in Optuna."""
@@ -52,38 +52,42 @@ class Tpe:
         self._seed = seed
         self._startup = startup
         self._cube = Cube(space)
-        self._archive = Archive(space, self._cube)
+        self._observations = ObservationReader(space, self._cube)
         self._seen = Seen(space)
         self._first = QuasiRandom(space, seed)
-        self._earlier: Opinion | None = None
+        self._earlier: WarmStartPrior | None = None
 
     def suggest(self, state: StudyState, number: int) -> dict[str, Any] | None:
-        laws = rules.of_document(state.document)
-        history = self._archive.read(state, laws)
+        constraints = Constraints.of_document(state.document)
+        observations = self._observations.read(state, constraints)
         if self._earlier is None:
-            self._earlier = Opinion(self._space, state.document)
-        is_early = not history.is_enough(self._startup) and not self._earlier
+            self._earlier = WarmStartPrior(self._space, state.document)
+        is_early = not observations.is_enough(self._startup) and not self._earlier
         if is_early or not self._cube.axes:
             return self._first.suggest(state, number)
         rng = np.random.default_rng(stream(self._seed, "tpe", number))
-        rows, merits = self._judged(history, state, laws, rng)
+        rows, merits = self._judged(observations, state, constraints, rng)
         proposed = (self._cube.from_unit(row) for row in in_order(rows, merits))
-        params = first_fresh(proposed, self._space, self._seen(state), laws)
+        params = first_fresh(proposed, self._space, self._seen(state), constraints)
         return self._first.suggest(state, number) if params is None else params
 
     def _judged(
-        self, history: History, state: StudyState, laws: Rules, rng: np.random.Generator
+        self,
+        observations: Observations,
+        state: StudyState,
+        constraints: Constraints,
+        rng: np.random.Generator,
     ) -> tuple[Array, Array]:
         """Candidates and the logarithm of good over bad."""
-        if not history.is_enough(self._startup):
-            rows = active(self._cube, self._cube.draw(rng, CANDIDATES), laws)
+        if not observations.is_enough(self._startup):
+            rows = active(self._cube, self._cube.draw(rng, CANDIDATES), constraints)
             merits = np.zeros(len(rows))
         else:
-            good, bad = self._split(history, rng)
+            good, bad = self._split(observations, rng)
             drawn = good.draw(rng, CANDIDATES)
-            rows = from_density(self._cube, drawn, good.points, rng, laws)
+            rows = from_density(self._cube, drawn, good.points, rng, constraints)
             merits = good.log_density(rows) - bad.log_density(rows)
-        trust = TRUST / max(len(history.points), 1)
+        trust = TRUST / max(len(observations.points), 1)
         beliefs = prior.of_document(state.document)
         if beliefs and rng.random() < share(state, self._space, beliefs):
             likely = log_densities(self._cube, self._space, rows, beliefs)
@@ -92,15 +96,15 @@ class Tpe:
             merits = merits - trust * self._earlier.score(rows)
         return rows, merits
 
-    def _split(self, history: History, rng: np.random.Generator) -> tuple[Parzen, Parzen]:
-        means, _ = project(history.values)
+    def _split(self, observations: Observations, rng: np.random.Generator) -> tuple[Parzen, Parzen]:
+        means, _ = project(observations.values)
         order = np.argsort(means, kind="stable")
         count = min(math.ceil(GOOD * len(order)), MOST_GOOD)
         others = order[count:]
         if len(others) > MOST_BAD:
             others = rng.choice(others, MOST_BAD, replace=False)
-        bad = [history.points[others], history.pending, history.infeasible]
-        return self._parzen(history.points[order[:count]]), self._parzen(np.concatenate(bad))
+        bad = [observations.points[others], observations.pending, observations.infeasible]
+        return self._parzen(observations.points[order[:count]]), self._parzen(np.concatenate(bad))
 
     def _parzen(self, points: Array) -> Parzen:
         axes = self._cube.axes.values()

@@ -85,7 +85,7 @@ def _reported(document: Mapping[str, Any]) -> str:
     return str(document["metric"]["name"]).removeprefix("final_")
 
 
-class _Shelf:
+class _CheckpointCounter:
     """A tracker that counts the checkpoints that have to be kept."""
 
     def __init__(self, keep_best: int) -> None:
@@ -127,7 +127,7 @@ def _once(
     def curve(params: Params, step: int) -> float:
         return sign * crossing(params, step, f"rehearsal {document['seed']}")
 
-    shelf = _Shelf(keep_best)
+    checkpoints = _CheckpointCounter(keep_best)
     study = Simulation(
         document,
         workers=slots,
@@ -135,7 +135,7 @@ def _once(
         max_steps=STEPS,
         metric=_reported(document),
         pace=pace,
-        trackers=[shelf],
+        trackers=[checkpoints],
     )
     trials = list(study.run().trials.values())
     return Rehearsal(
@@ -145,7 +145,7 @@ def _once(
         runs=sum(trial.fraction for trial in trials),
         trial_s=study.busy,
         wall_s=study.now,
-        most_checkpoints=shelf.most,
+        most_checkpoints=checkpoints.most,
     )
 
 

@@ -1,4 +1,4 @@
-"""Finds combinations that the rules of a space allow, and tells how rare they are."""
+"""Finds combinations that the constraints of a space allow, and tells how rare they are."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from tune_app.errors import Problem
+from tune_app.space.constraints import CONSTRAINTS, WHEN, Constraints, Where
 from tune_app.space.domains import Space, grid, identity, sample, searched
 from tune_app.space.expressions import Expression, Failed
-from tune_app.space.rules import CONSTRAINTS, WHEN, Rules, Where
 
 STEPS = 500_000
-"""Values that a listing tries at most, so that it ends within seconds whatever the rules."""
+"""Values that a listing tries at most, so that it ends within seconds whatever the constraints."""
 DRAWS = 2_000
 """Random draws from which the allowed share of a space is estimated."""
 STAND_INS = 24
 """Random values that stand for a range with too many to list, at least."""
 STAND_INS_TOGETHER = 100_000
-"""Combinations that the stand-ins of all ranges that rules speak of make, about."""
+"""Combinations that the stand-ins of all ranges that constraints speak of make, about."""
 RARE = 0.01
 """An allowed share below which a person is told."""
 
@@ -35,35 +35,39 @@ class Listing:
     def __init__(
         self,
         space: Space,
-        rules: Rules,
+        constraints: Constraints,
         values: Mapping[str, Sequence[Any]],
         first: Sequence[str] = (),
     ) -> None:
         """
         Args:
             space: all parameters.
-            rules: what is allowed.
+            constraints: what is allowed.
             values: what each searched parameter is listed as.
             first: the order of assignment; a condition's parameters still come before it.
         """
-        self._rules = rules
+        self._constraints = constraints
         self._wanted = set(searched(space))
-        sometimes = {n: [value] for n, value in rules.constants.items() if n in rules.when}
+        sometimes = {
+            n: [value] for n, value in constraints.constants.items() if n in constraints.when
+        }
         self._values = {**values, **sometimes}
-        self._order = _order(first or list(space), self._values.keys(), rules)
+        self._order = _order(first or list(space), self._values.keys(), constraints)
         self._touching = {
-            name: tuple(item for item in rules.constraints if name in item.names)
+            name: tuple(item for item in constraints.required if name in item.names)
             for name in self._order
         }
-        self._constants = {k: v for k, v in rules.constants.items() if k not in rules.when}
-        self._ruled = rules.names
+        self._constants = {
+            k: v for k, v in constraints.constants.items() if k not in constraints.when
+        }
+        self._ruled = constraints.names
         self._dead: set[str] = set()
         self._steps_left = STEPS
         self.complete = True
         """Whether all there is was listed; known at the end."""
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        if not self._rules.broken(self._constants, self._rules.constraints):
+        if not self._constraints.broken(self._constants, self._constraints.required):
             yield from self._below(0, self._constants)
 
     def _below(self, depth: int, values: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -84,7 +88,7 @@ class Listing:
 
     def _longer(self, name: str, values: dict[str, Any]) -> Iterator[dict[str, Any]]:
         """`values` with each allowed value of `name`, or without one where it does not count."""
-        if not self._rules.is_active(name, values):
+        if not self._constraints.is_active(name, values):
             yield values
             return
         for value in self._values[name]:
@@ -93,11 +97,12 @@ class Listing:
                 self.complete = False
                 return
             longer = {**values, name: value}
-            if not self._rules.broken(longer, self._touching[name]):
+            if not self._constraints.broken(longer, self._touching[name]):
                 yield longer
 
     def _key(self, depth: int, values: Mapping[str, Any]) -> str:
-        """What decides of a beginning whether anything follows: its values that rules speak of.
+        """What decides of a beginning whether anything follows: those of its values that
+        constraints speak of.
 
         Empty where each beginning is met once only, so that there is nothing to remember.
         """
@@ -106,13 +111,13 @@ class Listing:
         return f"{depth}{identity({k: v for k, v in values.items() if k in self._ruled})}"
 
 
-def _order(first: Sequence[str], names: Any, rules: Rules) -> list[str]:
+def _order(first: Sequence[str], names: Any, constraints: Constraints) -> list[str]:
     """`first`, but each conditional parameter after those that its condition speaks of."""
     order: list[str] = []
 
     def place(name: str) -> None:
         if name in names and name not in order:
-            condition = rules.when.get(name)
+            condition = constraints.when.get(name)
             for other in first if condition is not None else ():
                 if condition is not None and other in condition.names:
                     place(other)
@@ -123,33 +128,33 @@ def _order(first: Sequence[str], names: Any, rules: Rules) -> list[str]:
     return order
 
 
-def in_file_order(space: Space, rules: Rules) -> Listing | None:
+def in_file_order(space: Space, constraints: Constraints) -> Listing | None:
     """Every allowed combination, the last parameter fastest; None for one that cannot be listed."""
     listed = {name: grid(domain) for name, domain in searched(space).items()}
     values = {name: items for name, items in listed.items() if items is not None}
-    return Listing(space, rules, values) if len(values) == len(listed) else None
+    return Listing(space, constraints, values) if len(values) == len(listed) else None
 
 
-def shuffled(space: Space, rules: Rules, rng: random.Random) -> Listing:
+def shuffled(space: Space, constraints: Constraints, rng: random.Random) -> Listing:
     """Allowed combinations in a random order; of a range without a list, some draws stand in."""
     values = {name: grid(domain) or [] for name, domain in searched(space).items()}
-    ruled = sum(not items for name, items in values.items() if name in rules.names)
+    ruled = sum(not items for name, items in values.items() if name in constraints.names)
     many = max(STAND_INS, min(DRAWS, round(STAND_INS_TOGETHER ** (1 / max(ruled, 1)))))
     for name, items in values.items():
         if not items:
-            number = many if name in rules.names else STAND_INS
+            number = many if name in constraints.names else STAND_INS
             values[name] = [sample(space[name], rng) for _ in range(number)]
         else:
             rng.shuffle(items)
-    linked = [name for item in rules.constraints for name in sorted(item.names)]
+    linked = [name for item in constraints.required for name in sorted(item.names)]
     # What constraints speak of comes first: once it fits, everything else does.
-    first = list(dict.fromkeys([*linked, *sorted(rules.names), *space]))
-    return Listing(space, rules, values, [name for name in first if name in space])
+    first = list(dict.fromkeys([*linked, *sorted(constraints.names), *space]))
+    return Listing(space, constraints, values, [name for name in first if name in space])
 
 
-def count(space: Space, rules: Rules) -> int | None:
+def count(space: Space, constraints: Constraints) -> int | None:
     """How many combinations are allowed, None where they cannot be counted."""
-    listing = in_file_order(space, rules)
+    listing = in_file_order(space, constraints)
     if listing is None:
         return None
     number = sum(1 for _ in listing)
@@ -158,52 +163,53 @@ def count(space: Space, rules: Rules) -> int | None:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a look at the values of a space says of its rules."""
+    """What a look at the values of a space says of its constraints."""
 
     problems: tuple[Problem, ...] = ()
     notes: tuple[str, ...] = ()
 
 
-def check(space: Space, rules: Rules, where: Where) -> Verdict:
-    """Tries the rules on random draws: whether they have answers, and how much they allow."""
-    if not rules:
+def check(space: Space, constraints: Constraints, where: Where) -> Verdict:
+    """Tries the constraints on random draws: whether they have answers, and how much they allow."""
+    if not constraints:
         return Verdict()
     rng = random.Random(0)
     draws = [{k: sample(domain, rng) for k, domain in space.items()} for _ in range(DRAWS)]
     problems = [
         problem
-        for path, expression in _placed(rules)
-        if (problem := _without_answer(expression, draws, rules, where(path))) is not None
+        for path, expression in _placed(constraints)
+        if (problem := _without_answer(expression, draws, constraints, where(path))) is not None
     ]
     if problems:
         return Verdict(tuple(problems))
     notes = [
-        f"{name} never counts: {rules.when[name].text} holds for none of {DRAWS:,} random draws"
-        for name in rules.when
-        if not any(name in rules.active(draw) for draw in draws)
+        f"{name} never counts: {constraints.when[name].text} "
+        f"holds for none of {DRAWS:,} random draws"
+        for name in constraints.when
+        if not any(name in constraints.active(draw) for draw in draws)
     ]
-    share = sum(map(rules.allows, draws)) / DRAWS
+    share = sum(map(constraints.allows, draws)) / DRAWS
     if share == 0:
-        listing = shuffled(space, rules, rng)
+        listing = shuffled(space, constraints, rng)
         if next(iter(listing), None) is None:
-            return Verdict((_nothing(space, listing, rules, draws, where),))
+            return Verdict((_nothing(space, listing, constraints, draws, where),))
     if share < RARE:
         told = f"only {100 * share:.1f} %" if share >= 0.001 else "less than 0.1 %"
         notes.append(f"{told} of the space is allowed by the constraints")
     return Verdict(notes=tuple(notes))
 
 
-def _placed(rules: Rules) -> list[tuple[tuple[str | int, ...], Expression]]:
-    constraints = [((CONSTRAINTS, i), item) for i, item in enumerate(rules.constraints)]
-    return [*constraints, *(((WHEN, name), item) for name, item in rules.when.items())]
+def _placed(constraints: Constraints) -> list[tuple[tuple[str | int, ...], Expression]]:
+    required = [((CONSTRAINTS, i), item) for i, item in enumerate(constraints.required)]
+    return [*required, *(((WHEN, name), item) for name, item in constraints.when.items())]
 
 
 def _without_answer(
-    expression: Expression, draws: list[dict[str, Any]], rules: Rules, where: str
+    expression: Expression, draws: list[dict[str, Any]], constraints: Constraints, where: str
 ) -> Problem | None:
     """The first values for which an expression is neither true nor false."""
     for draw in draws:
-        values = rules.active(draw)
+        values = constraints.active(draw)
         try:
             expression.holds(values)
         except Failed as error:
@@ -218,20 +224,20 @@ def _without_answer(
 def _nothing(
     space: Space,
     listing: Listing,
-    rules: Rules,
+    constraints: Constraints,
     draws: list[dict[str, Any]],
     where: Callable[[tuple[str | int, ...]], str],
 ) -> Problem:
     """Nothing is allowed, or nothing was found; with the constraint that alone allows least."""
     alone = [
-        sum(not rules.broken(rules.active(draw), [item]) for draw in draws) / DRAWS
-        for item in rules.constraints
+        sum(not constraints.broken(constraints.active(draw), [item]) for draw in draws) / DRAWS
+        for item in constraints.required
     ]
     tightest = min(range(len(alone)), key=lambda index: alone[index])
-    sure = listing.complete and all(grid(space[name]) is not None for name in rules.names)
+    sure = listing.complete and all(grid(space[name]) is not None for name in constraints.names)
     what = "the constraints allow no combination of the space"
     if not sure:
         what = f"no values that the constraints allow were found in {DRAWS:,} draws and a listing"
-    text, percent = rules.constraints[tightest].text, math.ceil(1000 * alone[tightest]) / 10
+    text, percent = constraints.required[tightest].text, math.ceil(1000 * alone[tightest]) / 10
     fix = f"loosen them; the tightest, {text}, allows {percent:g} % of the space by itself"
     return Problem(what, where((CONSTRAINTS, tightest)), fix=fix)

@@ -15,6 +15,7 @@ from statistics import NormalDist
 from typing import Any, assert_never
 
 from tune_app.errors import Problem, nearest
+from tune_app.space.constraints import Where
 from tune_app.space.domains import (
     Choice,
     Domain,
@@ -27,7 +28,6 @@ from tune_app.space.domains import (
     sample,
     snap,
 )
-from tune_app.space.rules import Where
 
 PRIOR = "prior"
 STEP_LAW = "step_law"

@@ -13,7 +13,7 @@ from pathlib import Path
 from tune_app.core import journal
 from tune_app.errors import Problem, UserError
 from tune_app.storage import journals
-from tune_app.storage.checkpoints import FOLDER, BucketShelf, Shelf
+from tune_app.storage.checkpoints import FOLDER, BucketCheckpoints, CheckpointStore
 from tune_app.storage.lease import CLAIMS, Holder, Lease, holders, place_of
 from tune_app.storage.objects import ObjectStore
 from tune_app.storage.store import StorageFailed, clock
@@ -33,8 +33,8 @@ class BucketStudy:
         self.folder = folder
         self.address = store.url
         self.url: str | None = store.url
-        self._shelf = BucketShelf(store, folder)
-        self.shelf: Shelf = self._shelf
+        self._checkpoints = BucketCheckpoints(store, folder)
+        self.checkpoints: CheckpointStore = self._checkpoints
         self._store = store
         self._lease: Lease | None = None
         self._pusher: journals.Pusher | None = None
@@ -143,9 +143,9 @@ class BucketStudy:
     def _push(self, pusher: journals.Pusher) -> None:
         # Asked before: the lines that do without these are in the journal that is pushed now. Who
         # goes on from the bucket, if this machine dies first, begins from what it names.
-        given_up = self._shelf.given_up()
+        given_up = self._checkpoints.given_up()
         pusher.push()
-        self._shelf.let_go(given_up)
+        self._checkpoints.let_go(given_up)
 
     def _on_beat(self) -> None:
         """What no decision waits for need not wait longer than for a sign of life."""

@@ -33,7 +33,7 @@ WORK = ".work"
 """How the folders begin, beside a trial's checkpoints, that each segment writes its own into."""
 
 
-class Shelf(Protocol):
+class CheckpointStore(Protocol):
     """The checkpoints of one study."""
 
     def publish(self, folder: Path, trial: str, step: int) -> str:
@@ -61,12 +61,12 @@ class Shelf(Protocol):
         """Removes one, if it is there."""
         ...
 
-    def sweep(self, trial: str) -> None:
+    def clean(self, trial: str) -> None:
         """Removes what a trial's dead workers left half written on this machine; `*` for all."""
         ...
 
 
-class FolderShelf:
+class FolderCheckpoints:
     """Checkpoints in a study's folder, which all workers see."""
 
     def __init__(self, study_folder: Path) -> None:
@@ -103,7 +103,7 @@ class FolderShelf:
         shutil.rmtree(path, ignore_errors=True)
         _remove_empty(path.parent)
 
-    def sweep(self, trial: str) -> None:
+    def clean(self, trial: str) -> None:
         for folder in (self._study / FOLDER).glob(trial):
             if not folder.is_symlink():
                 for path in folder.glob(f"{WORK}*"):
@@ -111,12 +111,12 @@ class FolderShelf:
                 _remove_empty(folder)
 
 
-class BucketShelf:
+class BucketCheckpoints:
     """Checkpoints in a bucket, and copies of some on this machine's disk."""
 
     def __init__(self, store: ObjectStore, working_copy: Path) -> None:
         self._store = store
-        self._copies = FolderShelf(working_copy)
+        self._copies = FolderCheckpoints(working_copy)
         self._folder = working_copy
         self._removals = ThreadPoolExecutor(4, "removals")
         self._given_up: set[str] = set()
@@ -175,8 +175,8 @@ class BucketShelf:
                 self._given_up.discard(name)
                 self._removals.submit(self._remove, name)
 
-    def sweep(self, trial: str) -> None:
-        self._copies.sweep(trial)
+    def clean(self, trial: str) -> None:
+        self._copies.clean(trial)
 
     def _remove(self, name: str) -> None:
         try:

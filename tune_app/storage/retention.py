@@ -6,7 +6,7 @@ from tune_app.core.journal import Event
 from tune_app.core.state import StudyState
 from tune_app.core.trial import Status, TrialState
 from tune_app.errors import Problem, UserError
-from tune_app.storage.checkpoints import Shelf
+from tune_app.storage.checkpoints import CheckpointStore
 from tune_app.storage.store import StorageFailed
 
 KEEP_BEST = 3
@@ -22,13 +22,15 @@ class Retention:
     what a trial needs to go on is never given up for it.
     """
 
-    def __init__(self, shelf: Shelf, keep: int = KEEP_BEST, disk_gb: float | None = None) -> None:
-        self._shelf = shelf
+    def __init__(
+        self, checkpoints: CheckpointStore, keep: int = KEEP_BEST, disk_gb: float | None = None
+    ) -> None:
+        self._checkpoints = checkpoints
         self._keep = keep
         self._cap_bytes = None if disk_gb is None else disk_gb * GB
         self._sizes: dict[str, dict[str, int]] = {}
         """Bytes by name, of each trial that has checkpoints."""
-        for name, size in shelf.sizes().items():
+        for name, size in checkpoints.sizes().items():
             self._hold(name, size)
         self._unmeasured: set[str] = set()
         """Those whose size is to be asked for, where there is a cap."""
@@ -61,7 +63,7 @@ class Retention:
                 self._clear(state.trials[other], state, best)
         if event["event"] in ("segment_started", "trial_ended"):
             # Before the next worker begins: what is there is of one that died or is not wanted.
-            self._shelf.sweep(event["trial"])
+            self._checkpoints.clean(event["trial"])
         if name:
             self._fit(state)
 
@@ -75,7 +77,7 @@ class Retention:
             if trial.status is Status.ENDED:
                 self._retire(trial)
             self._clear(trial, state, best)
-        self._shelf.sweep("*")
+        self._checkpoints.clean("*")
 
     def _hold(self, name: str, size: int) -> None:
         self._sizes.setdefault(_trial_of(name), {})[name] = size
@@ -85,18 +87,18 @@ class Retention:
             self._ended.add(trial.id)
 
     def _best(self, state: StudyState) -> list[str]:
-        return [trial.id for trial in state.standings.completed()[: self._keep]]
+        return [trial.id for trial in state.rankings.completed()[: self._keep]]
 
     def _clear(self, trial: TrialState, state: StudyState, best: list[str]) -> None:
         """Deletes a trial's checkpoints but its own last one and those that others begin from."""
         if trial.id not in self._sizes:
             return
-        heirs = state.standings.heirs(trial.id)
+        heirs = state.rankings.heirs(trial.id)
         needed = {heir.checkpoint for heir in heirs if heir.checkpoint}
         if trial.checkpoint and (trial.status is not Status.ENDED or trial.id in best):
             needed.add(trial.checkpoint)
         for name in self._sizes[trial.id].keys() - needed:
-            self._shelf.remove(name)
+            self._checkpoints.remove(name)
             del self._sizes[trial.id][name]
         if not self._sizes[trial.id]:
             del self._sizes[trial.id]
@@ -115,7 +117,7 @@ class Retention:
     def _measure(self) -> None:
         for name in sorted(self._unmeasured):
             try:
-                size = self._shelf.size(name)
+                size = self._checkpoints.size(name)
             except StorageFailed:
                 # Nothing is decided by it: asked again at the next checkpoint. Whether the study
                 # can go on with a storage that does not answer is for its journal to find out.

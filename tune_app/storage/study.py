@@ -9,7 +9,7 @@ from typing import Protocol
 
 from tune_app.core import journal
 from tune_app.errors import UserError
-from tune_app.storage.checkpoints import FolderShelf, Shelf
+from tune_app.storage.checkpoints import CheckpointStore, FolderCheckpoints
 from tune_app.storage.lease import Holder, Lease, holders, place_of
 from tune_app.storage.store import FolderStore
 
@@ -29,7 +29,7 @@ class Study(Protocol):
     """Where it lives, for people: a path or a URL."""
     url: str | None
     """Where workers find the storage of checkpoints, None for the folder itself."""
-    shelf: Shelf
+    checkpoints: CheckpointStore
 
     def refresh(self) -> None:
         """Brings the folder up to the storage, unless a driver on this machine writes it now."""
@@ -98,7 +98,7 @@ class FolderStudy:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.address = str(folder)
-        self.shelf: Shelf = FolderShelf(folder)
+        self.checkpoints: CheckpointStore = FolderCheckpoints(folder)
         self._store = FolderStore(folder)
         self._lease: Lease | None = None
 

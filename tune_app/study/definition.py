@@ -8,9 +8,9 @@ from typing import Any
 from tune_app.budget import Unit
 from tune_app.history import warm
 from tune_app.plugins import make
-from tune_app.space import domains, feasible, rules, wandb_sweep
+from tune_app.space import domains, feasible, wandb_sweep
+from tune_app.space.constraints import Constraints, read_constraints
 from tune_app.space.domains import Domain, grid_size
-from tune_app.space.rules import Rules
 from tune_app.study.tune_section import PlugInSection, TuneSection
 
 SEARCHER_OF_METHOD = {"bayes": "auto", "custom": "auto", "random": "random", "grid": "grid"}
@@ -52,13 +52,13 @@ class Study:
 
     def _combinations(self) -> int | None:
         """How many trials a grid has; at most so many where constraints make it hard to count."""
-        if not self.rules:
+        if not self.constraints:
             return grid_size(self.space)
-        return feasible.count(self.space, self.rules) or grid_size(self.space)
+        return feasible.count(self.space, self.constraints) or grid_size(self.space)
 
     @property
-    def rules(self) -> Rules:
-        return rules.read(self.space, self.tune.constraints, self.tune.when)[0]
+    def constraints(self) -> Constraints:
+        return read_constraints(self.space, self.tune.constraints, self.tune.when)[0]
 
     @property
     def searcher(self) -> PlugInSection:

@@ -10,10 +10,11 @@ from pathlib import Path
 
 from tune_app.errors import Problem, UserError, nearest, once
 from tune_app.history import warm
-from tune_app.space import relations, wandb_sweep
+from tune_app.space import constraint_checks, wandb_sweep
 from tune_app.space.domains import Domain
 from tune_app.space.feasible import Verdict
 from tune_app.space.prior import Belief
+from tune_app.storage.catalogue import name_problems
 from tune_app.study import (
     foreign_space,
     lenient,
@@ -25,8 +26,6 @@ from tune_app.study import (
 from tune_app.study.definition import Study
 from tune_app.study.tune_section import TUNE, PlugInSection, TuneSection
 from tune_app.study.yaml_source import Source
-
-NAME = re.compile(r"[A-Za-z0-9А-Яа-яЁё][\w.\-]{0,99}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +78,7 @@ def read(
     parsed = wandb_sweep.parse(source.data, source.where, space)
     tune, tune_problems, read_so = tune_section.read(tune_data, source)
     sweep, warnings = parsed.sweep, [*source.warnings, *parsed.warnings, *read_so]
-    found = Verdict() if tune is None else _relations(sweep, tune, source)
+    found = Verdict() if tune is None else _checked_constraints(sweep, tune, source)
     stamp = (now or datetime.now()).strftime("%Y%m%d-%H%M%S")
     chosen = name or f"{_as_name(sweep.name or path.stem)}-{stamp}"
     warnings += [Problem(text) for text in found.notes]
@@ -123,7 +122,9 @@ def _unused(study: Study, source: Source) -> list[Problem]:
 def _earlier(study: Study, source: Source) -> warm.Gathered:
     """The runs that its warm start names."""
     sweep, where = study.sweep, source.where((TUNE, "warm_start"))
-    found = warm.gather(study.tune.warm_start, study.space, study.rules, sweep.metric, sweep.goal)
+    found = warm.gather(
+        study.tune.warm_start, study.space, study.constraints, sweep.metric, sweep.goal
+    )
 
     def placed(items: list[Problem]) -> list[Problem]:
         return [replace(item, what=f"{item.where}: {item.what}", where=where) for item in items]
@@ -179,10 +180,10 @@ def _with_hyperband(
     return tune.model_copy(update={"scheduler": scheduler}), [Problem(what, where)]
 
 
-def _relations(sweep: wandb_sweep.Sweep, tune: TuneSection, source: Source) -> Verdict:
+def _checked_constraints(sweep: wandb_sweep.Sweep, tune: TuneSection, source: Source) -> Verdict:
     """What is to be said of constraints, conditions and beliefs."""
     given = source.data.get("parameters")
-    found = relations.check(
+    found = constraint_checks.check(
         sweep.parameters,
         constraints=tune.constraints,
         when=tune.when,
@@ -196,14 +197,6 @@ def _relations(sweep: wandb_sweep.Sweep, tune: TuneSection, source: Source) -> V
     what = "step_law needs to know how many tokens a trial is trained on"
     problem = Problem(what, source.where((TUNE, "prior")), "a budget in tokens or epochs")
     return replace(found, problems=(*found.problems, problem))
-
-
-def name_problems(name: str, where: str) -> list[Problem]:
-    """Why `name` cannot name a study's folder, if it cannot."""
-    if NAME.fullmatch(name) and not name.endswith("."):
-        return []
-    expected = "1 to 100 letters, digits, '-', '_' or '.', beginning with a letter or digit"
-    return [Problem(f"{name!r} cannot name a study", where, expected)]
 
 
 def _as_name(text: str) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tune_app.errors import Problem, UserError, nearest
-from tune_app.space import foreign
+from tune_app.space import optuna_ray
 from tune_app.space.domains import Domain
 from tune_app.space.reader import Reader
 
@@ -26,13 +26,13 @@ def read(path: Path) -> dict[str, Domain] | None:
     """
     if path.suffix == ".json" and path.is_file():
         document = _json(path)
-        if not isinstance(document, dict) or not foreign.is_optuna(document):
+        if not isinstance(document, dict) or not optuna_ray.is_optuna(document):
             return None
         reader = Reader(lambda key: f"{path}: {key[0]}")
-        space = foreign.from_optuna(document, reader)
+        space = optuna_ray.from_optuna(document, reader)
     elif not path.exists() and _is_dotted(str(path)):
         reader = Reader(lambda key: f"{path}: {key[0]}")
-        space = foreign.from_ray(_imported(str(path)), reader)
+        space = optuna_ray.from_ray(_imported(str(path)), reader)
     else:
         return None
     if not space and not reader.problems:

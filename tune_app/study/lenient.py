@@ -17,11 +17,11 @@ TRUTH_OF = {
 }
 """Words of YAML 1.1."""
 
-Reading = tuple[Any, Problem]
+ParsedValue = tuple[Any, Problem]
 """What a text is read as, and the words that say so."""
 
 
-def as_number(value: Any, where: str = "") -> Reading | None:
+def as_number(value: Any, where: str = "") -> ParsedValue | None:
     """A number in quotes."""
     number = from_text(value) if isinstance(value, str) else None
     if number is None:
@@ -30,7 +30,7 @@ def as_number(value: Any, where: str = "") -> Reading | None:
     return number, Problem(what, where, fix="leave the quotes out")
 
 
-def as_truth(value: Any, where: str) -> Reading | None:
+def as_truth(value: Any, where: str) -> ParsedValue | None:
     """A word for true or false that YAML 1.2 does not know as one."""
     truth = TRUTH_OF.get(value.lower()) if isinstance(value, str) else None
     if truth is None:
@@ -39,7 +39,7 @@ def as_truth(value: Any, where: str) -> Reading | None:
     return truth, Problem(f"{value!r} is read as {word}", where, fix=f"write {word}")
 
 
-def of_options(kind: str, name: str, options: Mapping[str, Any]) -> dict[str, Reading]:
+def of_options(kind: str, name: str, options: Mapping[str, Any]) -> dict[str, ParsedValue]:
     """Options of a plug-in that are numbers in quotes, though it takes numbers."""
     try:
         numeric = plugins.numeric_options(plugins.load(kind, name)) & options.keys()

@@ -11,7 +11,8 @@ from typing import Any
 
 from tune_app.core.state import StudyState
 from tune_app.core.trial import Outcome, Params, TrialState
-from tune_app.space import rules, wandb_export
+from tune_app.space import wandb_export
+from tune_app.space.constraints import Constraints
 from tune_app.space.domains import fixed, from_document, nested
 
 _GOOD_ENDS = {Outcome.COMPLETED, Outcome.STOPPED, Outcome.CANCELLED}
@@ -128,7 +129,7 @@ def _config(state: StudyState, trial: TrialState) -> dict[str, Any]:
     if trial.takeovers:
         tune["takeovers"] = [asdict(takeover) for takeover in trial.takeovers]
     effective = {"effective": trial.effective} if trial.effective else {}
-    params = rules.of_document(document).active({**fixed(space), **trial.params})
+    params = Constraints.of_document(document).active({**fixed(space), **trial.params})
     return {**nested(params), "tune": tune, **effective}
 
 

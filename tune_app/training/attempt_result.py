@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
+class AttemptResult:
     """An event that ends the segment; plain data that travels between processes."""
 
     event: str
@@ -29,18 +29,18 @@ class Ending:
         return self.fields.get("outcome") != Outcome.COMPLETED
 
 
-def ended(outcome: Outcome, reason: str = "", error: str = "") -> Ending:
+def ended(outcome: Outcome, reason: str = "", error: str = "") -> AttemptResult:
     """The trial is over."""
     fields = {"outcome": outcome.value, "reason": reason, "error": error}
-    return Ending("trial_ended", fields)
+    return AttemptResult("trial_ended", fields)
 
 
-def lost(reason: str) -> Ending:
+def lost(reason: str) -> AttemptResult:
     """No fault of the trial, which is to be begun again at its last checkpoint."""
-    return Ending("segment_lost", {"reason": reason})
+    return AttemptResult("segment_lost", {"reason": reason})
 
 
-def failure(raised: Exception, halves: dict[str, int] | None, error: str) -> Ending:
+def failure(raised: Exception, halves: dict[str, int] | None, error: str) -> AttemptResult:
     """Whose fault an exception is: the storage's, the memory's, or the trial's own.
 
     `halves` is what a trial that did not fit into memory is tried with next, None for no more.
@@ -53,15 +53,17 @@ def failure(raised: Exception, halves: dict[str, int] | None, error: str) -> End
         return ended(Outcome.FAILED, reason, error)
     if halves is None:
         return ended(Outcome.OUT_OF_MEMORY, reason, error)
-    return Ending("batch_halved", {"reason": reason, **halves})
+    return AttemptResult("batch_halved", {"reason": reason, **halves})
 
 
-def cause(own: Ending | None, others: Iterable[Ending | None]) -> Ending | None:
-    """What is to be told of a trial of several processes, where `own` is rank 0's ending.
+def cause(
+    own: AttemptResult | None, others: Iterable[AttemptResult | None]
+) -> AttemptResult | None:
+    """What is to be told of a trial of several processes, where `own` is rank 0's result.
 
     Of several failures the first: the others are its echo in those that waited for the first.
     """
     if own is None or not own.is_failure:
         return own
-    failures = [ending for ending in others if ending is not None and ending.is_failure]
-    return min([own, *failures], key=lambda ending: ending.at)
+    failures = [result for result in others if result is not None and result.is_failure]
+    return min([own, *failures], key=lambda result: result.at)

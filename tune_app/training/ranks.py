@@ -18,7 +18,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from tune_app.core.heartbeat import ALIVE, START_S
+from tune_app.core.heartbeat import ALIVE, START_TIMEOUT_S
 from tune_app.core.ports import TrialContext
 from tune_app.storage.checkpoints import WORK
 
@@ -28,12 +28,12 @@ class Rank:
     """One process's place among those of its trial."""
 
     number: int
-    meeting: Path
+    rendezvous: Path
     """A file that is not there yet, on the node, where they find each other."""
 
 
 @contextmanager
-def joined(rank: Rank | None, processes: int) -> Iterator[None]:
+def process_group(rank: Rank | None, processes: int) -> Iterator[None]:
     """Makes accelerate, and so `Trainer`, train with all the others; None is a trial's only one.
 
     Leaves the environment to be restored by `segment.clean_process`.
@@ -44,11 +44,11 @@ def joined(rank: Rank | None, processes: int) -> Iterator[None]:
     os.environ |= _environment(rank, processes)
     dist.init_process_group(
         "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo",
-        init_method=f"file://{rank.meeting}",
+        init_method=f"file://{rank.rendezvous}",
         rank=rank.number,
         world_size=processes,
         # One that hangs is ended from outside; none may give up on another that takes its time.
-        timeout=timedelta(seconds=START_S),
+        timeout=timedelta(seconds=START_TIMEOUT_S),
     )
     _groups.append(dist.group.WORLD)
     try:
@@ -62,7 +62,7 @@ _groups: list[dist.ProcessGroup | None] = []
 it, it waits with the GIL for its own threads, which may want that: they would wait for ever."""
 
 
-def part() -> None:
+def close_connections() -> None:
     """Closes the connections to the others, once the model is gone."""
     _groups.clear()
 
@@ -106,7 +106,7 @@ def work_folder(checkpoints: Path) -> Path:
     return checkpoints / f"{WORK}-{token:012x}"
 
 
-def meet() -> None:
+def barrier() -> None:
     """Returns when all are here."""
     dist.all_reduce(torch.zeros(1))
 
@@ -121,7 +121,7 @@ ALONE = (ALIVE, "sample")
 """What rank 0 says while the others are elsewhere; all else is said by all at the same step."""
 
 
-class Leading:
+class RankZeroContext:
     """Rank 0's `TrialContext`: tells the others whether the driver wants the trial to go on."""
 
     def __init__(self, context: TrialContext) -> None:
@@ -129,7 +129,7 @@ class Leading:
         self.checkpoints = context.checkpoints
 
     def publish(self, folder: Path, step: int) -> str:
-        meet()  # Each process has its own random state, which belongs into the checkpoint.
+        barrier()  # Each process has its own random state, which belongs into the checkpoint.
         return self._context.publish(folder, step)
 
     def send(self, event: str, **fields: Any) -> None:
@@ -147,14 +147,14 @@ class Leading:
         return self._context.interrupted()
 
 
-class Following:
+class OtherRankContext:
     """The `TrialContext` of all others: nothing is said, and rank 0's answers are heard."""
 
     def __init__(self, checkpoints: Path) -> None:
         self.checkpoints = checkpoints
 
     def publish(self, folder: Path, step: int) -> str:
-        meet()
+        barrier()
         return ""
 
     def send(self, event: str, **fields: Any) -> None:

@@ -38,7 +38,7 @@ def is_diverged(loss: float, first_loss: float) -> bool:
     return not math.isfinite(loss) or loss > EXPLOSION * max(first_loss, 1.0)
 
 
-class SignsOfLife:
+class HeartbeatSender:
     """Tells the driver now and then that work goes on, so that it can tell a worker that hangs."""
 
     def __init__(self, context: TrialContext, clock: Callable[[], float] = time.monotonic) -> None:
@@ -61,7 +61,7 @@ class Reporter(TrainerCallback):  # type: ignore[misc]
         horizon: Horizon,
         seconds_before: float,
         on_first_step: Callable[[int], None],
-        signs: SignsOfLife,
+        heartbeat: HeartbeatSender,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.interrupted = False
@@ -69,7 +69,7 @@ class Reporter(TrainerCallback):  # type: ignore[misc]
         self._horizon = horizon
         self._seconds = seconds_before
         self._on_first_step = on_first_step
-        self._signs = signs
+        self._heartbeat = heartbeat
         self._clock = clock
         self._begun = 0.0
         self._polled = clock()
@@ -92,7 +92,7 @@ class Reporter(TrainerCallback):  # type: ignore[misc]
         if not self._first_step_done:
             self._first_step_done = True
             self._on_first_step(step)
-        self._signs.show()
+        self._heartbeat.show()
         control.should_log = step in self._horizon.log_steps
         control.should_evaluate = step in self._horizon.eval_steps
         # Only where it logs: a loss is then the mean over the same steps, whoever died between.
@@ -137,7 +137,7 @@ class Reporter(TrainerCallback):  # type: ignore[misc]
     def on_prediction_step(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
-        self._signs.show()
+        self._heartbeat.show()
 
     def on_evaluate(
         self,

@@ -25,7 +25,7 @@ from tune_app.storage.disk_faults import is_full
 from tune_app.storage.store import StorageFailed
 from tune_app.training import trainable, weights
 from tune_app.training.arguments import training_arguments
-from tune_app.training.attempt_result import Ending, ended, failure, lost
+from tune_app.training.attempt_result import AttemptResult, ended, failure, lost
 from tune_app.training.data import Data
 from tune_app.training.effective import differences, observe
 from tune_app.training.memory import (
@@ -37,8 +37,8 @@ from tune_app.training.memory import (
 )
 from tune_app.training.new_values import keep_own_settings
 from tune_app.training.optimizers import own_class
-from tune_app.training.ranks import Rank, agreed, joined, part, work_folder
-from tune_app.training.reporter import Diverged, Reporter, SignsOfLife
+from tune_app.training.ranks import Rank, agreed, close_connections, process_group, work_folder
+from tune_app.training.reporter import Diverged, HeartbeatSender, Reporter
 
 TIMED_STEPS = 6
 """Steps of a throw-away model that are timed for a budget in seconds; the first ones warm up."""
@@ -77,12 +77,12 @@ def run(task: Task, context: TrialContext) -> None:
 
     Raises: as `attempt`.
     """
-    ending = attempt(task, context)
-    if ending is not None:
-        context.send(ending.event, **ending.fields)
+    result = attempt(task, context)
+    if result is not None:
+        context.send(result.event, **result.fields)
 
 
-def attempt(task: Task, context: TrialContext, rank: Rank | None = None) -> Ending | None:
+def attempt(task: Task, context: TrialContext, rank: Rank | None = None) -> AttemptResult | None:
     """Trains, together with the others if it has a rank; None when all was said meanwhile.
 
     Raises:
@@ -91,7 +91,7 @@ def attempt(task: Task, context: TrialContext, rank: Rank | None = None) -> Endi
     """
     with clean_process():
         try:
-            with joined(rank, task.processes):
+            with process_group(rank, task.processes):
                 is_done = _train(task, context)
             return ended(Outcome.COMPLETED) if is_done else None
         except SystemExit:
@@ -109,7 +109,7 @@ def attempt(task: Task, context: TrialContext, rank: Rank | None = None) -> Endi
         raise SystemExit
 
 
-def _failed(task: Task, raised: Exception) -> Ending:
+def _failed(task: Task, raised: Exception) -> AttemptResult:
     halves = None
     if is_out_of_memory(raised) and not task.is_halved:
         halves = halved(trainable.load(task.document["trainable"]), task.params)
@@ -134,7 +134,7 @@ def clean_process() -> Iterator[None]:
         GradientState._reset_state()
         torch._dynamo.reset()
         release_memory()
-        part()
+        close_connections()
 
 
 def make_trainer(
@@ -179,8 +179,10 @@ def epoch_of(
 def _train(task: Task, context: TrialContext) -> bool:
     """Trains to the end of the budget; False when a person interrupted it."""
     loaded = trainable.load(task.document["trainable"])
-    signs = SignsOfLife(context)
-    data = loaded.module.prepare(loaded.config(task.params), task.cache, lambda line: signs.show())
+    heartbeat = HeartbeatSender(context)
+    data = loaded.module.prepare(
+        loaded.config(task.params), task.cache, lambda line: heartbeat.show()
+    )
     epoch = epoch_of(loaded, task.params, data, task.processes)
     work = work_folder(context.checkpoints)
     max_steps = task.max_steps or _max_steps(task, loaded, data, epoch, work)
@@ -197,7 +199,7 @@ def _train(task: Task, context: TrialContext) -> bool:
         tokens = trainer.state.num_input_tokens_seen // step
         _check(trainer, loaded.arguments(task.params), tokens, epoch, context)
 
-    reporter = Reporter(context, plan, task.seconds_before, check_first_step, signs)
+    reporter = Reporter(context, plan, task.seconds_before, check_first_step, heartbeat)
     trainer.add_callback(reporter)
     try:
         if not _is_complete(task.checkpoint, max_steps):

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
+from tune_app.space.constraints import Constraints
 from tune_app.space.domains import Choice, Domain
-from tune_app.space.rules import Rules
 from tune_app.training.effective import warm_up_steps
 from tune_app.training.preflight import inert
 from tune_app.training.preflight.schedules import OPTIONS, Schedules
@@ -41,11 +41,13 @@ def findings(
     space: Mapping[str, Domain],
     runs: Sequence[Run],
     accelerator: str,
-    laws: Rules | None = None,
+    constraints: Constraints | None = None,
 ) -> list[str]:
     """All findings; `runs` is empty for a budget in seconds, where steps are not known yet."""
     horizons = sorted({run.steps for run in runs}) or [1000]
-    schedules = Schedules.of(loaded, space, {horizons[0], horizons[-1]}, laws or Rules())
+    schedules = Schedules.of(
+        loaded, space, {horizons[0], horizons[-1]}, constraints or Constraints()
+    )
     return [
         *twins(space),
         *_same_schedules(schedules),

@@ -11,7 +11,7 @@ from typing import Any
 from tune_app.budget import Epoch, Unit, processes_of, steps_for
 from tune_app.errors import Problem, UserError
 from tune_app.plugins import make
-from tune_app.space import rules
+from tune_app.space.constraints import Constraints
 from tune_app.space.domains import (
     Choice,
     Domain,
@@ -135,8 +135,8 @@ def prepare(
         raise UserError(problems)
     left = _without(space, dropped) if document.get("drop_impossible") else space
     runs = _runs(document, loaded, left, data)
-    laws = rules.of_document(document)
-    findings.notes = equivalence.findings(loaded, left, runs, document["accelerator"], laws)
+    constraints = Constraints.of_document(document)
+    findings.notes = equivalence.findings(loaded, left, runs, document["accelerator"], constraints)
     findings.notes += moved + _evaluation_note(document, data)
     findings.prior, notes = step_law.fill_in(document, loaded, space, epochs[-1])
     findings.notes += notes
@@ -172,13 +172,15 @@ def _epochs(
 
 def _batches(document: Mapping[str, Any], space: Mapping[str, Domain]) -> list[dict[str, Any]]:
     """Batch sizes with accumulations, among them the least and the most that a trial may have."""
-    laws = rules.of_document(document)
-    listed = [_several(d) if laws.constraints else _extremes(d) for d in space.values()]
+    constraints = Constraints.of_document(document)
+    listed = [_several(d) if constraints.required else _extremes(d) for d in space.values()]
     every = [dict(zip(space, values, strict=True)) for values in product(*listed)]
     allowed = [
         values
         for values in every
-        if not laws.broken({**laws.active(laws.constants), **values}, laws.constraints)
+        if not constraints.broken(
+            {**constraints.active(constraints.constants), **values}, constraints.required
+        )
     ]
     return allowed or every
 
@@ -256,10 +258,12 @@ def _runs(
         return []
     named = [name for name in COUNTS if name in space]
     choices = [_some(space[name]) for name in named]
-    laws, constants, runs = rules.of_document(document), fixed(space), []
+    constraints, constants, runs = Constraints.of_document(document), fixed(space), []
     for values in product(*choices):
         batch = dict(zip(named, values, strict=True))
-        if laws.broken({**laws.active(laws.constants), **batch}, laws.constraints):
+        if constraints.broken(
+            {**constraints.active(constraints.constants), **batch}, constraints.required
+        ):
             continue
         epoch = epoch_of(loaded, {**constants, **batch}, data, processes_of(document))
         steps = steps_for(unit, amount, epoch)

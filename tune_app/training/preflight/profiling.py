@@ -42,7 +42,7 @@ COSTLY = (
 
 
 @dataclass(slots=True)
-class Measured:
+class Profile:
     """One corner; plain data."""
 
     params: dict[str, Any]
@@ -98,10 +98,10 @@ def _central(domain: Domain, default: Any) -> Any:
 
 def measure(
     document: Mapping[str, Any], space: Mapping[str, Domain], params: dict[str, Any], cache: Path
-) -> Measured:
+) -> Profile:
     """Trains for a moment with these values; never raises for what the values are to blame for."""
     costly = [name for name in (*COUNTS, *COSTLY) if name in params]
-    found = Measured(params=params, costly=costly)
+    found = Profile(params=params, costly=costly)
     loaded = trainable.load(document["trainable"])
     values = {**fixed(space), **params}
     with segment.clean_process():
@@ -164,7 +164,7 @@ def largest(fits: Callable[[int], bool], limit: int) -> int:
 
 
 def _train(
-    found: Measured,
+    found: Profile,
     document: Mapping[str, Any],
     loaded: trainable.Trainable,
     values: Mapping[str, Any],

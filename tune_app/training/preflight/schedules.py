@@ -12,8 +12,8 @@ import torch
 from torch.optim.lr_scheduler import LambdaLR
 from transformers.optimization import get_scheduler
 
+from tune_app.space.constraints import Constraints
 from tune_app.space.domains import Domain, nested
-from tune_app.space.rules import Rules
 from tune_app.training.effective import warm_up_steps
 from tune_app.training.preflight.values import ends
 from tune_app.training.trainable import Trainable
@@ -46,7 +46,11 @@ class Schedules:
 
     @classmethod
     def of(
-        cls, loaded: Trainable, space: Mapping[str, Domain], steps: Iterable[int], laws: Rules
+        cls,
+        loaded: Trainable,
+        space: Mapping[str, Domain],
+        steps: Iterable[int],
+        constraints: Constraints,
     ) -> Schedules:
         """Of a space; what it does not name has the trainable's default."""
 
@@ -58,7 +62,7 @@ class Schedules:
         peak, lengths, default = max(values("learning_rate")), sorted(set(steps)), loaded.default
         curves = {}
         for name in names:
-            active = (laws.active({TYPE: name, **chosen}) for chosen in _options(space))
+            active = (constraints.active({TYPE: name, **chosen}) for chosen in _options(space))
             options = dict.fromkeys(_as_json(params, default(OPTIONS)) for params in active)
             cases = product(warm_ups, options, lengths)
             curves[name] = {case: curve(name, case, peak, warm_ups) for case in cases}

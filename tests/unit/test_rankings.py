@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.simulation import Simulation, document, searched, sometimes_diverging
+from tests.support.simulated import Simulation, document, searched, sometimes_diverging
 from tests.unit.test_state import Story
 from tune_app.core.state import StudyState, rebuild
 from tune_app.core.trial import Outcome, Status, TrialState
@@ -27,14 +27,14 @@ def sorted_anew(
 
 
 def check(state: StudyState) -> None:
-    standings, trials = state.standings, list(state.trials.values())
+    rankings, trials = state.rankings, list(state.trials.values())
     for status in Status:
         expected = [t for t in trials if t.status is status]
-        assert numbers(standings.with_status(status)) == numbers(expected)
+        assert numbers(rankings.with_status(status)) == numbers(expected)
         assert state.with_status(status) == expected
-    assert numbers(standings.due()) == numbers(t for t in trials if t.due)
+    assert numbers(rankings.due()) == numbers(t for t in trials if t.due)
     competitors = searched(state)
-    assert numbers(standings.open()) == numbers(
+    assert numbers(rankings.open()) == numbers(
         t for t in competitors if t.status is not Status.ENDED
     )
     finals = [(state.final_value(t), t.number) for t in trials]
@@ -42,18 +42,18 @@ def check(state: StudyState) -> None:
     assert numbers(state.completed()) == [number for _, number in ranks]
     for source in trials:
         expected = [t for t in trials if t.status is not Status.ENDED and source.id in heir_of(t)]
-        assert numbers(standings.heirs(source.id)) == numbers(expected)
+        assert numbers(rankings.heirs(source.id)) == numbers(expected)
     for rung in range(state.full_rung + 1):
         reached = sorted_anew(state, rung, lambda t: True)
-        assert numbers(standings.reached(rung)) == numbers(reached)
-        assert [standings.reached(rung).rank(t) for t in reached] == list(range(len(reached)))
+        assert numbers(rankings.reached(rung)) == numbers(reached)
+        assert [rankings.reached(rung).rank(t) for t in reached] == list(range(len(reached)))
         means = sorted((state.sign * fmean(values_until(t, rung)), t.number) for t in reached)
-        assert numbers(standings.averages(rung)) == [number for _, number in means]
+        assert numbers(rankings.averages(rung)) == [number for _, number in means]
         ended = sorted_anew(state, rung, lambda t: t.status is Status.ENDED)
-        assert numbers(standings.ended(rung)) == numbers(ended)
+        assert numbers(rankings.ended(rung)) == numbers(ended)
         paused = sorted_anew(state, rung, lambda t: t.status is Status.PAUSED and not t.due)
         waiting = [t for t in paused if t.top_rung == rung]
-        assert numbers(standings.waiting(rung)) == numbers(waiting)
+        assert numbers(rankings.waiting(rung)) == numbers(waiting)
 
 
 def heir_of(trial: TrialState) -> list[str]:
@@ -96,7 +96,7 @@ def test_a_rung_that_is_run_again_replaces_the_value() -> None:
     story.tell("segment_lost", trial=second.id, reason="")
     story.start(second)
     story.report(second, 3, 1.0, rung=0)
-    assert numbers(story.state.standings.reached(0)) == [2, 1]
+    assert numbers(story.state.rankings.reached(0)) == [2, 1]
     check(story.state)
 
 
@@ -106,8 +106,8 @@ def test_a_trial_that_ends_waits_nowhere() -> None:
     story.start(trial)
     story.report(trial, 3, 2.0, rung=0)
     story.tell("decision", trial=trial.id, rung=0, decision="pause")
-    assert numbers(story.state.standings.waiting(0)) == [1]
+    assert numbers(story.state.rankings.waiting(0)) == [1]
     story.end(trial, Outcome.STOPPED)
-    assert numbers(story.state.standings.waiting(0)) == []
-    assert numbers(story.state.standings.ended(0)) == [1]
+    assert numbers(story.state.rankings.waiting(0)) == []
+    assert numbers(story.state.rankings.ended(0)) == [1]
     check(story.state)

@@ -129,7 +129,7 @@ def nothing(points: Array) -> Array:
 
 
 @dataclass(frozen=True, slots=True)
-class Observations:
+class NoisyValues:
     """Values (n,) with their variances (n,) at points (n, axes)."""
 
     points: Array
@@ -157,7 +157,7 @@ class Model:
         cls,
         cube: Cube,
         kernel: Kernel,
-        told: Observations,
+        told: NoisyValues,
         pending: Array,
         base: Callable[[Array], Array],
     ) -> Model:

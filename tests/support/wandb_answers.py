@@ -7,7 +7,7 @@ import json
 from typing import Any
 from urllib.parse import quote
 
-from tests.unit.wandb_store import ENTITY, Store
+from tests.support.wandb_store import ENTITY, Store
 
 Variables = dict[str, Any]
 

@@ -1,4 +1,4 @@
-"""What ties hyper-parameters together: constraints on their values, and when one counts at all.
+"""Constraints between hyper-parameters: which values go together, and when one is active at all.
 
 An inactive parameter has no value. A condition that depends on one does not hold; a constraint that
 depends on one says nothing. Parameters that are fixed take part with their values.
@@ -21,22 +21,39 @@ CONSTRAINTS, WHEN = "constraints", "when"
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
-    """The rules of a space."""
+class Constraints:
+    """The constraints of a space."""
 
-    constraints: tuple[Expression, ...] = ()
+    required: tuple[Expression, ...] = ()
+    """What every trial fulfils."""
     when: Mapping[str, Expression] = field(default_factory=dict)
     """By parameter, each one after those that its condition speaks of."""
     constants: Mapping[str, Any] = field(default_factory=dict)
 
+    @classmethod
+    def of_document(cls, document: Mapping[str, Any]) -> Constraints:
+        """Those of a study, over its present parameters; none where the document knows none.
+
+        Raises:
+            UserError: an expression makes no sense.
+        """
+        required, when = document.get(CONSTRAINTS) or [], document.get(WHEN) or {}
+        if not required and not when:
+            return cls()
+        space = {name: from_document(item) for name, item in document["parameters"].items()}
+        constraints, problems = read_constraints(space, required, when)
+        if problems:
+            raise UserError(problems)
+        return constraints
+
     def __bool__(self) -> bool:
-        return bool(self.constraints or self.when)
+        return bool(self.required or self.when)
 
     @property
     def names(self) -> frozenset[str]:
-        """The parameters that any rule speaks of."""
+        """The parameters that any of them speaks of."""
         return frozenset(self.when).union(
-            *(item.names for item in (*self.constraints, *self.when.values()))
+            *(item.names for item in (*self.required, *self.when.values()))
         )
 
     def active(self, params: Mapping[str, Any]) -> dict[str, Any]:
@@ -52,7 +69,7 @@ class Rules:
     def allows(self, params: Mapping[str, Any]) -> bool:
         """Whether a trial may have these values; those of inactive parameters do not matter."""
         values = self.active({**self.constants, **params})
-        return not self.broken(values, self.constraints)
+        return not self.broken(values, self.required)
 
     def is_active(self, name: str, values: Mapping[str, Any]) -> bool:
         """Whether `name` counts beside the active `values` of what its condition speaks of."""
@@ -77,37 +94,21 @@ class Rules:
         """What the untuned trial runs with, and what there is to say of it."""
         params = self.active(defaults)
         values = self.active({**self.constants, **params})
-        texts = [item.text for item in self.constraints if self.broken(values, [item])]
+        texts = [item.text for item in self.required if self.broken(values, [item])]
         if not texts:
             return params, None
         told = "; ".join(texts)
         return params, f"the untuned defaults break {told}: they run all the same, as the baseline"
 
 
-def of_document(document: Mapping[str, Any]) -> Rules:
-    """The rules of a study, over its present parameters; none where the document knows none.
-
-    Raises:
-        UserError: a rule makes no sense.
-    """
-    constraints, when = document.get(CONSTRAINTS) or [], document.get(WHEN) or {}
-    if not constraints and not when:
-        return Rules()
-    space = {name: from_document(item) for name, item in document["parameters"].items()}
-    rules, problems = read(space, constraints, when)
-    if problems:
-        raise UserError(problems)
-    return rules
-
-
-def read(
+def read_constraints(
     space: Space,
     constraints: Sequence[str],
     when: Mapping[str, str],
     where: Where = lambda path: ".".join(map(str, path)),
     known: Iterable[str] = (),
-) -> tuple[Rules, list[Problem]]:
-    """The rules and all that can be said against them without looking at values.
+) -> tuple[Constraints, list[Problem]]:
+    """The constraints and all that can be said against them without looking at values.
 
     Args:
         space: what there is, constants included.
@@ -139,7 +140,7 @@ def read(
         fix = "let one of them always count"
         problems.append(Problem(what, where((WHEN, cycle[0])), fix=fix))
     ordered = {name: sound[name] for name in order}
-    return Rules(tuple(filter(None, kept)), ordered, fixed(space)), problems
+    return Constraints(tuple(filter(None, kept)), ordered, fixed(space)), problems
 
 
 def _ordered(when: Mapping[str, Expression]) -> tuple[list[str], list[str]]:

@@ -9,7 +9,7 @@ It keeps what it got in sqlite. A line of history that comes again at its offset
 the first, as in W&B. `Trouble` makes it slow, refuse or hang, `die` and `revive` take it away and
 back at the same address.
 
-    python -m tests.unit.wandb_server FOLDER [--port N] [--delay-s S] [--status CODE]
+    python -m tests.support.wandb_server FOLDER [--port N] [--delay-s S] [--status CODE]
 
 Sources: the requests of `wandb` 0.31 and `wandb-workspaces` 0.4, as they arrive.
 """
@@ -32,8 +32,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from tests.unit.wandb_answers import Answers
-from tests.unit.wandb_store import Run, Store
+from tests.support.wandb_answers import Answers
+from tests.support.wandb_store import Run, Store
 
 KEY = "0123456789abcdef" * 2 + "01234567"
 

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.simulation import document
+from tests.support.simulated import document
 from tests.unit.test_searchers import told as state_of
 from tune_app.errors import UserError
-from tune_app.space import feasible, rules
+from tune_app.space import feasible
+from tune_app.space.constraints import Constraints, read_constraints
 from tune_app.space.domains import Choice, Fixed, Float, Int, Space, to_document
 from tune_app.study import file as study_file
 from tune_app.study.definition import Study
@@ -44,8 +45,8 @@ def told(tmp_path: Path, tune: str) -> list[str]:
     return [str(problem) for problem in caught.value.problems]
 
 
-def of(space: Space, constraints: list[str], **when: str) -> rules.Rules:
-    read, problems = rules.read(space, constraints, when)
+def of(space: Space, constraints: list[str], **when: str) -> Constraints:
+    read, problems = read_constraints(space, constraints, when)
     assert not problems
     return read
 
@@ -54,25 +55,25 @@ SPACE: Space = {"optim": Choice(("adamw", "sgd")), "beta": Float(0, 1), "n": Int
 
 
 def test_an_inactive_parameter_is_absent_and_so_is_what_depends_on_it() -> None:
-    laws = of(SPACE, [], beta="optim == 'adamw'", n="beta > 0.5")
+    constraints = of(SPACE, [], beta="optim == 'adamw'", n="beta > 0.5")
     full = {"optim": "adamw", "beta": 0.9, "n": 3}
-    assert laws.active(full) == full
-    assert laws.active(full | {"beta": 0.1}) == {"optim": "adamw", "beta": 0.1}
-    assert laws.active(full | {"optim": "sgd"}) == {"optim": "sgd"}
+    assert constraints.active(full) == full
+    assert constraints.active(full | {"beta": 0.1}) == {"optim": "adamw", "beta": 0.1}
+    assert constraints.active(full | {"optim": "sgd"}) == {"optim": "sgd"}
 
 
 def test_a_constraint_says_nothing_of_inactive_parameters() -> None:
-    laws = of(SPACE, ["beta > 0.5", "n > 2"], beta="optim == 'adamw'")
-    assert laws.allows({"optim": "sgd", "beta": 0.1, "n": 3})
-    assert not laws.allows({"optim": "adamw", "beta": 0.1, "n": 3})
-    assert not laws.allows({"optim": "sgd", "n": 1})
+    constraints = of(SPACE, ["beta > 0.5", "n > 2"], beta="optim == 'adamw'")
+    assert constraints.allows({"optim": "sgd", "beta": 0.1, "n": 3})
+    assert not constraints.allows({"optim": "adamw", "beta": 0.1, "n": 3})
+    assert not constraints.allows({"optim": "sgd", "n": 1})
 
 
 def test_a_fixed_parameter_takes_part_with_its_value_and_may_be_inactive() -> None:
-    laws = of({**SPACE, "n": Fixed(4)}, ["beta * n <= 2"], n="optim == 'adamw'")
-    assert not laws.allows({"optim": "adamw", "beta": 0.9})
-    assert laws.allows({"optim": "sgd", "beta": 0.9})
-    assert laws.active({"n": 4, "optim": "sgd"}) == {"optim": "sgd"}
+    constraints = of({**SPACE, "n": Fixed(4)}, ["beta * n <= 2"], n="optim == 'adamw'")
+    assert not constraints.allows({"optim": "adamw", "beta": 0.9})
+    assert constraints.allows({"optim": "sgd", "beta": 0.9})
+    assert constraints.active({"n": 4, "optim": "sgd"}) == {"optim": "sgd"}
 
 
 def test_all_mistakes_are_told_at_once_with_their_places(tmp_path: Path) -> None:
@@ -153,10 +154,10 @@ def test_a_person_is_told_of_a_small_share_and_of_a_dead_parameter(tmp_path: Pat
 
 def test_the_document_carries_the_rules(tmp_path: Path) -> None:
     loaded = load(tmp_path, "  constraints: [batch <= 8]\n  when: {beta: optim == 'adamw'}")
-    laws = rules.of_document(loaded.to_document())
-    assert laws.constraints[0].text == "batch <= 8"
-    assert laws.active({"optim": "sgd", "beta": 0.9}) == {"optim": "sgd"}
-    assert not rules.of_document({"parameters": {}})
+    constraints = Constraints.of_document(loaded.to_document())
+    assert constraints.required[0].text == "batch <= 8"
+    assert constraints.active({"optim": "sgd", "beta": 0.9}) == {"optim": "sgd"}
+    assert not Constraints.of_document({"parameters": {}})
 
 
 def test_a_grid_runs_to_the_end_of_what_is_allowed(tmp_path: Path) -> None:
@@ -182,11 +183,11 @@ def test_a_listing_of_a_tight_space_is_quick_and_complete(
     constraints: list[str], number: int
 ) -> None:
     space = dict.fromkeys("abcde", TENS)
-    laws = of(space, constraints)
+    constraints = of(space, constraints)
     begun = time.perf_counter()
     ordered, mixed = (
-        feasible.in_file_order(space, laws),
-        feasible.shuffled(space, laws, random.Random(1)),
+        feasible.in_file_order(space, constraints),
+        feasible.shuffled(space, constraints, random.Random(1)),
     )
     assert ordered is not None
     found = [list(ordered), list(mixed)]
@@ -195,7 +196,7 @@ def test_a_listing_of_a_tight_space_is_quick_and_complete(
     assert mixed.complete
     assert [len(items) for items in found] == [number, number]
     assert found[0] == sorted(found[0], key=lambda params: tuple(params.values()))
-    assert all(laws.allows(params) for items in found for params in items)
+    assert all(constraints.allows(params) for items in found for params in items)
 
 
 def test_dead_ends_are_not_walked_again_for_every_value_that_no_rule_speaks_of() -> None:
@@ -220,18 +221,18 @@ def test_a_listing_that_would_take_forever_gives_up_and_says_so() -> None:
 
 def test_ranges_without_a_list_are_searched_too() -> None:
     space: Space = {"x": Float(0, 1), "y": Float(0, 1), "n": TENS}
-    laws = of(space, ["x + y < 0.02", "n == 7"])
-    found = next(iter(feasible.shuffled(space, laws, random.Random(0))))
-    assert laws.allows(found)
+    constraints = of(space, ["x + y < 0.02", "n == 7"])
+    found = next(iter(feasible.shuffled(space, constraints, random.Random(0))))
+    assert constraints.allows(found)
 
 
 def test_defaults_that_break_a_constraint_are_run_and_told() -> None:
-    laws = of(SPACE, ["n > 2", "beta < 1"], beta="optim == 'adamw'")
-    params, note = laws.baseline({"optim": "sgd", "beta": 0.9, "n": 1})
+    constraints = of(SPACE, ["n > 2", "beta < 1"], beta="optim == 'adamw'")
+    params, note = constraints.baseline({"optim": "sgd", "beta": 0.9, "n": 1})
     assert params == {"optim": "sgd", "n": 1}
     assert note is not None
     assert "break n > 2" in note
-    assert laws.baseline({"optim": "sgd", "n": 3}) == ({"optim": "sgd", "n": 3}, None)
+    assert constraints.baseline({"optim": "sgd", "n": 3}) == ({"optim": "sgd", "n": 3}, None)
 
 
 def test_forbidden_batch_sizes_do_not_make_a_budget_too_short() -> None:

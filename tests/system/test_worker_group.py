@@ -10,7 +10,7 @@ import psutil
 import pytest
 import torch
 
-from tests import processes
+from tests.support import processes
 from tests.system.conftest import Shell, ends, trial_workers
 from tests.unit.test_segment import Recorder
 from tune_app.training import segment
@@ -46,7 +46,7 @@ from pathlib import Path
 
 from trainables import causal_lm
 from trainables.causal_lm import prepare, sample
-from tune_app.engine.gang import STUCK_S
+from tune_app.engine.worker_group import STUCK_S
 
 HERE = Path(__file__).parent
 
@@ -98,27 +98,27 @@ class Ran:
         return (self.folder / f"rank{rank}").read_text().split()
 
 
-def followers(driver: int) -> list[psutil.Process]:
+def ranks_(driver: int) -> list[psutil.Process]:
     """The processes of trials that are not their first ones."""
-    return processes.below(driver, "Follower")
+    return processes.below(driver, "RankWorker")
 
 
 @pytest.fixture(scope="module")
 def ran(shell: Shell, tmp_path_factory: pytest.TempPathFactory) -> Ran:
-    folder = tmp_path_factory.mktemp("gang")
+    folder = tmp_path_factory.mktemp("worker_group")
     (folder / "faulty.py").write_text(TRAINABLE)
     study = folder / "study.yaml"
     study.write_text(STUDY.replace("TRAINABLE", str(folder / "faulty.py")))
-    process = shell.start("run", str(study), "--name", "gang")
-    shell.wait_for("gang", lambda events: "0000" in ends(events), "the end of its baseline")
-    others = followers(process.pid)
+    process = shell.start("run", str(study), "--name", "worker_group")
+    shell.wait_for("worker_group", lambda events: "0000" in ends(events), "the end of its baseline")
+    others = ranks_(process.pid)
     assert others
     trial_workers(process.pid)[0].kill()
     gone, _ = psutil.wait_procs(others, timeout=60)
     was_running = process.poll() is None
     out, err = process.communicate(timeout=200)
     assert process.returncode == 0, out + err
-    return Ran(folder, shell.journal("gang"), len(gone) == len(others) and was_running)
+    return Ran(folder, shell.journal("worker_group"), len(gone) == len(others) and was_running)
 
 
 def test_a_step_has_the_tokens_of_both_processes(ran: Ran) -> None:
@@ -173,7 +173,7 @@ def test_trials_are_stopped_and_others_run_in_the_same_processes(ran: Ran) -> No
     outcomes = list(ends(ran.events).values())
     assert outcomes.count("completed") == 2
     assert outcomes.count("stopped") == 2
-    # One of each at first. Two followers died, then a worker, which took its own along.
+    # One of each at first. Two ranks_ died, then a worker, which took its own along.
     assert len(set(ran.processes(0))) == 2
     assert len(set(ran.processes(1))) == 4
     # The segment whose worker was killed may not have come so far.

@@ -10,10 +10,10 @@ from typing import Any
 from tune_app.core.state import StudyState
 from tune_app.core.trial import Params, TrialState
 from tune_app.space import feasible
+from tune_app.space.constraints import Constraints
 from tune_app.space.domains import Space, fixed, identity
-from tune_app.space.rules import Rules
 
-NO_RULES = Rules()
+NO_CONSTRAINTS = Constraints()
 
 
 def stream(seed: int, *parts: object) -> int:
@@ -47,39 +47,41 @@ def is_new(params: Mapping[str, Any], space: Space, seen: set[str]) -> bool:
 
 
 def fresh(
-    params: Mapping[str, Any], space: Space, seen: set[str], rules: Rules
+    params: Mapping[str, Any], space: Space, seen: set[str], constraints: Constraints
 ) -> dict[str, Any] | None:
     """What a trial with these values would run with, None where it may not or already did.
 
     Values that differ in inactive parameters only are the same trial.
     """
-    if not rules.allows(params):
+    if not constraints.allows(params):
         return None
-    active = rules.active(params)
+    active = constraints.active(params)
     return active if is_new(active, space, seen) else None
 
 
 def first_fresh(
-    proposed: Iterable[dict[str, Any]], space: Space, seen: set[str], rules: Rules
+    proposed: Iterable[dict[str, Any]], space: Space, seen: set[str], constraints: Constraints
 ) -> dict[str, Any] | None:
     """The first that a trial can run with, None where there is none."""
-    found = (fresh(params, space, seen, rules) for params in proposed)
+    found = (fresh(params, space, seen, constraints) for params in proposed)
     return next((params for params in found if params is not None), None)
 
 
-def first_untried(space: Space, seen: set[str], rules: Rules = NO_RULES) -> dict[str, Any] | None:
+def first_untried(
+    space: Space, seen: set[str], constraints: Constraints = NO_CONSTRAINTS
+) -> dict[str, Any] | None:
     """The first new allowed combination in the order of the file, the last parameter fastest.
 
     None where all were tried, or where a parameter has too many values to list.
     """
-    return _first_new(feasible.in_file_order(space, rules), space, seen)
+    return _first_new(feasible.in_file_order(space, constraints), space, seen)
 
 
 def any_untried(
-    space: Space, seen: set[str], rules: Rules, rng: random.Random
+    space: Space, seen: set[str], constraints: Constraints, rng: random.Random
 ) -> dict[str, Any] | None:
     """Any new allowed combination, for where draws seldom hit one; None if none is found."""
-    return _first_new(feasible.shuffled(space, rules, rng), space, seen)
+    return _first_new(feasible.shuffled(space, constraints, rng), space, seen)
 
 
 def _first_new(

@@ -14,19 +14,19 @@ from typing import Any
 
 import numpy as np
 
-from tune_app.searchers import _process
-from tune_app.searchers._process import Kernel, Observations, Process
+from tune_app.searchers import _gaussian_process
+from tune_app.searchers._gaussian_process import Kernel, NoisyValues, Process
 from tune_app.space.cube import Array, Cube
 from tune_app.space.domains import Space, contains
 
 WARM_START = "warm_start"
-DOUBT = 0.3
+SCORE_STD = 0.3
 """Standard deviation of an earlier run's score."""
-FAITH = 3.0
+SLOPE_PRIOR_TRIALS = 3.0
 """As many trials weigh as much as the belief that the earlier order holds here."""
 
 
-class Opinion:
+class WarmStartPrior:
     """What earlier runs say of any point; false where there are none."""
 
     def __init__(self, space: Space, document: Mapping[str, Any]) -> None:
@@ -43,16 +43,18 @@ class Opinion:
         return bool(self._told)
 
     @cached_property
-    def runs(self) -> Observations:
+    def runs(self) -> NoisyValues:
         """Scores of the earlier runs; lower is better."""
         points = np.array([self._cube.to_unit(params) for params, _ in self._told])
         scores = np.array([score for _, score in self._told])
-        return Observations(points, scores, np.full(len(scores), DOUBT**2))
+        return NoisyValues(points, scores, np.full(len(scores), SCORE_STD**2))
 
     @cached_property
     def kernel(self) -> Kernel:
         """Fitted to the earlier runs."""
-        return _process.fit(self._cube, self.runs.points, self.runs.values, self.runs.variances)
+        return _gaussian_process.fit(
+            self._cube, self.runs.points, self.runs.values, self.runs.variances
+        )
 
     def score(self, points: Array) -> Array:
         """What a run at each of the points (n, axes) would have scored."""
@@ -76,6 +78,8 @@ def stretch(scores: Array, values: Array) -> tuple[float, float]:
     """
     spread = float(values.std()) / (float(scores.std()) or 1.0)
     apart = scores - scores.mean()
-    weight = float(apart @ apart) + FAITH
-    slope = max((float(apart @ (values - values.mean())) + FAITH * spread) / weight, 0.0)
+    weight = float(apart @ apart) + SLOPE_PRIOR_TRIALS
+    slope = max(
+        (float(apart @ (values - values.mean())) + SLOPE_PRIOR_TRIALS * spread) / weight, 0.0
+    )
     return float(values.mean() - slope * scores.mean()), slope

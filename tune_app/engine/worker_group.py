@@ -23,7 +23,7 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 if TYPE_CHECKING:
     from tune_app.core.ports import TrialContext
-    from tune_app.training.attempt_result import Ending
+    from tune_app.training.attempt_result import AttemptResult
     from tune_app.training.segment import Task
 
 ECHO_S = 20.0
@@ -32,14 +32,14 @@ ECHO_S = 20.0
 STUCK_S = 5.0
 """How long the first one may take to notice that another one has failed."""
 
-_followers: dict[int, Any] = {}
+_ranks: dict[int, Any] = {}
 """Those of this worker, by rank, for as long as it lives."""
 
-Calls = dict[int, "ray.ObjectRef[Ending | None]"]
+Calls = dict[int, "ray.ObjectRef[AttemptResult | None]"]
 """By rank, how a follower's segment will end."""
 
 
-class Follower:
+class RankWorker:
     """A process of a trial that is not its first."""
 
     def __init__(self, cpu: float) -> None:
@@ -54,27 +54,27 @@ class Follower:
         """Returns once all is imported."""
 
     def follow(
-        self, task: Task, checkpoints: Path, meeting: Path, number: int, folder: str
-    ) -> Ending | None:
+        self, task: Task, checkpoints: Path, rendezvous: Path, number: int, folder: str
+    ) -> AttemptResult | None:
         """Trains in step with the first process, and tells nobody else how it ended."""
-        from tune_app.training.ranks import Following, Rank
+        from tune_app.training.ranks import OtherRankContext, Rank
         from tune_app.training.segment import attempt
 
         os.chdir(folder)
         try:
-            return attempt(task, Following(checkpoints), Rank(number, meeting))
+            return attempt(task, OtherRankContext(checkpoints), Rank(number, rendezvous))
         except SystemExit:
             return None
 
 
 def assemble(cpu: float, gpu: float, processes: int) -> None:
     """Starts what is missing of the others that a trial needs; returns before they are ready."""
-    for number in set(range(1, processes)) - _followers.keys():
+    for number in set(range(1, processes)) - _ranks.keys():
         bundle = PlacementGroupSchedulingStrategy(
             get_current_placement_group(), placement_group_bundle_index=number
         )
-        start = ray.remote(num_cpus=cpu, num_gpus=gpu, scheduling_strategy=bundle)(Follower)
-        _followers[number] = start.remote(cpu)
+        start = ray.remote(num_cpus=cpu, num_gpus=gpu, scheduling_strategy=bundle)(RankWorker)
+        _ranks[number] = start.remote(cpu)
 
 
 def run(task: Task, context: TrialContext) -> None:
@@ -82,37 +82,37 @@ def run(task: Task, context: TrialContext) -> None:
 
     Raises: as `segment.attempt`.
     """
-    ending = _attempt(task, context)
-    if ending is not None:
-        context.send(ending.event, **ending.fields)
+    result = _attempt(task, context)
+    if result is not None:
+        context.send(result.event, **result.fields)
 
 
-def _attempt(task: Task, context: TrialContext) -> Ending | None:
+def _attempt(task: Task, context: TrialContext) -> AttemptResult | None:
     from tune_app.training.attempt_result import cause, lost
-    from tune_app.training.ranks import Leading, Rank
+    from tune_app.training.ranks import Rank, RankZeroContext
     from tune_app.training.segment import attempt
 
     try:
-        # Who waits at the meeting for one that is dead waits for hours.
-        ray.get([follower.ready.remote() for follower in _followers.values()])
+        # Who waits at the rendezvous for one that is dead waits for hours.
+        ray.get([follower.ready.remote() for follower in _ranks.values()])
     except ray.exceptions.RayActorError as error:
-        _kill(_followers)
+        _kill(_ranks)
         return lost(f"a process of it died before it began: {error}")
     with tempfile.TemporaryDirectory() as folder:
-        meeting = Path(folder) / "meeting"
-        calls = _called(task, context.checkpoints, meeting)
+        rendezvous = Path(folder) / "rendezvous"
+        calls = _called(task, context.checkpoints, rendezvous)
         try:
             with _watched(calls):
-                own = attempt(task, Leading(context), Rank(0, meeting))
+                own = attempt(task, RankZeroContext(context), Rank(0, rendezvous))
         finally:
-            others = _endings(calls)
+            others = _results(calls)
     return cause(own, others)
 
 
-def _called(task: Task, checkpoints: Path, meeting: Path) -> Calls:
+def _called(task: Task, checkpoints: Path, rendezvous: Path) -> Calls:
     return {
-        number: follower.follow.remote(task, checkpoints, meeting, number, os.getcwd())
-        for number, follower in _followers.items()
+        number: follower.follow.remote(task, checkpoints, rendezvous, number, os.getcwd())
+        for number, follower in _ranks.items()
     }
 
 
@@ -139,29 +139,29 @@ def _watched(calls: Calls) -> Iterator[None]:
         over.set()
 
 
-def _has_failed(call: ray.ObjectRef[Ending | None]) -> bool:
+def _has_failed(call: ray.ObjectRef[AttemptResult | None]) -> bool:
     try:
-        ending = ray.get(call)
+        result = ray.get(call)
     except Exception:  # Whatever it was, it is told by who asks for the result.
         return True
-    return ending is not None and ending.is_failure
+    return result is not None and result.is_failure
 
 
-def _endings(calls: Calls) -> list[Ending | None]:
+def _results(calls: Calls) -> list[AttemptResult | None]:
     """How the others ended; those that have not in time are killed, and have nothing to tell."""
     done, _ = ray.wait(list(calls.values()), num_returns=len(calls), timeout=ECHO_S)
     _kill(number for number, call in calls.items() if call not in done)
-    return [_ending(number, call) for number, call in calls.items() if call in done]
+    return [_result(number, call) for number, call in calls.items() if call in done]
 
 
-def _ending(number: int, call: ray.ObjectRef[Ending | None]) -> Ending | None:
+def _result(number: int, call: ray.ObjectRef[AttemptResult | None]) -> AttemptResult | None:
     from tune_app.training.attempt_result import lost
 
     try:
-        ending: Ending | None = ray.get(call)
-        return ending
+        result: AttemptResult | None = ray.get(call)
+        return result
     except ray.exceptions.RayActorError:
-        if _followers.pop(number, None) is None:
+        if _ranks.pop(number, None) is None:
             return None
         # It could not say when; nothing that followed is the trial's own fault.
         return replace(lost(f"its process of rank {number} died"), at=-math.inf)
@@ -169,6 +169,6 @@ def _ending(number: int, call: ray.ObjectRef[Ending | None]) -> Ending | None:
 
 def _kill(numbers: Iterable[int]) -> None:
     for number in list(numbers):
-        follower = _followers.pop(number, None)
+        follower = _ranks.pop(number, None)
         if follower is not None:
             ray.kill(follower)

@@ -1,14 +1,14 @@
-"""Everything that is to be said of the rules and beliefs of a study file, all at once."""
+"""Everything that is to be said of the constraints and beliefs of a study file, all at once."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from tune_app.space import feasible, prior, rules
+from tune_app.space import feasible, prior
+from tune_app.space.constraints import Where, read_constraints
 from tune_app.space.domains import Space
 from tune_app.space.feasible import Verdict
 from tune_app.space.prior import Belief
-from tune_app.space.rules import Where
 
 
 def check(
@@ -31,7 +31,7 @@ def check(
         known: all names of parameters; a mistake in one is no second one here.
     """
     names = {*space, *known}
-    read, problems = rules.read(space, constraints, when, where, names)
+    read, problems = read_constraints(space, constraints, when, where, names)
     problems += prior.problems(beliefs, space, names, where)
     if names != set(space):
         return Verdict(tuple(problems))

@@ -1,17 +1,13 @@
-"""Where studies live, and how to get at one by its name."""
+"""The studies of a storage: found by name, read, and opened for writing."""
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
-import sys
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, TextIO
 
-from tune_app.console import commands
 from tune_app.core import journal
 from tune_app.core.journal import Journal
 from tune_app.core.state import StudyState
@@ -19,28 +15,27 @@ from tune_app.errors import Problem, UserError, nearest
 from tune_app.storage import places
 from tune_app.storage.places import Storage
 from tune_app.storage.study import Study
-from tune_app.study.file import name_problems
+
+NAME = re.compile(r"[A-Za-z0-9А-Яа-яЁё][\w.\-]{0,99}")
 
 
-def add_storage(parser: argparse.ArgumentParser) -> None:
-    """`--storage` and `--json`, which every verb has."""
-    parser.add_argument(
-        "--storage",
-        type=_storage,
-        default=commands.DEFAULT_STORAGE,
-        metavar="DIR",
-        help="where studies live: a folder, or s3://BUCKET/PREFIX",
-    )
-    parser.add_argument("--json", action="store_true", help="print JSON on stdout")
+def name_problems(name: str, where: str) -> list[Problem]:
+    """Why `name` cannot name a study's folder, if it cannot."""
+    if NAME.fullmatch(name) and not name.endswith("."):
+        return []
+    expected = "1 to 100 letters, digits, '-', '_' or '.', beginning with a letter or digit"
+    return [Problem(f"{name!r} cannot name a study", where, expected)]
 
 
-def add_name(parser: argparse.ArgumentParser) -> None:
-    """The study's name as the argument."""
-    parser.add_argument("name", metavar="NAME", help="a study's name, as `list` shows it")
+def check_name(name: str) -> None:
+    """Refuses what cannot be the name of a study, and could lead out of the storage.
 
-
-def _storage(text: str) -> Storage:
-    return places.at(text)
+    Raises:
+        UserError: it cannot.
+    """
+    problems = name_problems(name, "NAME")
+    if problems:
+        raise UserError(problems)
 
 
 def find(storage: Storage, name: str) -> Study:
@@ -52,7 +47,7 @@ def find(storage: Storage, name: str) -> Study:
     check_name(name)
     if not storage.has(name):
         known = storage.names()
-        start = f"there are none yet; start one with: {commands.python()} -m tune_app.run"
+        start = "there are none yet; start one with: python -m tune_app.run"
         hint = nearest(name, known) if known else start
         raise UserError(Problem(f"no study named {name!r}", str(storage), fix=hint))
     study = storage.study(name)
@@ -62,20 +57,32 @@ def find(storage: Storage, name: str) -> Study:
     return study
 
 
-@contextmanager
-def shared(study: Study, part: str) -> Iterator[None]:
-    """Works on a folder of a study as the storage has it, and gives it back.
+def read(folder: Path) -> tuple[StudyState, journal.Tail | None]:
+    """A study's state from its journal.
 
     Raises:
-        UserError: the storage does not answer.
+        UserError: the journal is damaged, or of a study that never began.
     """
-    with places.answering(study.address):
-        study.bring(part)
-    try:
-        yield
-    finally:
-        with places.answering(study.address):
-            study.publish(part)
+    path = folder / journal.FILE_NAME
+    with explained("read the journal", path):
+        events, tail = journal.read(path)
+    if not events:
+        fix = "delete the folder and run the study again"
+        raise UserError(Problem("the journal is empty", str(folder), fix=fix))
+    state = StudyState()
+    for number, event in enumerate(events, start=1):
+        try:
+            state.apply(event)
+        except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
+            # What else can be wrong with a line of JSON that somebody changed or took away.
+            raise UserError(_misfit(event, f"{path}:{number}", error)) from error
+    return state, tail
+
+
+def _misfit(event: journal.Event, where: str, error: Exception) -> Problem:
+    what = f"this {event['event']} does not go with the lines before it"
+    expected = f"one event a line, as written by a study ({type(error).__name__}: {error})"
+    return Problem(what, where, expected, "restore the journal from a backup")
 
 
 def opened(study: Study) -> Journal:
@@ -99,6 +106,22 @@ def opened(study: Study) -> Journal:
         pen.close()
         raise
     return pen
+
+
+@contextmanager
+def shared(study: Study, part: str) -> Iterator[None]:
+    """Works on a folder of a study as the storage has it, and gives it back.
+
+    Raises:
+        UserError: the storage does not answer.
+    """
+    with places.answering(study.address):
+        study.bring(part)
+    try:
+        yield
+    finally:
+        with places.answering(study.address):
+            study.publish(part)
 
 
 def refuse_links(folder: Path) -> None:
@@ -136,45 +159,6 @@ def _is_wandb_run(path: Path) -> bool:
     return path.parent.name == "wandb" and path.name.startswith(("run-", "offline-run-"))
 
 
-def check_name(name: str) -> None:
-    """Refuses what cannot be the name of a study, and could lead out of the storage.
-
-    Raises:
-        UserError: it cannot.
-    """
-    problems = name_problems(name, "NAME")
-    if problems:
-        raise UserError(problems)
-
-
-def read(folder: Path) -> tuple[StudyState, journal.Tail | None]:
-    """A study's state from its journal.
-
-    Raises:
-        UserError: the journal is damaged, or of a study that never began.
-    """
-    path = folder / journal.FILE_NAME
-    with explained("read the journal", path):
-        events, tail = journal.read(path)
-    if not events:
-        fix = "delete the folder and run the study again"
-        raise UserError(Problem("the journal is empty", str(folder), fix=fix))
-    state = StudyState()
-    for number, event in enumerate(events, start=1):
-        try:
-            state.apply(event)
-        except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
-            # What else can be wrong with a line of JSON that somebody changed or took away.
-            raise UserError(_misfit(event, f"{path}:{number}", error)) from error
-    return state, tail
-
-
-def _misfit(event: journal.Event, where: str, error: Exception) -> Problem:
-    what = f"this {event['event']} does not go with the lines before it"
-    expected = f"one event a line, as written by a study ({type(error).__name__}: {error})"
-    return Problem(what, where, expected, "restore the journal from a backup")
-
-
 @contextmanager
 def explained(doing: str, path: Path, fix: str = "") -> Iterator[None]:
     """Turns what the file system refuses into a UserError."""
@@ -185,10 +169,3 @@ def explained(doing: str, path: Path, fix: str = "") -> Iterator[None]:
         where = str(error.filename or path)
         fix = fix or "free some space, or make the folder writable, and do it again"
         raise UserError(Problem(what, where, fix=fix)) from error
-
-
-def print_json(value: Any, stream: TextIO | None = None) -> None:
-    """Strict JSON on `stream`, or on stdout."""
-    target = stream or sys.stdout
-    json.dump(value, target, ensure_ascii=False, indent=2, allow_nan=False)
-    target.write("\n")
