@@ -27,6 +27,7 @@ from scipy.stats import spearmanr
 
 from tune_app.analysis.effects import LEVEL, effects
 from tune_app.analysis.importance import comparisons_lost
+from tune_app.core.definition import PlugIn
 from tune_app.core.observations import ObservationReader
 from tune_app.history.replay import Setting, search
 from tune_app.history.table import Table, load
@@ -124,7 +125,7 @@ def _of_searches(table: Table, draws: int) -> None:
     for searcher in ("random", "auto"):
         for full_runs in FULL_RUNS:
             rng = np.random.default_rng(0)
-            setting = Setting({"name": searcher}, {"name": "auto"}, full_runs, workers=2)
+            setting = Setting(PlugIn(searcher), PlugIn("auto"), full_runs, workers=2)
             told = [_draw(_left_by(table, setting, seed), truth, rng) for seed in range(draws)]
             _show(f"{table.name} {searcher}, {full_runs:g} full runs", told, truth)
 

@@ -205,7 +205,7 @@ class Pool:
 
 
 def without_ray(home: Path, trials: int, workers: int) -> None:
-    document = study_file.load(written(home, trials, workers), [], "stress").to_document()
+    study = study_file.load(written(home, trials, workers), [], "stress").to_definition()
     folder, meter = home / "stress", Meter(trials)
     folder.mkdir()
     state = StudyState()
@@ -214,11 +214,11 @@ def without_ray(home: Path, trials: int, workers: int) -> None:
         conductor = Conductor(
             state,
             Journal(folder),
-            make.searcher(document),
-            make.scheduler(document),
+            make.searcher(study),
+            make.scheduler(study),
             [screen, Retention(FolderCheckpoints(folder)), meter],
         )
-        conductor.record("study_started", study=document, software={}, machine={})
+        conductor.record("study_started", study=study.to_document(), software={}, machine={})
         pool = Pool(conductor, folder, workers)
         pool.run()
         pool.close()

@@ -6,10 +6,13 @@ learning-rate horizon ends where the budget is spent, and it is evaluated at the
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+
+MICRO_BATCH, ACCUMULATION = "per_device_train_batch_size", "gradient_accumulation_steps"
+BATCH_COUNTS = (MICRO_BATCH, ACCUMULATION)
+"""The parameters that make a batch: their product is the examples of an optimiser step."""
 
 
 class Unit(StrEnum):
@@ -36,11 +39,6 @@ class Horizon:
     def rung_at(self, step: int) -> int | None:
         """The index of the rung at `step`, None between rungs."""
         return self.rung_steps.index(step) if step in self.rung_steps else None
-
-
-def processes_of(document: Mapping[str, Any]) -> int:
-    """Data-parallel processes of one trial; a study from before there were any has one."""
-    return int((document.get("resources") or {}).get("processes", 1))
 
 
 class TooShort(ValueError):

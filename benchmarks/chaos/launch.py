@@ -22,6 +22,7 @@ from benchmarks.chaos import real, toy
 from tune_app.core import heartbeat, journal
 from tune_app.engine import cluster, driver, tuner
 from tune_app.engine.resources import TrialResources
+from tune_app.training.preflight.found import Findings
 
 HANGS_AFTER_S = 6.0
 REAL = "CHAOS_REAL"
@@ -54,11 +55,9 @@ class FailingJournal(journal.Journal):
 
 def prepare(self: driver.Driver, progress: Callable[[str], None], trial: TrialResources) -> None:
     """In the place of preflight, which would import torch on a worker."""
-    document = self._state.document
-    if "baseline_params" not in document:
-        space = {k: driver.from_document(v) for k, v in document["parameters"].items()}
-        known = {key: document[key] for key in ("budget", "rungs")}
-        self._keep({"notes": [], "baseline": {}, "data": {}, "prior": {}, **known}, space)
+    study = self._state.definition
+    if study.baseline_params is None:
+        self._keep(Findings({}, {}, {}, study.budget, study.rungs), study.space)
 
 
 def without_dashboard(init: Callable[..., Any], **options: Any) -> Any:

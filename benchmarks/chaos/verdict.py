@@ -98,11 +98,11 @@ def _replayed(events: list[Event], verdict: Verdict) -> StudyState:
 def _asked_again(event: Event, state: StudyState) -> Iterator[bool]:
     kind, trial = event["event"], state.trials.get(event.get("trial", ""))
     if kind == "trial_created" and event["kind"] == "search":
-        again = make.searcher(state.document).suggest(state, event["number"])
+        again = make.searcher(state.definition).suggest(state, event["number"])
         yield again == event["params"]
     if trial is None:
         return
-    scheduler = make.scheduler(state.document)
+    scheduler = make.scheduler(state.definition)
     if kind == "decision":
         yield scheduler.decide(state, trial, event["rung"]).value == event["decision"]
     if kind == "segment_started" and trial.status is Status.PAUSED and not trial.due:

@@ -42,7 +42,7 @@ def main() -> None:
     ours = bohb.create(SPACE, 0)
     state = told(runs)
     cube = Cube(SPACE)
-    history = ours._observations.read(state, bohb.constraints.of_document(state.document))
+    history = ours._observations.read(state, state.definition.constraints)
     densities = ours._densities(history)
     assert densities is not None
     points = np.array([cube.to_unit(row) for row in rows])
@@ -76,6 +76,9 @@ def told(runs: list[dict[str, Any]]) -> StudyState:
         "name": "told",
         "metric": {"name": "final_eval_loss", "goal": "minimize"},
         "parameters": {name: to_document(domain) for name, domain in SPACE.items()},
+        "budget": {"unit": "steps", "amount": 1, "trials": len(runs), "evaluations": 1},
+        "searcher": {"name": "bohb"},
+        "scheduler": {"name": "fifo"},
         "rungs": [1.0],
     }
     state = StudyState()

@@ -20,6 +20,7 @@ from statistics import median
 
 import pandas as pd
 
+from tune_app.core.definition import PlugIn
 from tune_app.history import figures
 from tune_app.history.replay import Setting, Step, replay
 from tune_app.history.table import Table, load
@@ -68,7 +69,7 @@ def searches(table: Table, name: str, seeds: int) -> Iterator[tuple[str, list[li
     """Ours, replayed on all cores, then the peers'."""
     with ProcessPoolExecutor() as pool:
         for searcher, scheduler in OURS:
-            setting = Setting({"name": searcher}, {"name": scheduler}, FULL_RUNS)
+            setting = Setting(PlugIn(searcher), PlugIn(scheduler), FULL_RUNS)
             found = pool.map(partial(replay, table, setting), range(seeds))
             runs = [search.steps for search in found]
             yield f"ours: {searcher} + {scheduler}", runs

@@ -51,7 +51,7 @@ def row(name: str, trials: int) -> str:
     """One line of the table."""
     tracemalloc.start()
     state = study(name, trials)
-    searcher = make.searcher(state.document)
+    searcher = make.searcher(state.definition)
     searcher.suggest(state, len(state.trials))
     megabytes = tracemalloc.get_traced_memory()[0] / 1e6
     tracemalloc.stop()

@@ -22,6 +22,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from tune_app.core.definition import PlugIn
 from tune_app.history import figures
 from tune_app.history.replay import Setting, replay
 from tune_app.history.table import Table, load
@@ -42,7 +43,7 @@ def main() -> None:
     print("| table | search | regret after 25 full runs |\n|---|---|--:|")
     for table in tables():
         for searcher, scheduler in SEARCHES:
-            setting = Setting({"name": searcher}, {"name": scheduler}, FULL_RUNS)
+            setting = Setting(PlugIn(searcher), PlugIn(scheduler), FULL_RUNS)
             with ProcessPoolExecutor() as pool:
                 runs = list(pool.map(partial(replay, table, setting), range(args.seeds)))
             last = figures.summary(table, runs, FULL_RUNS, None)["budgets"][-1]

@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from tune_app.core.definition import PlugIn
 from tune_app.history import figures
 from tune_app.history.replay import Setting, replay
 from tune_app.history.table import Table, load
@@ -68,7 +69,7 @@ def spent(
     table: Table, searcher: str, prior: Mapping[str, Any] | None, seeds: int
 ) -> dict[str, float]:
     """Full runs to the target."""
-    setting = Setting({"name": searcher}, {"name": "auto"}, FULL_RUNS, prior=prior)
+    setting = Setting(PlugIn(searcher), PlugIn("auto"), FULL_RUNS, prior=prior)
     target = figures.random_quality(table, round(FULL_RUNS))
     with ProcessPoolExecutor() as pool:
         found = pool.map(partial(replay, table, setting), range(seeds))

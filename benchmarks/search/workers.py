@@ -19,6 +19,7 @@ from statistics import median
 
 import numpy as np
 
+from tune_app.core.definition import PlugIn
 from tune_app.history import figures
 from tune_app.history.replay import Setting, Step, replay
 from tune_app.history.table import Table, load
@@ -59,7 +60,7 @@ def time_to(steps: Sequence[Step], target: float, sign: int, completed: bool) ->
 
 def searches(table: Table, workers: int, seeds: int) -> list[list[Step]]:
     """The default search, once for each seed."""
-    setting = Setting({"name": "auto"}, {"name": "auto"}, FULL_RUNS, workers=workers)
+    setting = Setting(PlugIn("auto"), PlugIn("auto"), FULL_RUNS, workers=workers)
     with ProcessPoolExecutor() as pool:
         found = pool.map(partial(replay, table, setting), range(seeds))
         return [search.steps for search in found]

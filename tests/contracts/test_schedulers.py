@@ -13,12 +13,14 @@ from tests.support.simulated import (
     Curve,
     Simulation,
     crossing,
+    defined,
     document,
     ends,
     result,
     sometimes_diverging,
 )
 from tune_app import plugins
+from tune_app.core.definition import StudyDefinition
 from tune_app.core.journal import Event
 from tune_app.core.ports import Bracketed, Exploit, Exploiting, Scheduler
 from tune_app.core.state import StudyState, rebuild
@@ -33,7 +35,7 @@ class Watched:
     """A scheduler whose every answer is checked; it is made anew for each question."""
 
     def __init__(self, study: dict[str, Any]) -> None:
-        self._make = lambda: make.scheduler(study)
+        self._make = lambda: make.scheduler(StudyDefinition.from_document(study))
         self.asked = 0
 
     @property
@@ -89,7 +91,7 @@ def _told(exploit: Exploit | None) -> tuple[str, dict[str, Any]] | None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_rungs_are_ascending_shares_that_end_with_the_whole_budget(name: str) -> None:
-    scheduler = make.scheduler(document(scheduler={"name": name}))
+    scheduler = make.scheduler(defined(scheduler={"name": name}))
     assert scheduler.rungs[-1] == 1.0
     assert scheduler.rungs[0] > 0
     assert all(low < high for low, high in pairwise(scheduler.rungs))
@@ -124,7 +126,7 @@ def test_a_killed_driver_changes_no_result_with_one_worker(name: str) -> None:
 def test_a_study_without_trials_asks_for_nothing(name: str) -> None:
     state = StudyState()
     state.apply({"event": "study_started", "time": 0, "study": document(scheduler={"name": name})})
-    scheduler = make.scheduler(document(scheduler={"name": name}))
+    scheduler = make.scheduler(defined(scheduler={"name": name}))
     assert scheduler.promote(state, draining=True) is None
     assert scheduler.hopeless(state) == []
 
@@ -143,7 +145,7 @@ class Recorded:
     """A scheduler that writes down each question with its answer and the journal's length then."""
 
     def __init__(self, study: dict[str, Any]) -> None:
-        self._inner = make.scheduler(study)
+        self._inner = make.scheduler(StudyDefinition.from_document(study))
         self.simulation: Simulation | None = None
         self.asked: list[tuple[int, Question, Any]] = []
 
@@ -184,7 +186,7 @@ def _id(trial: TrialState | None) -> str | None:
 
 def _check_is_at_rung(state: StudyState, trial: TrialState, rung: int) -> None:
     """A finite value, exactly at the rung, of a competitor that is not done, and asked once."""
-    plan = plan_of(state.document, MAX_STEPS)
+    plan = plan_of(state.definition, MAX_STEPS)
     assert trial.reports[-1].step == plan.rung_steps[rung]
     assert trial.top_rung == rung < state.full_rung
     assert trial.kind is Kind.SEARCH
@@ -209,7 +211,9 @@ def test_a_state_rebuilt_at_any_point_gives_every_answer_that_was_given_there(
     for length, question, answer in recorded.asked:
         if length not in states:
             states = {length: rebuild(simulation.events[:length])}
-        assert question(make.scheduler(study), states[length]) == answer
+        assert (
+            question(make.scheduler(StudyDefinition.from_document(study)), states[length]) == answer
+        )
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -13,10 +13,10 @@ import pytest
 
 from tests.support.simulated import Simulation, document, sometimes_diverging
 from tune_app import plugins
+from tune_app.core.definition import StudyDefinition
 from tune_app.core.ports import Searcher
 from tune_app.core.state import rebuild
 from tune_app.errors import UserError
-from tune_app.space.constraints import Constraints
 from tune_app.space.domains import (
     Choice,
     Drawn,
@@ -131,7 +131,7 @@ RULED_SPACE: Space = {
 def test_no_set_is_proposed_that_the_rules_forbid_or_that_was_there_before(name: str) -> None:
     study = resolved(name, RULED_SPACE, trials=60, seed=4, **RULED)
     state = Simulation(study, workers=3, curve=sometimes_diverging).run()
-    constraints = Constraints.of_document(study)
+    constraints = StudyDefinition.from_document(study).constraints
     proposed = [trial.params for trial in state.trials.values()]
     assert len({identity(params) for params in proposed}) == len(proposed) == 60
     for params in proposed:
@@ -178,7 +178,7 @@ import json, sys
 from tune_app.plugins import make
 from tune_app.core.state import rebuild
 state = rebuild(json.load(sys.stdin))
-searcher = make.searcher(state.document)
+searcher = make.searcher(state.definition)
 print(json.dumps([searcher.suggest(state, number) for number in (15, 16)]))
 """
 

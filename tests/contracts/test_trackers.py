@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.simulated import document, on_disk, sometimes_diverging
+from tests.support.simulated import defined, document, on_disk, sometimes_diverging
 from tune_app import plugins
 from tune_app.core.journal import FILE_NAME, Event, read
 from tune_app.core.ports import Tracker
@@ -76,7 +76,7 @@ def test_a_study_can_have_all_of_them(
 ) -> None:
     monkeypatch.setenv("WANDB_MODE", "disabled")
     folder, events = study
-    trackers = make.trackers({"trackers": [{"name": name} for name in NAMES]}, folder)
+    trackers = make.trackers(defined(trackers=[{"name": name} for name in NAMES]), folder)
     for tracker in trackers:
         tell(tracker, events)
         tracker.close(CLOSE_TIMEOUT_S)

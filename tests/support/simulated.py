@@ -1,4 +1,4 @@
-"""Studies for `tune_app.simulation`, and what tests read off them.
+"""Small studies for `tune_app.simulation`, and what tests read off them.
 
 Curves depend on nothing but a trial's values, so a run that was cut short can be compared with one
 that was not.
@@ -9,18 +9,33 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from tune_app.budget import Unit
+from tune_app.core.definition import Budget, PlugIn, StudyDefinition
 from tune_app.core.journal import Event, Journal, encode
 from tune_app.core.state import StudyState
 from tune_app.core.trial import TrialState
 from tune_app.plugins import make
-from tune_app.simulation.simulation import MAX_STEPS, Curve, MemoryJournal, Simulation, crossing
+from tune_app.simulation import simulation
+from tune_app.simulation.simulation import MAX_STEPS, Curve, MemoryJournal, crossing
+from tune_app.space.domains import from_document
 
 X = {"x": {"type": "float", "low": 0.0, "high": 1.0, "log": False, "step": None}}
 
 __all__ = ["Curve", "MemoryJournal", "Simulation"]
+
+
+class Simulation(simulation.Simulation):
+    """A simulation of the study that a document describes; `metric` is what workers report."""
+
+    def __init__(
+        self, document: Mapping[str, Any], metric: str | None = None, **options: Any
+    ) -> None:
+        super().__init__(StudyDefinition.from_document(document), **options)
+        self._metric = metric or self._metric
 
 
 def document(**changes: Any) -> dict[str, Any]:
@@ -29,7 +44,9 @@ def document(**changes: Any) -> dict[str, Any]:
     trials, searcher = changes.pop("trials", 9), changes.pop("searcher", "random")
     scheduler = changes.pop("scheduler", {"name": "asha", "eta": eta, "rungs": rungs})
     budget = {"unit": "steps", "amount": MAX_STEPS, "trials": trials, "evaluations": 6}
-    parts = {"scheduler": scheduler, "budget": budget, "parameters": changes.get("parameters", X)}
+    space = {k: from_document(v) for k, v in changes.get("parameters", X).items()}
+    named = PlugIn.from_document(scheduler)
+    wanted = Budget(Unit.STEPS, MAX_STEPS, trials, evaluations=6)
     return {
         "name": "simulated",
         "metric": {"name": "final_eval_loss", "goal": "minimize"},
@@ -37,7 +54,7 @@ def document(**changes: Any) -> dict[str, Any]:
         "budget": budget,
         "searcher": {"name": searcher},
         "scheduler": scheduler,
-        "rungs": list(make.scheduler(parts).rungs),
+        "rungs": list(make.scheduler_of(named, wanted, space).rungs),
         "seed": 0,
         "baseline": True,
         "baseline_params": {"x": 0.9},
@@ -60,6 +77,16 @@ def result(state: StudyState) -> tuple[str, float] | None:
     """The best trial and its value."""
     best = state.best()
     return None if best is None else (best.id, best.rung_values[state.full_rung])
+
+
+def redefine(state: StudyState, **fields: Any) -> None:
+    """Makes a study another one, as no event of a journal can."""
+    state.study = replace(state.definition, **fields)
+
+
+def defined(**changes: Any) -> StudyDefinition:
+    """The study that `document` describes."""
+    return StudyDefinition.from_document(document(**changes))
 
 
 def on_disk(folder: Path, resolved: Mapping[str, Any], **options: Any) -> Simulation:

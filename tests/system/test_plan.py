@@ -19,8 +19,8 @@ def test_a_plan_is_told_and_nothing_but_the_cache_is_written(
     assert plan["schedule"]["runs"]["mean"] < plan["budget"]["trials"]
     assert plan["cost"]["money"]["low"] > 0
     assert plan["cost"]["gpu_hours"] is None
-    assert plan["corners"]
-    assert all(corner["tokens_per_s"] > 0 for corner in plan["corners"] if not corner["error"])
+    assert plan["profiles"]
+    assert all(p["tokens_per_s"] > 0 for p in plan["profiles"] if not p["error"])
     assert list((shell.cache / "probes").iterdir())
 
 

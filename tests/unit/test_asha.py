@@ -63,7 +63,7 @@ def _promotion(state: StudyState, trial: TrialState) -> Promotion:
     )
     idle = not state.with_status(Status.RUNNING)
     none_done = all(other.outcome is not Outcome.COMPLETED for other in others)
-    none_left = len(state.trials) == state.document["budget"]["trials"]
+    none_left = len(state.trials) == state.definition.budget.trials
     rank = values.index((state.sign * trial.rung_values[rung], trial.number))
     last_resort = idle and none_done and none_left
     return Promotion(trial.id, rung, rank, len(values), last_resort)

@@ -9,7 +9,7 @@ from itertools import accumulate, takewhile
 
 import pytest
 
-from tune_app.budget import Epoch, TooShort, Unit, horizon, processes_of, steps_for
+from tune_app.budget import Epoch, TooShort, Unit, horizon, steps_for
 
 
 def steps_of(epoch: Epoch) -> Iterator[int]:
@@ -78,17 +78,6 @@ def test_several_processes_spend_a_budget_as_one_with_so_many_times_the_batch(se
     assert several.tokens_per_step == large.tokens_per_step == processes * one.tokens_per_step
     amount = rng.randint(0, 4 * large.tokens)
     assert steps_for(Unit.TOKENS, amount, several) == steps_for(Unit.TOKENS, amount, large)
-
-
-def test_too_few_examples_for_all_processes_are_told() -> None:
-    epoch = Epoch(samples=7, batch_size=4, accumulation=1, tokens_per_sample=8, processes=2)
-    with pytest.raises(ValueError, match="one batch of 4 in each of 2 processes"):
-        steps_for(Unit.TOKENS, 100, epoch)
-
-
-def test_a_study_from_before_there_were_processes_has_one() -> None:
-    assert processes_of({"resources": {"cpu": 1, "gpu": None}}) == 1
-    assert processes_of({"resources": {"processes": 4}}) == 4
 
 
 def test_the_smaller_last_step_of_a_pass_is_counted_as_what_it_is() -> None:

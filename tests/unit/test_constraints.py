@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.simulated import document
+from tests.support.simulated import defined, redefine
 from tests.unit.test_searchers import told as state_of
 from tune_app.errors import UserError
 from tune_app.space import feasible
@@ -19,7 +19,7 @@ from tune_app.space.domains import Choice, Fixed, Float, Int, Space, to_document
 from tune_app.study import file as study_file
 from tune_app.study.definition import Study
 from tune_app.trackers import _wandb_run
-from tune_app.training.preflight import preflight
+from tune_app.training.preflight.lengths import extreme_batches
 
 HEAD = """
 method: random
@@ -154,10 +154,10 @@ def test_a_person_is_told_of_a_small_share_and_of_a_dead_parameter(tmp_path: Pat
 
 def test_the_document_carries_the_rules(tmp_path: Path) -> None:
     loaded = load(tmp_path, "  constraints: [batch <= 8]\n  when: {beta: optim == 'adamw'}")
-    constraints = Constraints.of_document(loaded.to_document())
+    constraints = loaded.to_definition().constraints
     assert constraints.required[0].text == "batch <= 8"
     assert constraints.active({"optim": "sgd", "beta": 0.9}) == {"optim": "sgd"}
-    assert not Constraints.of_document({"parameters": {}})
+    assert not load(tmp_path, "").to_definition().constraints
 
 
 def test_a_grid_runs_to_the_end_of_what_is_allowed(tmp_path: Path) -> None:
@@ -242,18 +242,18 @@ def test_forbidden_batch_sizes_do_not_make_a_budget_too_short() -> None:
     }
     parameters = {name: to_document(domain) for name, domain in sizes.items()}
     limit = "per_device_train_batch_size * gradient_accumulation_steps <= 64"
-    resolved = document(parameters=parameters, constraints=[limit])
-    batches = [tuple(item.values()) for item in preflight._batches(resolved, sizes)]
+    study = defined(parameters=parameters, constraints=[limit])
+    batches = [tuple(item.values()) for item in extreme_batches(study)]
     products = [size * times for size, times in batches]
     assert (min(products), max(products)) == (8, 64)
-    free = preflight._batches(document(parameters=parameters), sizes)
+    free = extreme_batches(defined(parameters=parameters))
     assert {tuple(item.values()) for item in free} == {(8, 1), (8, 8), (32, 1), (32, 8)}
 
 
 def test_a_mirrored_run_has_no_inactive_constant() -> None:
     space: Space = {"optim": Choice(("adamw", "sgd")), "beta": Fixed(0.9)}
     state = state_of(space, ({"optim": "sgd"}, 1.0, "completed"))
-    state.document["when"] = {"beta": "optim == 'adamw'"}
+    redefine(state, when={"beta": "optim == 'adamw'"})
     config = _wandb_run._config(state, state.trials["0000"])
     assert config["optim"] == "sgd"
     assert "beta" not in config

@@ -14,8 +14,9 @@ from tune_app.engine.cluster import Cluster
 from tune_app.engine.driver import Driver
 from tune_app.engine.resources import TrialResources
 from tune_app.errors import UserError
-from tune_app.space.domains import Choice, Fixed, Int, Space, from_document, to_document
+from tune_app.space.domains import Choice, Fixed, Int, Space, to_document
 from tune_app.storage.study import FolderStudy
+from tune_app.training.preflight.found import Findings, Impossible
 
 SPACE: Space = {
     "optim": Choice(("adamw", "apex", "sgd")),
@@ -43,10 +44,8 @@ def driver(tmp_path: Path, **changes: Any) -> tuple[Driver, StudyState, MemoryJo
 
 
 def keep(made: Driver, space: Space) -> None:
-    document = made._state.document
-    known = {key: document[key] for key in ("budget", "rungs")}
-    findings = {"notes": [], "baseline": DEFAULTS, "data": {}, "prior": {}, **known}
-    made._keep(findings, dict(space))
+    study = made._state.definition
+    made._keep(Findings(DEFAULTS, {}, {}, study.budget, study.rungs), space)
 
 
 def test_the_baseline_lacks_what_is_inactive_and_a_broken_constraint_is_told(
@@ -54,18 +53,18 @@ def test_the_baseline_lacks_what_is_inactive_and_a_broken_constraint_is_told(
 ) -> None:
     made, state, journal = driver(tmp_path)
     keep(made, SPACE)
-    assert state.document["baseline_params"] == {"optim": "adamw", "n": 1}
+    assert state.definition.baseline_params == {"optim": "adamw", "n": 1}
     assert state.findings == [
         "the untuned defaults break n >= 3: they run all the same, as the baseline"
     ]
     again = rebuild(journal.events)
-    assert again.document["when"] == RULES["when"]
+    assert again.definition.when == RULES["when"]
 
 
 def test_a_law_that_was_filled_in_replaces_the_wish_for_it(tmp_path: Path) -> None:
     made, state, _ = driver(tmp_path, prior={"step_law": {"octaves": 2}})
     keep(made, SPACE)
-    assert state.document["prior"] == {}
+    assert (state.definition.beliefs, state.definition.step_law_octaves) == ({}, None)
 
 
 def test_a_worker_gets_no_inactive_constant(tmp_path: Path) -> None:
@@ -83,7 +82,7 @@ def test_a_dropped_choice_that_leaves_nothing_allowed_ends_the_study_before_a_tr
     tmp_path: Path,
 ) -> None:
     made, state, _ = driver(tmp_path, constraints=["optim == 'apex'"])
-    space = made._without_impossible(dict(SPACE), [("optim", "apex", "not installed")])
+    space = made._without_impossible(SPACE, [Impossible("optim", "apex", "not installed")])
     with pytest.raises(UserError, match="the constraints allow no combination"):
         keep(made, space)
-    assert from_document(state.document["parameters"]["optim"]) == SPACE["optim"]
+    assert state.definition.space["optim"] == SPACE["optim"]

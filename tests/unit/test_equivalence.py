@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.simulated import defined
 from tune_app.errors import UserError
 from tune_app.space.constraints import read_constraints
 from tune_app.space.domains import Choice, Domain, Fixed, Float, to_document
@@ -226,9 +227,6 @@ def test_both_precisions_at_once_are_refused_only_where_nothing_else_is_left() -
     both: dict[str, Domain] = {"bf16": Fixed(True), "fp16": Fixed(True)}
     assert inert.contradictions(both)
     assert not inert.contradictions({**both, "fp16": Choice((True, False))})
-    document = {
-        "trainable": "causal_lm",
-        "parameters": {name: to_document(domain) for name, domain in both.items()},
-    }
+    parameters = {name: to_document(domain) for name, domain in both.items()}
     with pytest.raises(UserError, match="cannot both be true"):
-        preflight.check_names(document)
+        preflight.check_names(defined(trainable="causal_lm", parameters=parameters))

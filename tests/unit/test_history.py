@@ -17,6 +17,7 @@ import pytest
 from tests.support import tables
 from tests.support.tables import Row, curves, with_values
 from tune_app import plugins
+from tune_app.core.definition import PlugIn
 from tune_app.errors import UserError
 from tune_app.history import figures
 from tune_app.history.read import Run, read
@@ -24,7 +25,7 @@ from tune_app.history.replay import (
     Replayed,
     Setting,
     Step,
-    _document,
+    _study,
     problems,
     replay,
     rungs,
@@ -428,8 +429,10 @@ def test_of_runs_with_the_same_values_the_first_stands_for_all(tmp_path: Path) -
 
 
 def setting(full_runs: float = 3, **changes: Any) -> Setting:
-    names = {"searcher": {"name": "random"}, "scheduler": {"name": "fifo"}}
-    return Setting(**{**names, "full_runs": full_runs, **changes})
+    named = {"searcher": {"name": "random"}, "scheduler": {"name": "fifo"}}
+    named |= {kind: changes.pop(kind) for kind in named if kind in changes}
+    plug_ins = {kind: PlugIn.from_document(item) for kind, item in named.items()}
+    return Setting(**plug_ins, full_runs=full_runs, **changes)
 
 
 def test_one_worker_pays_for_report_after_report(tmp_path: Path) -> None:
@@ -586,8 +589,8 @@ def test_schedulers_compare_at_the_rungs_that_a_coarse_table_has(
 
 def test_reports_of_a_table_are_not_taken_for_optimiser_steps(tmp_path: Path) -> None:
     table = table_of(tmp_path, curves(30, points=40))
-    automatic = Setting(searcher={"name": "random"}, scheduler={"name": "auto"}, full_runs=5)
-    assert _document(table, automatic, 0)["rungs"] == [0.05, 0.125, 0.35, 1.0]
+    automatic = Setting(PlugIn("random"), PlugIn("auto"), full_runs=5)
+    assert _study(table, automatic, 0).rungs == (0.05, 0.125, 0.35, 1.0)
 
 
 class Changing:
@@ -604,7 +607,7 @@ def test_what_cannot_be_replayed_is_told(tmp_path: Path, monkeypatch: pytest.Mon
     assert small.what == "0.1 full runs do not come to one report"
     (grid,) = problems(table, setting(searcher={"name": "grid"}))[:1]
     assert grid.where == "--searcher on t"
-    monkeypatch.setattr("tune_app.plugins.make.scheduler", lambda document: Changing())
+    monkeypatch.setattr("tune_app.plugins.make.scheduler", lambda study: Changing())
     (changing,) = problems(table, setting(scheduler={"name": "pbt"}))
     assert changing.what == "pbt changes the values of runs under way"
 

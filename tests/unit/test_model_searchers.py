@@ -16,7 +16,6 @@ from tune_app.core.ports import Searcher
 from tune_app.core.state import StudyState, rebuild
 from tune_app.core.trial import Outcome
 from tune_app.searchers import _gaussian_process, auto, bohb, gp
-from tune_app.space.constraints import Constraints
 from tune_app.space.domains import Choice, Float, Space, contains
 
 MODELS = ("gp", "tpe", "bohb", "auto")
@@ -338,7 +337,7 @@ def test_bohb_widens_choices_by_the_spread_of_their_indexes() -> None:
     state = told(space, *runs)
     searcher = bohb.create(space, 0)
     densities = searcher._densities(
-        searcher._observations.read(state, Constraints.of_document(state.document))
+        searcher._observations.read(state, state.definition.constraints)
     )
     assert densities is not None
     indexes = [n % 3 for n in range(3, 20)]

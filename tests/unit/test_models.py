@@ -10,6 +10,7 @@ from scipy.integrate import quad
 from scipy.optimize import check_grad
 from scipy.stats import norm
 
+from tests.support.simulated import defined
 from tune_app.searchers import _gaussian_process
 from tune_app.searchers._candidates import active, candidates, near
 from tune_app.searchers._gaussian_process import Kernel, Process, log_expected_improvement
@@ -292,7 +293,7 @@ def test_points_near_the_best_differ_from_them_somewhere() -> None:
 def test_a_candidate_has_no_coordinate_where_a_parameter_does_not_count() -> None:
     cube = Cube(SPACE)
     parameters = {name: to_document(domain) for name, domain in SPACE.items()}
-    constraints = Constraints.of_document({"when": {"y": "kind == 'a'"}, "parameters": parameters})
+    constraints = defined(when={"y": "kind == 'a'"}, parameters=parameters).constraints
     rows = active(cube, cube.draw(rng(), 60), constraints)
     kinds = [cube.from_unit(row)["kind"] for row in rows]
     assert [bool(np.isnan(row[1])) for row in rows] == [kind != "a" for kind in kinds]

@@ -11,7 +11,7 @@ import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from tests.support.simulated import MemoryJournal, Simulation, crossing, document, searched
+from tests.support.simulated import MemoryJournal, Simulation, crossing, defined, document, searched
 from tune_app.analysis import report_sections
 from tune_app.console import screens
 from tune_app.core.conductor import EXHAUSTED
@@ -199,9 +199,9 @@ def test_a_change_that_makes_a_parameter_count_gives_it_a_value() -> None:
 def test_a_number_moves_by_a_fifth_or_a_step_and_stays_in_its_range(
     domain: Domain, value: float, expected: set[float]
 ) -> None:
-    document = {"parameters": {"x": to_document(domain)}}
+    study = defined(parameters={"x": to_document(domain)})
     moved = {
-        pbt.Pbt(0.25, 0.25, ("x",))._changed(document, {"x": value}, Random(seed))["x"]
+        pbt.Pbt(0.25, 0.25, ("x",))._changed(study, {"x": value}, Random(seed))["x"]
         for seed in range(30)
     }
     assert sorted(moved) == pytest.approx(sorted(expected))

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from tune_app.core.definition import StudyDefinition
 from tune_app.errors import UserError
 from tune_app.plugins import make
 from tune_app.study import file as study_file
 from tune_app.training.preflight import preflight
+from tune_app.training.preflight.found import Findings
 
 SWEEP = """
 method: bayes
@@ -39,14 +41,16 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def document(corpus: Path, amount: float, unit: str = "tokens", scheduler: str = "") -> Any:
+def study_of(
+    corpus: Path, amount: float, unit: str = "tokens", scheduler: str = ""
+) -> StudyDefinition:
     path = corpus.parent / "study.yaml"
     path.write_text(SWEEP.format(corpus=corpus, unit=unit, amount=amount, scheduler=scheduler))
-    return study_file.load(path).to_document()
+    return study_file.load(path).to_definition()
 
 
-def prepare(resolved: dict[str, Any], corpus: Path) -> preflight.Findings:
-    return preflight.prepare(resolved, corpus.parent / "cache", lambda line: None)
+def prepare(study: StudyDefinition, corpus: Path) -> Findings:
+    return preflight.prepare(study, corpus.parent / "cache", lambda line: None)
 
 
 @pytest.mark.parametrize(
@@ -55,24 +59,24 @@ def prepare(resolved: dict[str, Any], corpus: Path) -> preflight.Findings:
 def test_automatic_rungs_leave_the_largest_batch_two_steps(
     corpus: Path, steps: int, first: float
 ) -> None:
-    resolved = document(corpus, steps * LARGEST_STEP)
-    assert resolved["rungs"][0] == 1 / 27
-    found = prepare(resolved, corpus)
-    assert (found.budget["fewest_steps"], found.rungs[0]) == (steps, first)
+    study = study_of(corpus, steps * LARGEST_STEP)
+    assert study.rungs[0] == 1 / 27
+    found = prepare(study, corpus)
+    assert (found.budget.fewest_steps, found.rungs[0]) == (steps, first)
     told = [note for note in found.notes if "first rung" in note]
     assert len(told) == (first != 1 / 27)
-    prepared = resolved | {"budget": found.budget, "rungs": found.rungs}
-    assert list(make.scheduler(prepared).rungs) == found.rungs
+    prepared = replace(study, budget=found.budget, rungs=found.rungs)
+    assert make.scheduler(prepared).rungs == found.rungs
 
 
 def test_rungs_that_were_asked_for_stay_and_need_a_step_each(corpus: Path) -> None:
     asked = "scheduler: {name: asha, rungs: [0.01, 0.02, 1]}"
-    assert prepare(document(corpus, 3 * LARGEST_STEP, scheduler=asked), corpus).rungs[0] == 0.01
+    assert prepare(study_of(corpus, 3 * LARGEST_STEP, scheduler=asked), corpus).rungs[0] == 0.01
     with pytest.raises(UserError, match="are 2 optimiser steps at batch size 8 x accumulation 2"):
-        prepare(document(corpus, 2 * LARGEST_STEP, scheduler=asked), corpus)
+        prepare(study_of(corpus, 2 * LARGEST_STEP, scheduler=asked), corpus)
 
 
 def test_a_budget_in_seconds_has_its_rungs_before_any_step_is_known(corpus: Path) -> None:
-    found = prepare(document(corpus, 60, "seconds"), corpus)
-    assert "fewest_steps" not in found.budget
+    found = prepare(study_of(corpus, 60, "seconds"), corpus)
+    assert found.budget.fewest_steps is None
     assert found.rungs[0] == 1 / 27

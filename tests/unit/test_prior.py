@@ -14,10 +14,11 @@ from typing import Any
 
 import pytest
 
-from tests.support.simulated import Simulation, document
+from tests.support.simulated import Simulation, defined, document, redefine
 from tests.unit.test_searchers import told as state_of
 from trainables import causal_lm
-from tune_app.budget import Epoch
+from tune_app.budget import Epoch, Unit
+from tune_app.core.definition import Budget
 from tune_app.core.state import StudyState
 from tune_app.errors import UserError
 from tune_app.plugins import make
@@ -34,7 +35,7 @@ from tune_app.training.preflight import step_law
 
 RATE = Float(1e-5, 1e-1, log=True)
 SPACE: Space = {"lr": RATE, "optim": Choice(("a", "b", "c"))}
-BELIEFS = {"lr": {"value": 5e-4, "octaves": 1}, "optim": {"value": "b", "weight": 8}}
+BELIEFS = {"lr": Belief(5e-4, octaves=1), "optim": Belief("b", weight=8)}
 EPOCH = Epoch(samples=10_000, batch_size=8, accumulation=2, tokens_per_sample=128)
 
 
@@ -90,13 +91,13 @@ def test_draws_stay_inside_the_domain_wherever_the_belief_is(domain: Domain, val
 
 def test_the_first_trial_follows_the_prior_and_some_of_the_next_ones() -> None:
     state = state_of(SPACE)
-    state.document["prior"] = BELIEFS
+    redefine(state, beliefs=BELIEFS)
     first = [random_search.create(SPACE, seed).suggest(state, 0) for seed in range(60)]
     rates = [math.log2(params["lr"] / 5e-4) for params in first if params]
     assert stdev(rates) < 1.3
     assert sum(params["optim"] == "b" for params in first if params) > 40
     begun = state_of(SPACE, ({"lr": 1e-4, "optim": "a"}, None, None))
-    begun.document["prior"] = BELIEFS
+    redefine(begun, beliefs=BELIEFS)
     searcher = random_search.create(SPACE, 0)
     followed = sum(bool(searcher.followed(begun, number)) for number in range(1, 401))
     assert followed == pytest.approx(400 * SHARE, rel=0.3)
@@ -148,7 +149,7 @@ def test_a_wrong_prior_does_not_keep_random_from_covering_the_range() -> None:
     line: Space = {"lr": RATE}
     ended = [({"lr": 1e-5 * 1.01**i}, 1.0, "completed") for i in range(90)]
     state = state_of(line, *ended)
-    state.document["prior"] = {"lr": {"value": 1e-5, "octaves": 0.1}}
+    redefine(state, beliefs={"lr": Belief(1e-5, octaves=0.1)})
     asked = [random_search.create(line, 0).suggest(state, 90 + n) for n in range(200)]
     octants = Counter(int(2 * math.log10(params["lr"] / 1e-5)) for params in asked if params)
     assert all(octants[part] >= 10 for part in range(8))
@@ -156,7 +157,7 @@ def test_a_wrong_prior_does_not_keep_random_from_covering_the_range() -> None:
 
 def test_tpe_starts_from_the_prior_and_outgrows_a_wrong_one() -> None:
     state = state_of(SPACE)
-    state.document["prior"] = BELIEFS
+    redefine(state, beliefs=BELIEFS)
     by_random = random_search.create(SPACE, 3).suggest(state, 4)
     assert tpe.create(SPACE, 3, startup=5).suggest(state, 4) == by_random
     ended = [
@@ -164,7 +165,7 @@ def test_tpe_starts_from_the_prior_and_outgrows_a_wrong_one() -> None:
         for i in range(160)
     ]
     believing = state_of(SPACE, *ended)
-    believing.document["prior"] = BELIEFS
+    redefine(believing, beliefs=BELIEFS)
     searcher = tpe.create(SPACE, 3, startup=5)
     asked = [searcher.suggest(believing, 160 + number) for number in range(20)]
     assert sum(params["optim"] == "a" for params in asked if params) > 12
@@ -172,12 +173,12 @@ def test_tpe_starts_from_the_prior_and_outgrows_a_wrong_one() -> None:
 
 def test_a_prior_leaves_a_grid_as_it_is() -> None:
     space: Space = {"a": Choice((1, 2, 3))}
-    study = document(
+    study = defined(
         searcher="grid",
         parameters={"a": to_document(space["a"])},
         prior={"a": {"value": 3, "weight": 99}},
     )
-    assert make.searcher(study).suggest(StudyState(document=study), 0) == {"a": 1}
+    assert make.searcher(study).suggest(StudyState(study=study), 0) == {"a": 1}
 
 
 HEAD = """
@@ -232,14 +233,16 @@ def test_legal_beliefs_reach_the_document_and_odd_ones_are_told(tmp_path: Path) 
         "lr: {value: 0.01, octaves: 2}, batch: {value: 8, octaves: 1}, size: {value: 1, width: 1}"
     )
     loaded = load(tmp_path, f"prior: {{{text}}}")
-    beliefs = prior.of_document(loaded.to_document())
-    assert beliefs == {"lr": Belief(0.01, octaves=2), "batch": Belief(8, octaves=1)}
+    assert loaded.to_definition().beliefs == {
+        "lr": Belief(0.01, octaves=2),
+        "batch": Belief(8, octaves=1),
+    }
     told = [note.split(" is ")[0] for note in loaded.notes if "prior" in note]
     assert told == [
         "the prior of lr",
         "the prior of size",
     ]
-    assert prior.of_document(load(tmp_path, "").to_document()) == {}
+    assert load(tmp_path, "").to_definition().beliefs == {}
 
 
 def test_a_belief_can_be_added_to_the_law_from_the_command_line(tmp_path: Path) -> None:
@@ -250,10 +253,17 @@ def test_a_belief_can_be_added_to_the_law_from_the_command_line(tmp_path: Path) 
     assert list(loaded.tune.prior.beliefs) == ["lr"]
 
 
-def law(space: Space, loaded: Any = None, **changes: Any) -> tuple[dict[str, Any], list[str]]:
-    budget = {"unit": "tokens", "amount": 1e9, "trials": 3, "evaluations": 9}
-    study = {"trainable": "causal_lm", "budget": budget, "prior": {"step_law": {"octaves": 2}}}
-    return step_law.fill_in(study | changes, loaded or trainable.load("causal_lm"), space, EPOCH)
+def law(
+    space: Space, loaded: Any = None, epoch: Epoch = EPOCH, **changes: Any
+) -> tuple[dict[str, Belief], list[str]]:
+    study = defined(
+        trainable="causal_lm",
+        parameters={name: to_document(domain) for name, domain in space.items()},
+        budget={"unit": "tokens", "amount": 1e9, "trials": 3, "evaluations": 9},
+        prior={"step_law": {"octaves": 2}},
+    )
+    made = replace(study, **changes)
+    return step_law.fill_in(made, loaded or trainable.load("causal_lm"), epoch)
 
 
 def test_the_law_gives_what_its_paper_says() -> None:
@@ -270,10 +280,10 @@ def test_the_law_fills_in_learning_rate_and_batch_and_names_its_source() -> None
     }
     beliefs, (note,) = law(space)
     rate = step_law.learning_rate(12 * 12 * 768**2, 1e9)
-    assert beliefs["learning_rate"]["value"] == pytest.approx(rate, rel=1e-3)
+    assert beliefs["learning_rate"].value == pytest.approx(rate, rel=1e-3)
     batch = step_law.batch_tokens(1e9) / (2 * 128)
-    assert beliefs["per_device_train_batch_size"]["value"] == pytest.approx(batch, rel=1e-3)
-    assert {belief["octaves"] for belief in beliefs.values()} == {2}
+    assert beliefs["per_device_train_batch_size"].value == pytest.approx(batch, rel=1e-3)
+    assert {belief.octaves for belief in beliefs.values()} == {2}
     assert "arXiv 2503.04715" in note
     assert "84,934,656 parameters" in note
     assert "far larger" not in note
@@ -281,14 +291,10 @@ def test_the_law_fills_in_learning_rate_and_batch_and_names_its_source() -> None
 
 def test_the_law_divides_its_batch_among_the_processes() -> None:
     space: Space = {"per_device_train_batch_size": Choice((2, 512)), "size": Fixed("small")}
-    study = {"trainable": "causal_lm", "budget": {"unit": "tokens", "amount": 1e9}}
     found = [
-        step_law.fill_in(
-            study | {"prior": {"step_law": {"octaves": 2}}},
-            trainable.load("causal_lm"),
-            space,
-            replace(EPOCH, processes=processes),
-        )[0]["per_device_train_batch_size"]["value"]
+        law(space, epoch=replace(EPOCH, processes=processes))[0][
+            "per_device_train_batch_size"
+        ].value
         for processes in (1, 4)
     ]
     assert found[0] == pytest.approx(4 * found[1], rel=1e-3)
@@ -309,15 +315,14 @@ def test_the_law_says_what_it_cannot_do() -> None:
 
 
 def test_a_belief_of_the_file_comes_before_the_law() -> None:
-    own = {"value": 1e-3, "octaves": 1}
-    given = {"step_law": {"octaves": 2}, "learning_rate": own}
-    beliefs, (note,) = law({"learning_rate": RATE}, prior=given)
-    assert beliefs == {"learning_rate": own}
+    own = {"learning_rate": Belief(1e-3, octaves=1)}
+    beliefs, (note,) = law({"learning_rate": RATE}, beliefs=own)
+    assert beliefs == own
     assert "neither learning_rate nor" in note
 
 
 def test_epochs_are_counted_in_tokens_for_the_law() -> None:
-    budget = {"unit": "epochs", "amount": 2.0}
+    budget = Budget(Unit.EPOCHS, 2.0, trials=3, evaluations=9)
     _, (note,) = law({"learning_rate": RATE}, budget=budget)
     assert f"{2 * EPOCH.tokens:,} tokens" in note
 

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 import torch
 
-from tune_app.space.domains import Choice, Fixed, to_document
+from tune_app.space.domains import Choice, Fixed
 from tune_app.training.preflight import preflight, probe_cache
+from tune_app.training.preflight.found import Impossible
 from tune_app.training.preflight.probe import ABSURD, Probed, examine
 
 ROOT = Path(__file__).parents[2]
@@ -156,11 +157,10 @@ def test_a_cache_that_cannot_be_written_costs_nothing_else(tmp_path: Path) -> No
 
 def test_only_values_of_the_space_can_be_impossible() -> None:
     space = {"optim": Choice(("sgd", "adafactor")), "bf16": Fixed(False)}
-    document = {"parameters": {name: to_document(domain) for name, domain in space.items()}}
     rows = [
         Probed("optim", "sgd", "no"),
         Probed("optim", "adafactor", None),
         Probed("bf16", True, "slow"),
         Probed("fp16", True, "slow"),
     ]
-    assert preflight.impossible(document, rows) == [("optim", "sgd", "no")]
+    assert preflight.impossible(space, rows) == [Impossible("optim", "sgd", "no")]

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support.simulated import defined
 from tune_app.console.terminal import Outlet
 from tune_app.engine.worker import preflight
 from tune_app.errors import UserError
 from tune_app.space.domains import Choice, Domain, Fixed, Float, Int, to_document
 from tune_app.training import trainable
 from tune_app.training.preflight import probe
+from tune_app.training.preflight.found import ProbeResults, Refused
 from tune_app.training.preflight.values import value_problems
 
 HEAD = """
@@ -90,18 +91,19 @@ def test_whatever_prepare_does_is_one_problem_with_its_traceback(
 ) -> None:
     path = tmp_path / "mine.py"
     path.write_text(f"{HEAD}\ndef prepare(config, cache, log):\n    {prepare}\n")
-    document = {
-        "trainable": str(path),
-        "parameters": {"learning_rate": to_document(Fixed(0.1))},
-        "accelerator": "cpu",
-        "working_directory": os.getcwd(),
-    }
-    said = [json.loads(item) for item in preflight(document, str(tmp_path), probing=False)]
-    assert said[0] == {"impossible": [], "probed": []}
-    (problem,) = said[-1]["problems"]
-    assert words in problem["what"]
-    assert problem["where"] == f"trainable {path}"
-    assert "Traceback" in said[-1]["traceback"]
+    study = defined(
+        trainable=str(path),
+        parameters={"learning_rate": to_document(Fixed(0.1))},
+        accelerator="cpu",
+        working_directory=os.getcwd(),
+    )
+    first, *_, last = preflight(study, str(tmp_path), probing=False)
+    assert first == ProbeResults((), ())
+    assert isinstance(last, Refused)
+    (problem,) = last.problems
+    assert words in problem.what
+    assert problem.where == f"trainable {path}"
+    assert "Traceback" in last.traceback
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from tests.support import tables
 from tests.support.tables import curves
+from tune_app.core.definition import PlugIn
 from tune_app.history import plot
 from tune_app.history.replay import Setting, replay
 from tune_app.history.table import load
@@ -17,7 +18,7 @@ from tune_app.history.table import load
 def drawn(tmp_path: Path, count: int = 1, target: float = 1.5, full_runs: float = 3.0) -> Figure:
     """The plot of so many times the same table."""
     (table,) = load(tables.csv(tmp_path / "task.csv", curves()))
-    setting = Setting({"name": "random"}, {"name": "fifo"}, full_runs)
+    setting = Setting(PlugIn("random"), PlugIn("fifo"), full_runs)
     runs = {"random + fifo": [replay(table, setting, seed).steps for seed in range(2)]}
     found = plot.figure([table] * count, [runs] * count, [target] * count, full_runs)
     found.canvas.draw()

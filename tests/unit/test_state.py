@@ -223,17 +223,17 @@ def test_a_resumed_study_has_not_ended() -> None:
 
 def test_preflight_replaces_the_space_and_nothing_else() -> None:
     story = Story()
-    before = dict(story.state.document)
+    before = story.state.definition.to_document()
     changed = {"parameters": {}, "baseline_params": {"x": 1}, "data": {"tokens": 3}}
     story.tell("study_prepared", **changed)
-    assert story.state.document == before | changed
+    assert story.state.definition.to_document() == before | changed
 
 
 def test_an_event_of_another_version_changes_nothing_but_the_time() -> None:
     story = Story()
-    before = repr(story.state.trials), dict(story.state.document)
+    before = repr(story.state.trials), story.state.definition
     story.tell("something_new", trial="nobody")
-    assert (repr(story.state.trials), dict(story.state.document)) == before
+    assert (repr(story.state.trials), story.state.definition) == before
     assert story.state.updated == 1.0
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tune_app.budget import Unit
+from tune_app.core.definition import StudyDefinition
 from tune_app.core.state import StudyState
 from tune_app.errors import Problem, UserError
 from tune_app.plugins import make
@@ -61,10 +62,12 @@ def test_the_search_spaces_that_come_with_it_load(path: Path) -> None:
 @pytest.mark.parametrize("path", SPACES, ids=lambda path: path.name)
 def test_a_document_is_strict_json_and_builds_the_plug_ins(path: Path) -> None:
     document = json.loads(
-        json.dumps(study_file.load(path, now=NOON).to_document(), allow_nan=False)
+        json.dumps(study_file.load(path, now=NOON).to_definition().to_document(), allow_nan=False)
     )
-    assert tuple(document["rungs"]) == make.scheduler(document).rungs
-    assert make.searcher(document).suggest(StudyState(document=document), 1)
+    study = StudyDefinition.from_document(document)
+    assert json.loads(json.dumps(study.to_document())) == document
+    assert study.rungs == make.scheduler(study).rungs
+    assert make.searcher(study).suggest(StudyState(study=study), 1)
 
 
 @pytest.mark.parametrize(
@@ -90,7 +93,7 @@ def test_a_document_is_strict_json_and_builds_the_plug_ins(path: Path) -> None:
 def test_an_override_reaches_the_document(
     tmp_path: Path, override: str, keys: tuple[str, ...], value: Any
 ) -> None:
-    found: Any = load(tmp_path, TEXT, override).to_document()
+    found: Any = load(tmp_path, TEXT, override).to_definition().to_document()
     for key in keys:
         found = found[key]
     assert found == value
@@ -113,9 +116,9 @@ def test_a_plain_sweep_needs_no_tune_section(tmp_path: Path) -> None:
     assert (loaded.unit, loaded.amount, loaded.trials) == (Unit.EPOCHS, 1.0, DEFAULT_TRIALS)
     assert loaded.searcher.name == "auto"
     assert loaded.tune.scheduler.name == "auto"
-    assert loaded.to_document()["rungs"] == [1 / 9, 1 / 3, 1.0]
+    assert loaded.to_definition().rungs == (1 / 9, 1 / 3, 1.0)
     few = load(tmp_path, "run_cap: 4\nparameters: {lr: {min: 0.1, max: 0.2}}")
-    assert few.to_document()["rungs"] == [1 / 3, 1.0]
+    assert few.to_definition().rungs == (1 / 3, 1.0)
 
 
 def test_the_number_of_trials_is_the_budgets_then_the_run_cap(tmp_path: Path) -> None:
@@ -313,7 +316,7 @@ def test_a_real_sweep_loads_or_is_told_what_is_wrong(path: Path) -> None:
         assert problem.where.startswith(str(path))
         assert problem.where.removeprefix(str(path))[1:].split(":")[0].isdigit()
     if loaded is not None:
-        assert json.dumps(loaded.to_document(), allow_nan=False)
+        assert json.dumps(loaded.to_definition().to_document(), allow_nan=False)
 
 
 def load_or_problems(path: Path) -> tuple[Study | None, tuple[Problem, ...]]:
@@ -379,7 +382,7 @@ def test_values_of_every_shape_are_never_a_traceback(tmp_path: Path) -> None:
     for key in keys:
         for value in values:
             try:
-                load(tmp_path, TEXT, f"{key}={value}").to_document()
+                load(tmp_path, TEXT, f"{key}={value}").to_definition().to_document()
             except UserError:
                 refused += 1
     assert refused > len(keys)

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,6 +18,7 @@ from typing import Any
 import pytest
 
 from tests.support.story import DOCUMENT, EFFECTIVE, Story
+from tune_app.core.definition import StudyDefinition
 from tune_app.core.state import StudyState
 from tune_app.trackers import _wandb_mirror, _wandb_writer
 from tune_app.trackers import wandb as wandb_tracker
@@ -371,11 +373,11 @@ def test_a_key_in_a_netrc_file_is_found(
 
 
 def test_run_ids_differ_between_studies_of_one_name_and_not_between_drivers(tmp_path: Path) -> None:
-    state, namesake = StudyState(document=DOCUMENT, started=1.0), StudyState()
-    namesake.document, namesake.started = DOCUMENT, 2.0
-    assert run_id(state, "0001") == run_id(StudyState(document=DOCUMENT, started=1.0), "0001")
+    study = StudyDefinition.from_document(DOCUMENT)
+    state, namesake = StudyState(study, started=1.0), StudyState(study, started=2.0)
+    assert run_id(state, "0001") == run_id(StudyState(study, started=1.0), "0001")
     assert run_id(state, "0001") != run_id(namesake, "0001")
-    odd = StudyState(document={**DOCUMENT, "name": "поиск/№1: a?b#c%"}, started=1.0)
+    odd = StudyState(replace(study, name="поиск/№1: a?b#c%"), started=1.0)
     assert set(run_id(odd, "0001")).isdisjoint("/\\#?%: ")
 
 

@@ -13,8 +13,6 @@ import numpy as np
 from tune_app.analysis.effects import LEVEL, Effect, effects
 from tune_app.core.observations import ObservationReader
 from tune_app.core.state import StudyState
-from tune_app.space import domains
-from tune_app.space.constraints import Constraints
 from tune_app.space.cube import Array, Cube
 
 MIN_TRIALS = 8
@@ -40,14 +38,10 @@ def importance(state: StudyState) -> tuple[int, list[Importance]]:
     cancelled tell nothing, nor do those that changed their values on the way, or have values
     outside of the space, as untuned defaults may.
     """
-    space = {
-        name: domains.from_document(item) for name, item in state.document["parameters"].items()
-    }
+    space, constraints = state.definition.space, state.definition.constraints
     cube = Cube(space)
     steady = {name: trial for name, trial in state.trials.items() if not trial.takeovers}
-    observations = ObservationReader(space, cube).read(
-        replace(state, trials=steady), Constraints.of_document(state.document)
-    )
+    observations = ObservationReader(space, cube).read(replace(state, trials=steady), constraints)
     count = len(observations.points)
     if count < MIN_TRIALS:
         return count, []

@@ -97,7 +97,7 @@ def _notes(state: StudyState, count: int) -> list[str]:
             "Trials that ended early count by their early values, and what matters early is not "
             "always what matters in the end: for the full budget intervals are too narrow."
         )
-    if state.document["searcher"]["name"] not in _EVEN or state.document.get("prior"):
+    if state.definition.searcher.name not in _EVEN or state.definition.beliefs:
         notes.append(
             "The search tried good values more often than others: a parameter whose good values it "
             "found soon has varied little since, and matters more in the whole space than here."

@@ -14,6 +14,7 @@ from matplotlib.ticker import FuncFormatter
 from tune_app.analysis import format
 from tune_app.analysis import plot_style as style
 from tune_app.analysis.summary import evaluations, improvement, ranked
+from tune_app.budget import Unit
 from tune_app.core.state import StudyState
 from tune_app.core.trial import Kind, Outcome, TrialState
 
@@ -45,7 +46,7 @@ def figure(state: StudyState) -> Figure:
 
 def in_tokens(state: StudyState) -> bool:
     """Whether tokens are the common measure of all trials; else the share of the budget is."""
-    return bool(state.document["budget"]["unit"] == "tokens")
+    return state.definition.budget.unit is Unit.TOKENS
 
 
 def _curve(state: StudyState, trial: TrialState) -> Curve:
@@ -73,13 +74,13 @@ def _frame(axes: Axes, state: StudyState, values: list[float]) -> None:
     if low > 0 and high / low > 30:
         axes.set_yscale("log")
     axes.set_ylim(low, high)
-    full = float(state.document["budget"]["amount"]) if in_tokens(state) else 1.0
+    full = state.definition.budget.amount if in_tokens(state) else 1.0
     axes.set_xlim(0, full * 1.002)
     axes.set_xlabel("training tokens" if in_tokens(state) else "share of the budget", fontsize=9)
     axes.set_ylabel(style.name(state.reported_metric, 40), fontsize=9)
     shown = format.tokens if in_tokens(state) else format.share
     axes.xaxis.set_major_formatter(FuncFormatter(lambda at, _: shown(at)))
-    for rung in state.document["rungs"][:-1]:
+    for rung in state.definition.rungs[:-1]:
         axes.axvline(rung * full, color=style.PALE, linewidth=0.8, linestyle=(0, (1, 2)), zorder=0)
         axes.text(
             rung * full,

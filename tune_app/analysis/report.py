@@ -49,7 +49,7 @@ def _text(
     best = sections.best_values(state, facts) + _checkpoint(facts, folder, study_folder)
     parts = [
         ("", f"# {md.text(state.name)}"),
-        ("", md.text(state.document.get("description") or "")),
+        ("", md.text(state.definition.description)),
         ("", sections.answer(facts)),
         ("The best values", best),
         ("How the best one came there", sections.schedule(state, facts)),
@@ -84,6 +84,6 @@ def _commands(state: StudyState, facts: Mapping[str, Any], study_folder: Path, s
     verbs = ["show", "report"] if facts["status"] == "ended" else ["resume", "show", "report"]
     lines = [f"# in the folder that holds {_STORAGE}/"] if default else []
     lines += [shlex.join(["python", "-m", "tune_app", verb, *at]) for verb in verbs]
-    source = shlex.quote(str(state.document["source"]))
+    source = shlex.quote(state.definition.source)
     lines.append(f"python -m tune_app run {source}    # the same search anew")
     return "```sh\n" + "\n".join(lines) + "\n```"

@@ -7,17 +7,9 @@ from typing import Any
 
 from tune_app.analysis import format
 from tune_app.analysis import markdown as md
-from tune_app.core.state import StudyState
-from tune_app.space import domains
 
 CELL = 100
 """Characters in one cell, at most."""
-
-
-def space_of(state: StudyState) -> dict[str, domains.Domain]:
-    """What was searched or fixed, as the study's document has it."""
-    parameters = state.document["parameters"]
-    return {name: domains.from_document(item) for name, item in parameters.items()}
 
 
 def cell(values: Mapping[str, Any], name: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from tune_app.analysis import format, seeds
 from tune_app.analysis import markdown as md
-from tune_app.analysis.report_cells import cell, short, space_of
+from tune_app.analysis.report_cells import cell, short
 from tune_app.analysis.scales import Numeric, most_varied
 from tune_app.core.state import StudyState
 from tune_app.core.trial import Kind, Outcome
@@ -60,7 +60,7 @@ def best_values(state: StudyState, facts: Facts) -> str:
         return ""
     same = best["trial"] == baseline["trial"]
     rows = []
-    for name, domain in domains.searched(space_of(state)).items():
+    for name, domain in domains.searched(state.definition.space).items():
         row = [
             md.code(name),
             cell(baseline["params"], name),
@@ -89,7 +89,7 @@ def schedule(state: StudyState, facts: Facts) -> str:
     if not takeovers:
         return ""
     stages = [*(takeover.params for takeover in takeovers), best["params"]]
-    ends = [format.share(state.document["rungs"][takeover.rung]) for takeover in takeovers]
+    ends = [format.share(state.definition.rungs[takeover.rung]) for takeover in takeovers]
     sources = ["", *(takeover.source for takeover in takeovers)]
     names = [name for name in stages[-1] if len({json.dumps(s.get(name)) for s in stages}) > 1]
     header = ["until", "goes on from", *(md.code(format.shorten(name, 40)) for name in names)]
@@ -128,7 +128,7 @@ def trials(state: StudyState, facts: Facts) -> str:
         "Only trials at the full budget are ranked. A value with a percentage was measured at "
         "that share of the budget and compares with values at the same share alone."
     )
-    every = len(domains.searched(space_of(state)))
+    every = len(domains.searched(state.definition.space))
     if len(names) < every:
         told += f" Shown are the {len(names)} of {every} hyper-parameters with the most values."
     return f"{md.table(header, rows, numbers)}\n\n{told}"
@@ -190,7 +190,7 @@ def limits(state: StudyState, facts: Facts) -> list[str]:
         "the value flatters it a little.",
     ]
     if facts["outcomes"]["stopped"]:
-        shares = ", ".join(format.share(rung) for rung in state.document["rungs"][:-1])
+        shares = ", ".join(format.share(rung) for rung in state.definition.rungs[:-1])
         told.append(
             f"Trials were stopped by their values at {shares} of the budget: one that starts "
             "slowly and ends well may be among them."
@@ -210,7 +210,7 @@ def at_edge(state: StudyState, facts: Facts) -> list[str]:
         return []
     return [
         name
-        for name, domain in domains.searched(space_of(state)).items()
+        for name, domain in domains.searched(state.definition.space).items()
         if not isinstance(domain, domains.Choice)
         and name in best["params"]
         and _is_near_end(domain, best["params"][name])

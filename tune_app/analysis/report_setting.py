@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from tune_app.analysis import format
 from tune_app.analysis import markdown as md
-from tune_app.analysis.report_cells import cell, short, space_of
+from tune_app.analysis.report_cells import cell, short
+from tune_app.core.definition import PlugIn, StudyDefinition
 from tune_app.core.state import StudyState
 from tune_app.space import domains
 
 
 def setting(state: StudyState) -> str:
     """How the study was run: space, budget, plug-ins, data, software, machine."""
-    document = state.document
-    space = space_of(state)
+    space = state.definition.space
     kinds = {name: type(domain).__name__.lower() for name, domain in space.items()}
     rows = [
         [md.code(name), kinds[name], short(domains.describe(domain))]
@@ -23,7 +24,7 @@ def setting(state: StudyState) -> str:
     ]
     parts = [md.table(["hyper-parameter", "kind", "values"], rows), md.table(["", ""], _run(state))]
     for title, values in (
-        ("Data", document.get("data") or {}),
+        ("Data", state.definition.data),
         ("Software", state.software),
         ("Machine", state.machine),
     ):
@@ -34,46 +35,41 @@ def setting(state: StudyState) -> str:
 
 
 def _run(state: StudyState) -> list[list[str]]:
-    document, budget = state.document, state.document["budget"]
-    rungs = ", ".join(format.share(rung) for rung in document["rungs"])
+    study, budget = state.definition, state.definition.budget
     facts = {
-        "objective": f"{state.metric}, {document['metric']['goal']}",
-        "budget of a trial": f"{_amount(budget['amount'])} {budget['unit']}",
-        "trials": format.count(budget["trials"]),
-        "evaluations of a full trial": format.count(budget["evaluations"]),
-        "rungs": rungs,
-        "trainable": document["trainable"],
-        "searcher": _plug_in(document["searcher"]),
-        "scheduler": _plug_in(document["scheduler"]),
-        "a trial's resources": _given(document["resources"]),
-        "seed": format.value(document["seed"]),
+        "objective": f"{study.metric.name}, {study.metric.goal}",
+        "budget of a trial": f"{_amount(budget.amount)} {budget.unit}",
+        "trials": format.count(budget.trials),
+        "evaluations of a full trial": format.count(budget.evaluations),
+        "rungs": ", ".join(format.share(rung) for rung in study.rungs),
+        "trainable": study.trainable,
+        "searcher": _plug_in(study.searcher),
+        "scheduler": _plug_in(study.scheduler),
+        "a trial's resources": _given(asdict(study.resources)),
+        "seed": format.value(study.seed),
         "drivers": format.count(len(state.sessions)),
-        **_relations(document),
+        **_constraints(study),
     }
-    return [[md.text(name), md.text(str(told))] for name, told in facts.items()]
+    return [[md.text(name), md.text(text)] for name, text in facts.items()]
 
 
-def _relations(document: Mapping[str, Any]) -> dict[str, str]:
+def _constraints(study: StudyDefinition) -> dict[str, str]:
     """Constraints, conditions, beliefs and earlier runs, as far as the study has them."""
-    when = [f"{name} if {text}" for name, text in (document.get("when") or {}).items()]
-    beliefs = [
-        f"{name} {_given(belief)}"
-        for name, belief in (document.get("prior") or {}).items()
-        if belief
-    ]
-    told = {
-        "constraints": document.get("constraints") or [],
-        "conditions": when,
+    beliefs = [f"{name} {_given(asdict(belief))}" for name, belief in study.beliefs.items()]
+    if study.step_law_octaves is not None:
+        beliefs.append(f"step_law octaves={format.value(study.step_law_octaves)}")
+    texts = {
+        "constraints": list(study.required),
+        "conditions": [f"{name} if {text}" for name, text in study.when.items()],
         "prior": beliefs,
     }
-    relations = {name: "; ".join(texts) for name, texts in told.items() if texts}
-    earlier = document.get("warm_start")
-    return relations | ({"earlier runs": format.count(len(earlier))} if earlier else {})
+    rows = {name: "; ".join(lines) for name, lines in texts.items() if lines}
+    runs = len(study.earlier_runs)
+    return rows | ({"earlier runs": format.count(runs)} if runs else {})
 
 
-def _plug_in(section: Mapping[str, Any]) -> str:
-    options = {name: item for name, item in section.items() if name != "name"}
-    return f"{section['name']} {_given(options)}".strip()
+def _plug_in(named: PlugIn) -> str:
+    return f"{named.name} {_given(named.options)}".strip()
 
 
 def _given(options: Mapping[str, Any]) -> str:

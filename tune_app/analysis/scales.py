@@ -64,12 +64,8 @@ def scales(state: StudyState) -> dict[str, Scale]:
     Wide enough for the space and for every value that a trial had: the untuned defaults may
     lie outside of the space.
     """
-    space = {
-        name: domains.from_document(item) for name, item in state.document["parameters"].items()
-    }
-    return {
-        name: _scale(domain, seen(state, name)) for name, domain in domains.searched(space).items()
-    }
+    space = domains.searched(state.definition.space)
+    return {name: _scale(domain, seen(state, name)) for name, domain in space.items()}
 
 
 def seen(state: StudyState, name: str) -> list[Any]:

@@ -24,7 +24,7 @@ def summarise(state: StudyState) -> dict[str, Any]:
         "status": status(state),
         "reason": state.ended or "",
         "metric": state.metric,
-        "goal": state.document["metric"]["goal"],
+        "goal": state.definition.metric.goal,
         "outcomes": _outcomes(state),
         "running": len(state.with_status(Status.RUNNING)),
         "paused": len(state.with_status(Status.PAUSED)),
@@ -165,7 +165,7 @@ def incumbent(state: StudyState) -> tuple[TrialState, float, float] | None:
         reached = [trial for trial in state.trials.values() if rung in trial.rung_values]
         if any(trial.kind is Kind.SEARCH for trial in reached):
             best = min(reached, key=lambda t: (state.sign * t.rung_values[rung], t.number))
-            return best, best.rung_values[rung], state.document["rungs"][rung]
+            return best, best.rung_values[rung], state.definition.rungs[rung]
     return None
 
 
@@ -231,7 +231,7 @@ def _samples(state: StudyState) -> dict[str, Any] | None:
     after = order[0].samples.get("trained") if order else None
     if before is None and after is None:
         return None
-    return {"prompt": state.document.get("prompt"), "untrained": before, "best": after}
+    return {"prompt": state.definition.prompt, "untrained": before, "best": after}
 
 
 def _final(state: StudyState, trial: TrialState) -> float:

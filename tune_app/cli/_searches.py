@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tune_app import plugins
+from tune_app.core.definition import PlugIn
 from tune_app.errors import Problem, UserError
 from tune_app.history.replay import Setting
 from tune_app.study import lenient, yaml_source
@@ -15,9 +16,6 @@ from tune_app.study import lenient, yaml_source
 AUTO = "auto"
 KINDS = ("searcher", "scheduler")
 EXAMPLES = {"searcher": "{name: tpe, startup: 20}", "scheduler": "{name: asha, eta: 4}"}
-
-Section = dict[str, Any]
-"""A plug-in's name and its options, as the `tune` section of a study has them."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,8 +48,8 @@ def searches(args: argparse.Namespace) -> tuple[dict[str, Setting], list[Problem
     return found, problems + more
 
 
-def _sections(kind: str, texts: Sequence[str]) -> tuple[list[Section], list[Problem]]:
-    found: list[Section] = []
+def _sections(kind: str, texts: Sequence[str]) -> tuple[list[PlugIn], list[Problem]]:
+    found: list[PlugIn] = []
     problems: list[Problem] = []
     for text in texts:
         try:
@@ -61,7 +59,7 @@ def _sections(kind: str, texts: Sequence[str]) -> tuple[list[Section], list[Prob
     return found, problems
 
 
-def _section(kind: str, text: str) -> Section:
+def _section(kind: str, text: str) -> PlugIn:
     """What one word of the command line names.
 
     Raises:
@@ -76,16 +74,15 @@ def _section(kind: str, text: str) -> Section:
     if problems := plugins.option_problems(module, section, where):
         raise UserError(problems)
     numbers = lenient.of_options(kind, name, section)
-    return {"name": name, **section, **{option: value for option, (value, _) in numbers.items()}}
+    return PlugIn(name, {**section, **{option: value for option, (value, _) in numbers.items()}})
 
 
-def _mapping(kind: str, text: str) -> Section:
+def _mapping(kind: str, text: str) -> dict[str, Any]:
     source = yaml_source.parse(text, f"--{kind} {text}")
     if source.problems:
         raise UserError(source.problems)
     return source.data
 
 
-def _called(section: Section) -> str:
-    options = (f"{key}={value}" for key, value in section.items() if key != "name")
-    return " ".join([section["name"], *options])
+def _called(named: PlugIn) -> str:
+    return " ".join([named.name, *(f"{key}={value}" for key, value in named.options.items())])

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import tune_app
+from tune_app.core.definition import StudyDefinition
 from tune_app.core.journal import FILE_NAME
 from tune_app.errors import Problem, UserError
 from tune_app.space.domains import Choice, Domain, Fixed
@@ -26,10 +27,10 @@ def files(study: Study, path: Path) -> dict[str, Path]:
     if not path.is_file():
         fix = f"write it as a file first: python -m tune_app export {path} > study.yaml"
         raise UserError(Problem("only a study file can be sent", str(path), fix=fix))
-    document = study.to_document()
+    definition = study.to_definition()
     found: dict[str, Path] = {}
     problems = list(_data(study, here))
-    for local in (*_code(document, here), *_tables(study)):
+    for local in (*_code(definition, here), *_tables(study)):
         inside = local.resolve()
         if inside.is_relative_to(here.resolve()):
             found[str(inside.relative_to(here.resolve()))] = inside
@@ -42,10 +43,10 @@ def files(study: Study, path: Path) -> dict[str, Path]:
     return {**found, path.name: path.resolve()}
 
 
-def _code(document: dict[str, Any], here: Path) -> Iterator[Path]:
+def _code(study: StudyDefinition, here: Path) -> Iterator[Path]:
     """The Python files behind the plug-ins that are the user's own, with those beside them."""
-    plugins = [document["searcher"], document["scheduler"], *document["trackers"]]
-    for reference in (document["trainable"], *(item["name"] for item in plugins)):
+    plugins = (study.searcher, study.scheduler, *study.trackers)
+    for reference in (study.trainable, *(plugin.name for plugin in plugins)):
         if reference.endswith(".py"):
             yield from Path(reference).parent.glob("*.py")
             continue

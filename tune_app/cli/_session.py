@@ -7,7 +7,7 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from textwrap import indent
 from types import FrameType
@@ -19,6 +19,7 @@ from tune_app.analysis.importance_words import in_full
 from tune_app.cache import cache_folder
 from tune_app.cli import _common, _requests
 from tune_app.console import closing, commands, screens, terminal
+from tune_app.core.definition import CheckpointPolicy
 from tune_app.core.failures import own_traceback
 from tune_app.core.journal import Journal
 from tune_app.core.ports import Tracker
@@ -96,13 +97,13 @@ class Session:
         from tune_app.engine.cluster import connect
         from tune_app.engine.driver import Driver
 
-        document = self._state.document
+        definition = self._state.definition
         screen.opening(self._state)
         with connect(self._args.address, cache_folder()) as cluster:
             screen.say(f"Ray: {cluster.describe()}; dashboard {cluster.dashboard or 'off'}")
             logging.getLogger("tune_app.trackers").addHandler(_Warnings(screen))
-            mirrors = make.trackers(document, self._folder)
-            trackers: list[Tracker] = [screen, self._retention(document), *mirrors]
+            mirrors = make.trackers(definition, self._folder)
+            trackers: list[Tracker] = [screen, self._retention(definition.checkpoints), *mirrors]
             driver = self._driver = Driver(
                 self._study, self._state, self._journal, trackers, cluster
             )
@@ -113,10 +114,10 @@ class Session:
                 for mirror in mirrors:
                     mirror.close(max(0.0, end - time.monotonic()))
 
-    def _retention(self, document: Mapping[str, Any]) -> Tracker:
+    def _retention(self, policy: CheckpointPolicy) -> Tracker:
         from tune_app.storage.retention import Retention
 
-        return Retention(self._study.checkpoints, **document.get("checkpoints", {}))
+        return Retention(self._study.checkpoints, policy.keep, policy.disk_gb)
 
     def _record(self, event: str, **fields: Any) -> None:
         self._state.apply(self._journal.append(event, **fields))
@@ -186,7 +187,7 @@ class Session:
         what = f"no trial completed; trial {first.id} failed: {first.reason}"
         if first.error:
             what += "\n" + indent(own_traceback(first.error), "    ")
-        where = f"trainable {self._state.document['trainable']}"
+        where = f"trainable {self._state.definition.trainable}"
         log = self._folder / "logs" / "trials" / f"{first.id}.log"
         return UserError(Problem(what, where, fix=f"see what else was logged in {log}"))
 

@@ -25,8 +25,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(args: argparse.Namespace) -> int:
     study = catalogue.find(args.storage, args.name)
     state, _ = catalogue.read(study.folder)
-    project = args.project or state.document["project"]
-    entity = args.entity or state.document.get("entity")
+    project = args.project or state.definition.project
+    entity = args.entity or state.definition.entity
     if args.out is not None:
         _write(state, entity or "", project, args.out)
         saved = {"file": str(args.out)}

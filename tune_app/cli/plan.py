@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from rich.console import Console
 
@@ -15,10 +15,13 @@ from tune_app.cache import cache_folder
 from tune_app.cli import _common, _study
 from tune_app.console import plan_view, screens, terminal
 from tune_app.console.output import PIPE_WIDTH
+from tune_app.console.plan import Plan
+from tune_app.core.definition import StudyDefinition
 from tune_app.core.trial import Params
 from tune_app.errors import Problem, UserError
 from tune_app.simulation import costs, rehearsal
-from tune_app.space.domains import describe, from_document, grid_size
+from tune_app.simulation.profile import Profile
+from tune_app.training.preflight.found import Impossible
 
 if TYPE_CHECKING:
     from tune_app.engine.planner import Known
@@ -51,7 +54,7 @@ def execute(args: argparse.Namespace) -> int:
         with terminal.reserved(scratch / "plan.log") as (stdout, stderr):
             shown = screens.create(stderr if args.json else stdout, scratch)
             try:
-                plan = _plan(study.to_document(), args.address, scratch, shown, price)
+                plan = _plan(study.to_definition(), args.address, scratch, shown, price)
             except UserError as error:
                 raise UserError(_study.placed(error.problems, path, overrides)) from error
             except KeyboardInterrupt:
@@ -61,12 +64,12 @@ def execute(args: argparse.Namespace) -> int:
 
 
 def _plan(
-    document: dict[str, Any],
+    study: StudyDefinition,
     address: str | None,
     scratch: Path,
     screen: screens.Screen,
     price: float | None,
-) -> dict[str, Any]:
+) -> Plan:
     screen.say("starting Ray …")
     # Ray takes seconds to import: only once something is on the screen.
     if address is None:
@@ -75,75 +78,55 @@ def _plan(
     from tune_app.engine.planner import find_out
 
     with connect(address, cache_folder()) as cluster:
-        where = cluster.describe()
-        screen.say(f"Ray: {where}")
-        known = find_out(document, cluster, scratch, screen.say)
+        machines = cluster.describe()
+        screen.say(f"Ray: {machines}")
+        known = find_out(study, cluster, scratch, screen.say)
     screen.say("rehearsing the search on a simulated clock …")
-    return {**told(known, where), **_forecast(known, document["checkpoints"]["keep"], price)}
+    return planned(known, machines, price)
 
 
-def told(known: Known, where: str) -> dict[str, Any]:
-    """What is known of the study before any rehearsal, as plain data."""
-    document = known.state.document
-    space = {name: from_document(item) for name, item in document["parameters"].items()}
-    return {
-        "study": document["source"],
-        "metric": document["metric"],
-        "budget": document["budget"],
-        "searcher": document["searcher"]["name"],
-        "scheduler": document["scheduler"]["name"],
-        "data": document["data"],
-        "space": {name: describe(domain) for name, domain in space.items()},
-        "searched": [n for n, item in document["parameters"].items() if item["type"] != "fixed"],
-        "combinations": grid_size(space),
-        "left_out": [
-            {key: event[key] for key in ("parameter", "value", "reason")}
-            for event in known.state.dropped
-        ],
-        "probed": known.probed,
-        "findings": known.state.findings,
-        "examples": rehearsal.first_suggestions(document, EXAMPLES),
-        "machines": where,
-        "slots": known.slots,
-        "resources": asdict(known.trial),
-        "corners": known.corners,
-        "corners_not_measured": known.not_measured,
-        "largest_batch": known.largest_batch,
-    }
+def planned(known: Known, machines: str, price: float | None) -> Plan:
+    """The plan for what is known of a study."""
+    study, state, trial = known.state.definition, known.state, known.trial
+    profiles = costs.together(costs.good(known.profiles), trial.processes)
+    schedule = _rehearsed(known, profiles) if profiles else None
+    gpus = trial.gpu * trial.processes
+    return Plan(
+        study=study,
+        left_out=tuple(Impossible(e["parameter"], e["value"], e["reason"]) for e in state.dropped),
+        probed=known.probed,
+        findings=tuple(state.findings),
+        examples=tuple(rehearsal.first_suggestions(study, EXAMPLES)),
+        machines=machines,
+        slots=known.slots,
+        cpu=trial.cpu,
+        gpu=trial.gpu,
+        processes=trial.processes,
+        profiles=tuple(known.profiles),
+        not_profiled=known.not_profiled,
+        largest_batch=known.largest_batch,
+        schedule=schedule,
+        cost=None if schedule is None else costs.cost(schedule, profiles, gpus, price),
+        compiling=costs.compile_payback(study, profiles),
+    )
 
 
-def _forecast(known: Known, keep_best: int, price: float | None) -> dict[str, Any]:
-    """Schedule and cost, None where no corner ran that they could be told from."""
-    document, trial = known.state.document, known.trial
-    corners = costs.together(costs.good(known.corners), trial.processes)
-    if not corners:
-        return {"schedule": None, "cost": None, "compiling": ""}
+def _rehearsed(known: Known, profiles: list[Profile]) -> rehearsal.Schedule:
+    study = known.state.definition
 
     def speed(params: Params) -> rehearsal.Speed:
-        return costs.speed(document, corners, params)
+        return costs.speed(study, profiles, params)
 
     done = [
         replace(one, wall_s=one.wall_s + known.worker_s)
-        for one in rehearsal.rehearse(document, known.slots, speed, keep_best)
+        for one in rehearsal.rehearse(study, known.slots, speed, study.checkpoints.keep)
     ]
-    schedule = rehearsal.summary(document, done)
-    gpus = trial.gpu * trial.processes
-    return {
-        "schedule": schedule,
-        "compiling": costs.compile_payback(document, corners),
-        "cost": {
-            "trial_s": schedule["trial_s"],
-            "wall_s": schedule["wall_s"],
-            "gpu_hours": costs.gpu_hours(schedule["trial_s"], gpus) if gpus else None,
-            "money": None if price is None else costs.money(schedule["wall_s"], price),
-            "disk_bytes": costs.disk_bytes(schedule["most_checkpoints"], corners),
-        },
-    }
+    return rehearsal.schedule(study, done)
 
 
-def _show(plan: dict[str, Any], as_json: bool, stdout: TextIO) -> None:
+def _show(plan: Plan, as_json: bool, stdout: TextIO) -> None:
     if as_json:
-        _common.print_json(plan, stdout)
+        _common.print_json(plan.as_json(), stdout)
         return
     width = None if stdout.isatty() else PIPE_WIDTH
     plan_view.write(Console(file=stdout, highlight=False, width=width), plan)

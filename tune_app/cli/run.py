@@ -51,7 +51,7 @@ def execute(args: argparse.Namespace) -> int:
     try:
         return session.run(
             "study_started",
-            study=study.to_document(),
+            study=study.to_definition().to_document(),
             software=software(),
             machine=machine(),
             notes=study.notes,

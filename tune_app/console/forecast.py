@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from functools import cache
 
+from tune_app.core.definition import StudyDefinition
 from tune_app.core.state import StudyState
 from tune_app.core.trial import Status
 from tune_app.simulation.rehearsal import full_runs
@@ -15,17 +16,15 @@ MOST_REHEARSED = 200
 
 def expected_runs(state: StudyState) -> float:
     """Full runs that the study will cost: those of a rehearsal, with its scheduler."""
-    parts = ("scheduler", "budget", "rungs", "parameters", "baseline", "baseline_params", "metric")
-    return _rehearsed(json.dumps({part: state.document.get(part) for part in parts}))
+    return _rehearsed(json.dumps(state.definition.to_document(), sort_keys=True))
 
 
 @cache
-def _rehearsed(parts: str) -> float:
-    document = json.loads(parts)
-    trials = document["budget"]["trials"]
+def _rehearsed(document: str) -> float:
+    study = StudyDefinition.from_document(json.loads(document))
+    trials = study.budget.trials
     few = min(trials, MOST_REHEARSED)
-    runs = full_runs({**document, "budget": {**document["budget"], "trials": few}})
-    return float(runs * trials / few)
+    return full_runs(study.with_trials(few)) * trials / few
 
 
 def spent_runs(state: StudyState) -> float:
@@ -47,8 +46,8 @@ def remaining_s(state: StudyState, training_s: float) -> float | None:
 
 def certain_runs(state: StudyState) -> float:
     """Full runs that will be spent whatever happens: to the next rung of all that run or will."""
-    rungs = state.document["rungs"]
+    rungs = state.definition.rungs
     to_start = state.trials_planned - len(state.trials)
     running = [trial.fraction for trial in state.with_status(Status.RUNNING)]
     steps = (min((r for r in rungs if r > done), default=1.0) - done for done in running)
-    return float(to_start * rungs[0]) + sum(steps)
+    return to_start * rungs[0] + sum(steps)

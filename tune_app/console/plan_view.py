@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -11,47 +11,54 @@ from rich.table import Table
 from rich.text import Text
 
 from tune_app.analysis import format
+from tune_app.budget import BATCH_COUNTS
+from tune_app.console.plan import Plan
 from tune_app.console.screens import data_lines
+from tune_app.simulation.costs import Cost
+from tune_app.simulation.profile import Profile
+from tune_app.simulation.rehearsal import Schedule, Span
+from tune_app.space.domains import Fixed, Space, describe, fixed, grid_size, searched
+from tune_app.training.preflight.found import Impossible, Probed
 
 ALONE = "measured one at a time: trials that share a machine are slower than that"
 
 
-def write(console: Console, plan: Mapping[str, Any]) -> None:
-    """Prints the plan; `plan` is what `cli.plan` makes. Lines end with their last letter."""
+def write(console: Console, plan: Plan) -> None:
+    """Prints the plan; Lines end with their last letter."""
     with console.capture() as captured:
         _write(console, plan)
     for line in captured.get().splitlines():
         console.print(Text.from_ansi(line.rstrip()), soft_wrap=True)
 
 
-def _write(console: Console, plan: Mapping[str, Any]) -> None:
+def _write(console: Console, plan: Plan) -> None:
     _head(console, plan)
-    _section(console, "the space", _space(plan))
-    _section(console, "tried on a worker", _probed(plan["probed"]))
+    _section(console, "the space", _space(plan.study.space))
+    _section(console, "tried on a worker", _probed(plan.probed))
     for title, lines in (
-        ("left out", [_left_out(item) for item in plan["left_out"]]),
-        ("worth knowing", plan["findings"]),
-        ("the first trials would be", [format.params(item) for item in plan["examples"]]),
+        ("left out", [_left_out(item) for item in plan.left_out]),
+        ("worth knowing", plan.findings),
+        ("the first trials would be", [format.params(item) for item in plan.examples]),
     ):
         _section(console, title, _bullets(lines) if lines else None)
-    _section(console, "measured on a worker", _corners(plan["corners"]))
+    _section(console, "measured on a worker", _profiles(plan.profiles))
     _notes(console, plan)
-    if plan["schedule"] is None:
-        console.print("\nNo corner of the space ran: there is nothing to tell a cost from.")
+    if plan.schedule is None or plan.cost is None:
+        console.print("\nNo configuration of the space ran: there is nothing to tell a cost from.")
         return
-    _section(console, "what would happen", _schedule(plan["schedule"]))
-    _section(console, "what it would cost", _cost(plan))
+    _section(console, "what would happen", _schedule(plan.schedule))
+    _section(console, "what it would cost", _cost(plan.cost))
 
 
-def _head(console: Console, plan: Mapping[str, Any]) -> None:
-    budget = plan["budget"]
-    console.print(Text(f"\nplan for {plan['study']}", "bold"))
+def _head(console: Console, plan: Plan) -> None:
+    study, budget = plan.study, plan.study.budget
+    console.print(Text(f"\nplan for {study.source}", "bold"))
     console.print(
-        f"{budget['trials']} trials of at most {format.count(budget['amount'])} "
-        f"{budget['unit']}, {plan['searcher']} and {plan['scheduler']}, "
-        f"{plan['slots']} at a time ({plan['machines']})"
+        f"{budget.trials} trials of at most {format.count(budget.amount)} "
+        f"{budget.unit}, {study.searcher.name} and {study.scheduler.name}, "
+        f"{plan.slots} at a time ({plan.machines})"
     )
-    for line in data_lines(plan["data"]):
+    for line in data_lines(study.data):
         console.print(line)
 
 
@@ -82,33 +89,33 @@ def _bullets(lines: Sequence[str]) -> Table:
     return table
 
 
-def _space(plan: Mapping[str, Any]) -> Table:
+def _space(space: Space) -> Table:
     table = _grid("", "")
-    for name in plan["searched"]:
-        table.add_row(name, Text(plan["space"][name]))
-    constants = [f"{n}={text}" for n, text in plan["space"].items() if n not in plan["searched"]]
+    for name, domain in searched(space).items():
+        table.add_row(name, Text(describe(domain)))
+    constants = [f"{name}={describe(Fixed(value))}" for name, value in fixed(space).items()]
     if constants:
         table.add_row("fixed", Text(", ".join(constants)))
-    count = plan["combinations"]
+    count = grid_size(space)
     table.add_row("size", "infinite" if count is None else f"{count:,} combinations")
     return table
 
 
-def _left_out(item: Mapping[str, Any]) -> str:
-    return f"{item['parameter']} = {format.value(item['value'])}: {item['reason']}"
+def _left_out(item: Impossible) -> str:
+    return f"{item.parameter} = {format.value(item.value)}: {item.reason}"
 
 
-def _probed(rows: Sequence[Mapping[str, Any]]) -> Table | None:
+def _probed(rows: Sequence[Probed]) -> Table | None:
     table = _grid("", "", "")
     for row in rows:
-        if row["value"] is False or row["parameter"] not in PROBED:
+        if row.value is False or row.parameter not in PROBED:
             continue
-        text = row["reason"] or "runs"
-        if row["speed"] is not None:
-            text += f"; {row['speed']:.2g} times the speed of float32 in a matrix product"
-        if row["seconds"] is not None:
-            text += f"; a first layer compiled in {format.duration(row['seconds'])}"
-        table.add_row(row["parameter"], format.value(row["value"]), Text(text))
+        text = row.reason or "runs"
+        if row.speed is not None:
+            text += f"; {row.speed:.2g} times the speed of float32 in a matrix product"
+        if row.seconds is not None:
+            text += f"; a first layer compiled in {format.duration(row.seconds)}"
+        table.add_row(row.parameter, format.value(row.value), Text(text))
     return table if table.row_count else None
 
 
@@ -116,52 +123,51 @@ PROBED = ("optim", "bf16", "fp16", "torch_compile", "attn_implementation")
 """Parameters whose values are really tried; of the others only what fails is told."""
 
 
-def _corners(corners: Sequence[Mapping[str, Any]]) -> Table | None:
-    if not corners:
+def _profiles(profiles: Sequence[Profile]) -> Table | None:
+    if not profiles:
         return None
     headers = ("batch", "other values", "tokens/s", "start", "evaluation", "peak memory")
     table = _grid(*headers, right=(0, 2, 3, 4, 5))
-    usual = corners[0]["params"]
-    for corner in corners:
-        if corner["error"]:
-            table.add_row(_batch(corner), Text(f"{_others(corner, usual)} {corner['error']}"))
+    usual = profiles[0].params
+    for profile in profiles:
+        if profile.error:
+            table.add_row(_batch(profile), Text(f"{_others(profile, usual)} {profile.error}"))
             continue
         table.add_row(
-            _batch(corner),
-            Text(_others(corner, usual)),
-            format.tokens(corner["tokens_per_s"]),
-            format.duration(corner["start_s"]),
-            format.duration(corner["evaluation_s"]),
-            size(corner["peak_bytes"]),
+            _batch(profile),
+            Text(_others(profile, usual)),
+            format.tokens(profile.tokens_per_s),
+            format.duration(profile.start_s),
+            format.duration(profile.evaluation_s),
+            size(profile.peak_bytes),
         )
     return table
 
 
-def _batch(corner: Mapping[str, Any]) -> str:
-    return " x ".join(str(count) for count in corner["counts"].values()) or format.NOTHING
+def _batch(profile: Profile) -> str:
+    return " x ".join(str(count) for count in profile.counts.values()) or format.NOTHING
 
 
-def _others(corner: Mapping[str, Any], usual: Mapping[str, Any]) -> str:
-    """What costs besides the batch; values as in the first corner are told there only."""
-    named = {n: v for n, v in corner["params"].items() if n in corner["costly"]}
-    batch = ("per_device_train_batch_size", "gradient_accumulation_steps")
-    different = corner["params"] is usual
+def _others(profile: Profile, usual: Mapping[str, Any]) -> str:
+    """What costs besides the batch; values as in the first one are shown there only."""
+    named = {n: v for n, v in profile.params.items() if n in profile.costly}
+    different = profile.params is usual
     return format.params(
-        {n: v for n, v in named.items() if n not in batch and (different or usual[n] != v)}
+        {n: v for n, v in named.items() if n not in BATCH_COUNTS and (different or usual[n] != v)}
     )
 
 
-def _notes(console: Console, plan: Mapping[str, Any]) -> None:
-    lines = [plan["compiling"]] if plan["compiling"] else []
-    missing = plan["corners_not_measured"]
-    lines += [f"{missing} more corners were not measured"] if missing else []
-    largest = plan["largest_batch"]
+def _notes(console: Console, plan: Plan) -> None:
+    lines = [plan.compiling] if plan.compiling else []
+    missing = plan.not_profiled
+    lines += [f"{missing} more configurations were not measured"] if missing else []
+    largest = plan.largest_batch
     lines += [f"the largest micro-batch that fits: {largest}"] if largest is not None else []
-    counts = sorted({corner["parameters"] for corner in plan["corners"] if not corner["error"]})
+    counts = sorted({profile.parameters for profile in plan.profiles if not profile.error})
     if counts:
         sizes = " to ".join(map(format.tokens, counts[:: max(1, len(counts) - 1)]))
         lines += [f"{sizes} parameters; batch: batch size x accumulation", ALONE]
-        lines += _parallel(plan["resources"]["processes"])
+        lines += _parallel(plan.processes)
     for line in lines:
         console.print(Padding(Text(line, "dim"), (0, 0, 0, 2), expand=False))
 
@@ -175,33 +181,32 @@ def _parallel(processes: int) -> list[str]:
     ]
 
 
-def _schedule(schedule: Mapping[str, Any]) -> Table:
+def _schedule(schedule: Schedule) -> Table:
     table = _grid("", "")
-    for rung in schedule["rungs"]:
-        counts = _span(rung["trials"], lambda number: f"{number:.3g}")
-        table.add_row(f"reach {format.share(rung['share'])}", f"{counts} trials")
-    runs = _span(schedule["runs"], lambda number: f"{number:.1f}")
-    table.add_row("full runs", f"{runs}, instead of {schedule['trials']}")
-    table.add_row("from", f"{schedule['rehearsals']} rehearsals with made-up losses")
+    for rung in schedule.rungs:
+        counts = _span(rung.trials, lambda number: f"{number:.3g}")
+        table.add_row(f"reach {format.share(rung.share)}", f"{counts} trials")
+    runs = _span(schedule.runs, lambda number: f"{number:.1f}")
+    table.add_row("full runs", f"{runs}, instead of {schedule.trials}")
+    table.add_row("from", f"{schedule.rehearsals} rehearsals with made-up losses")
     return table
 
 
-def _cost(plan: Mapping[str, Any]) -> Table:
-    cost = plan["cost"]
+def _cost(cost: Cost) -> Table:
     table = _grid("", "")
-    table.add_row("trials' time", _span(cost["trial_s"], format.duration))
-    table.add_row("wall time", f"{_span(cost['wall_s'], format.duration)}, once Ray has started")
-    if cost["gpu_hours"] is not None:
-        table.add_row("GPU-hours", _span(cost["gpu_hours"], lambda number: f"{number:.2f}"))
-    if cost["money"] is not None:
-        table.add_row("money", _span(cost["money"], lambda number: f"{number:.2f}"))
-    table.add_row("disk", f"{_span(cost['disk_bytes'], size)} for checkpoints at the fullest")
+    table.add_row("trials' time", _span(cost.trial_s, format.duration))
+    table.add_row("wall time", f"{_span(cost.wall_s, format.duration)}, once Ray has started")
+    if cost.gpu_hours is not None:
+        table.add_row("GPU-hours", _span(cost.gpu_hours, lambda number: f"{number:.2f}"))
+    if cost.money is not None:
+        table.add_row("money", _span(cost.money, lambda number: f"{number:.2f}"))
+    table.add_row("disk", f"{_span(cost.disk_bytes, size)} for checkpoints at the fullest")
     return table
 
 
-def _span(span: Mapping[str, float], text: Any) -> str:
+def _span(span: Span, text: Callable[[float], str]) -> str:
     """A mean with its range, or one figure where there is no range."""
-    low, mean, high = (text(span[key]) for key in ("low", "mean", "high"))
+    low, mean, high = text(span.low), text(span.mean), text(span.high)
     return low if low == high else f"{mean} ({low} to {high})"
 
 

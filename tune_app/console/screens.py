@@ -18,7 +18,7 @@ from tune_app.console import table
 from tune_app.console.output import PIPE_WIDTH
 from tune_app.core.journal import Event
 from tune_app.core.state import StudyState
-from tune_app.space.domains import Fixed, describe, from_document
+from tune_app.space.domains import Fixed, describe
 
 REFRESH_PER_S = 4
 
@@ -134,16 +134,15 @@ class LiveScreen(PlainScreen):
 
 def opening_lines(state: StudyState, place: object) -> list[str]:
     """What is about to happen, before anything has."""
-    document = state.document
-    budget = document["budget"]
+    study, budget = state.definition, state.definition.budget
     lines = [
-        f"study {state.name}: {document['source']}",
+        f"study {state.name}: {study.source}",
         f"folder {place} (logs in logs/)",
-        f"{document['metric']['goal']} {state.metric}: {budget['trials']} trials of at most "
-        f"{format.count(budget['amount'])} {budget['unit']}, {document['searcher']['name']} "
-        f"and {document['scheduler']['name']}, seed {document['seed']}",
+        f"{study.metric.goal} {state.metric}: {budget.trials} trials of at most "
+        f"{format.count(budget.amount)} {budget.unit}, {study.searcher.name} "
+        f"and {study.scheduler.name}, seed {study.seed}",
     ]
-    if earlier := document.get("warm_start"):
+    if earlier := study.earlier_runs:
         runs = "one earlier run says" if len(earlier) == 1 else f"{len(earlier)} earlier runs say"
         lines.append(f"it begins with what {runs}")
     if not state.trials:
@@ -167,9 +166,8 @@ def data_lines(facts: Mapping[str, Any]) -> list[str]:
 
 def space_lines(state: StudyState) -> list[str]:
     """The space as it will be searched, one line a parameter, the fixed ones in one."""
-    domains = {k: from_document(v) for k, v in state.document["parameters"].items()}
-    when = {k: f" if {text}" for k, text in (state.document.get("when") or {}).items()}
-    constraints = state.document.get("constraints") or []
+    domains, constraints = state.definition.space, state.definition.required
+    when = {name: f" if {text}" for name, text in state.definition.when.items()}
     width = max(map(len, domains))
     lines = [
         f"  {name:<{width}}  {describe(domain)}{when.get(name, '')}"

@@ -12,6 +12,7 @@ from tune_app.analysis.summary import incumbent
 from tune_app.console import forecast
 from tune_app.core.state import StudyState
 from tune_app.core.trial import Kind, Outcome, Status, TrialState
+from tune_app.space.domains import searched
 
 MARGIN = 9
 """Lines of the terminal that are kept for the head, the summary and the prompt."""
@@ -56,7 +57,7 @@ def _importance(trial: TrialState, state: StudyState) -> tuple[int, float]:
 
 
 def _searched(state: StudyState) -> list[str]:
-    return [n for n, d in state.document["parameters"].items() if d["type"] != "fixed"]
+    return list(searched(state.definition.space))
 
 
 def _value_width(state: StudyState, terminal: int) -> int:
@@ -70,7 +71,7 @@ def _head(state: StudyState, width: int) -> Table:
     table.add_column("state", no_wrap=True)
     for name in _searched(state):
         table.add_column(format.shorten(name, width), no_wrap=True, overflow="ellipsis")
-    table.add_column(f"{state.document['budget']['unit']} of budget", no_wrap=True, min_width=12)
+    table.add_column(f"{state.definition.budget.unit} of budget", no_wrap=True, min_width=12)
     table.add_column(state.reported_metric, justify="right", no_wrap=True)
     return table
 

@@ -17,7 +17,7 @@ from tune_app.core.heartbeat import ALIVE, HeartbeatMonitor
 from tune_app.core.journal import Journal
 from tune_app.core.ports import Bracketed, Exploiting, Scheduler, Searcher, Tracker
 from tune_app.core.state import StudyState
-from tune_app.core.trial import Decision, Kind, Outcome, Status, TrialState
+from tune_app.core.trial import Decision, Kind, Outcome, Params, Status, TrialState
 from tune_app.errors import nearest
 
 
@@ -43,7 +43,7 @@ class Conductor:
         searcher: Searcher,
         scheduler: Scheduler,
         trackers: Iterable[Tracker] = (),
-        baseline: dict[str, Any] | None = None,
+        baseline: Params | None = None,
         heartbeats: HeartbeatMonitor | None = None,
         losses: Losses | None = None,
     ) -> None:
@@ -105,7 +105,7 @@ class Conductor:
     def _why_none_is_left(self) -> str:
         if not self.state.is_exhausted:
             return "the budget of trials is spent"
-        return ALL_ALLOWED if self.state.document.get("constraints") else EXHAUSTED
+        return ALL_ALLOWED if self.state.definition.required else EXHAUSTED
 
     def on_message(self, trial_id: str, event: str, fields: dict[str, Any]) -> Decision:
         """Takes what a worker sent about its trial and says whether it goes on."""
@@ -217,7 +217,7 @@ class Conductor:
         if number >= self.state.trials_planned:
             return None
         kind = Kind.BASELINE if number == 0 and self._baseline is not None else Kind.SEARCH
-        params = self._baseline
+        params = None if self._baseline is None else dict(self._baseline)
         if kind is Kind.SEARCH:
             with blamed("searcher"):
                 params = self._searcher.suggest(self.state, number)

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from tune_app.core.definition import StudyDefinition
 from tune_app.core.journal import Event
 from tune_app.core.rankings import Rankings
 from tune_app.core.trial import Decision, Kind, Outcome, Report, Status, Takeover, TrialState
@@ -31,7 +32,8 @@ def checked_checkpoint(path: str) -> str:
 class StudyState:
     """A study as its journal tells it. `apply` is the only way it changes."""
 
-    document: dict[str, Any] = field(default_factory=dict)
+    study: StudyDefinition | None = None
+    """The study, None before the journal says what it is."""
     trials: dict[str, TrialState] = field(default_factory=dict)
     dropped: list[Event] = field(default_factory=list)
     findings: list[str] = field(default_factory=list)
@@ -49,33 +51,44 @@ class StudyState:
     """Orders of the trials; they follow from the trials and say nothing new."""
 
     @property
+    def definition(self) -> StudyDefinition:
+        """What the study is.
+
+        Raises:
+            ValueError: the journal does not begin with it.
+        """
+        if self.study is None:
+            raise ValueError("no study_started comes before")
+        return self.study
+
+    @property
     def name(self) -> str:
-        return str(self.document["name"])
+        return self.definition.name
 
     @property
     def metric(self) -> str:
         """The objective as the user named it, e.g. final_eval_loss."""
-        return str(self.document["metric"]["name"])
+        return self.definition.metric.name
 
     @property
     def reported_metric(self) -> str:
-        """The key of the objective in reports: the user's name without `final_`."""
-        return self.metric.removeprefix("final_")
+        """The key of the objective in reports."""
+        return self.definition.metric.reported
 
     @property
     def sign(self) -> int:
         """1 when the metric is minimised, -1 when it is maximised."""
-        return 1 if self.document["metric"]["goal"] == "minimize" else -1
+        return self.definition.metric.sign
 
     @property
     def full_rung(self) -> int:
         """The index of the last rung, where the whole budget is spent."""
-        return len(self.document["rungs"]) - 1
+        return self.definition.full_rung
 
     @property
     def trials_planned(self) -> int:
         """All that there will be: as many as the budget has, if the space has as many."""
-        return len(self.trials) if self.is_exhausted else int(self.document["budget"]["trials"])
+        return len(self.trials) if self.is_exhausted else self.definition.budget.trials
 
     @property
     def elapsed_s(self) -> float:
@@ -98,10 +111,10 @@ class StudyState:
 
     def reached_target(self) -> bool:
         """Whether a completed trial is as good as the metric's target, if it has one."""
-        target, best = self.document["metric"].get("target"), self.best()
+        target, best = self.definition.metric.target, self.best()
         if target is None or best is None:
             return False
-        return self.sign * best.rung_values[self.full_rung] <= self.sign * float(target)
+        return self.sign * best.rung_values[self.full_rung] <= self.sign * target
 
     def baseline(self) -> TrialState | None:
         """The trial with the trainable's untuned defaults, if there is one."""
@@ -128,7 +141,7 @@ class StudyState:
         self.rankings.place(trial, self.sign, self.full_rung)
 
     def _on_study_started(self, event: Event) -> None:
-        self.document = event["study"]
+        self.study = StudyDefinition.from_document(event["study"])
         self.started = float(event["time"])
         self.findings.extend(event.get("notes", ()))
         self._open_session(event)
@@ -153,8 +166,7 @@ class StudyState:
         self.sessions.append([float(event["time"])] * 2)
 
     def _on_study_prepared(self, event: Event) -> None:
-        found = ("data", "baseline_params", "parameters", "prior", "budget", "rungs")
-        self.document = self.document | {key: event[key] for key in found if key in event}
+        self.study = self.definition.prepared(event)
 
     def _on_space_exhausted(self, event: Event) -> None:
         self.is_exhausted = True

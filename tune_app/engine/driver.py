@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from tune_app.budget import processes_of
 from tune_app.cache import cache_folder
 from tune_app.core.blame import PlugInFailed, blamed
 from tune_app.core.conductor import Conductor, Segment
+from tune_app.core.definition import PREPARED, StudyDefinition
 from tune_app.core.failures import Losses
 from tune_app.core.journal import Journal
 from tune_app.core.ports import Tracker
@@ -21,24 +21,17 @@ from tune_app.core.state import StudyState
 from tune_app.engine import tuner
 from tune_app.engine.cluster import Cluster
 from tune_app.engine.demand import Demand, wait_for_a_machine, wanted
-from tune_app.engine.remote import probed_elsewhere, received, told_of, united
+from tune_app.engine.remote import probed_elsewhere, received, united, with_node_kind
 from tune_app.engine.resources import TrialResources
 from tune_app.engine.watch import head, lifeline
 from tune_app.engine.worker import preflight
 from tune_app.errors import Problem, UserError
 from tune_app.plugins import make
 from tune_app.space import feasible
-from tune_app.space.constraints import Constraints
-from tune_app.space.domains import (
-    Choice,
-    Domain,
-    Fixed,
-    from_document,
-    to_document,
-    without,
-)
+from tune_app.space.domains import Choice, Space, searched, without
 from tune_app.storage.disk_faults import is_full
 from tune_app.storage.study import Study
+from tune_app.training.preflight.found import Findings, Impossible, Probed, ProbeResults, Progress
 
 GONE = "Ray is gone: one of its processes was killed, or the machine it ran on"
 RESUME = "resume the study; nothing that was reported is lost"
@@ -63,8 +56,8 @@ class Driver:
         self._cluster = cluster
         study.stop(False)
         self._conductor: Conductor | None = None
-        self.probed: list[dict[str, Any]] = []
-        """What came of trying the space's values, see `training.probe.Probed`."""
+        self.probed: tuple[Probed, ...] = ()
+        """What came of trying the space's values."""
 
     def interrupt(self) -> bool:
         """Asks running trials to save a checkpoint, and starts no more; False before the first."""
@@ -80,13 +73,12 @@ class Driver:
         Raises:
             UserError: preflight found mistakes or raised, or nothing fits on the cluster.
         """
-        asked = self._state.document["resources"]
-        processes = processes_of(self._state.document)
-        trial = TrialResources(asked["cpu"], asked["gpu"] or 0.0, processes)
+        asked = self._state.definition.resources
+        trial = TrialResources(asked.cpu, asked.gpu or 0.0, asked.processes)
         if self._cluster.grows and self._cluster.slots(trial) == 0:
             # What the first one has tells whether trials are to have a GPU.
             wait_for_a_machine(self._cluster, trial, progress)
-        if asked["gpu"] is None:
+        if asked.gpu is None:
             trial = replace(trial, gpu=float(self._cluster.has_gpu()))
         self._check_fit(trial)
         self._prepare(progress, trial)
@@ -103,7 +95,7 @@ class Driver:
         """
         trial = self.prepare(progress)
         conductor = self._conductor = self._make_conductor()
-        limit = self._state.document["resources"]["concurrent"] or 10**6
+        limit = self._state.definition.resources.concurrent or 10**6
         scratch = self._folder / "logs" / "ray_tune"
         demand = Demand(self._cluster, trial)
 
@@ -176,18 +168,18 @@ class Driver:
             ) from error
 
     def _make_conductor(self) -> Conductor:
-        document = self._state.document
+        study = self._state.definition
         with blamed("searcher"):
-            searcher = make.searcher(document)
+            searcher = make.searcher(study)
         with blamed("scheduler"):
-            scheduler = make.scheduler(document)
+            scheduler = make.scheduler(study)
         return Conductor(
             self._state,
             self._journal,
             searcher,
             scheduler,
             self._trackers,
-            document["baseline_params"] if document["baseline"] else None,
+            study.baseline_params if study.baseline else None,
             losses=Losses(),
         )
 
@@ -200,108 +192,92 @@ class Driver:
 
     def _prepare(self, progress: Callable[[str], None], trial: TrialResources) -> None:
         """Preflight on a worker: names, probes, data. Its findings go to the journal once."""
-        known = "baseline_params" in self._state.document
-        document, cache = self._state.document, str(cache_folder())
-        space: dict[str, Domain] = {
-            name: from_document(item) for name, item in document["parameters"].items()
-        }
+        study, cache = self._state.definition, str(cache_folder())
+        is_new, space = study.baseline_params is None, study.space
         (kind, here), *others = self._cluster.kinds(trial).items()
-        elsewhere = [] if known else probed_elsewhere((document, cache), trial, dict(others))
-        for item in received(preflight, (document, cache, not known), trial, here):
-            if "line" in item:
-                progress(item["line"])
-            if "impossible" in item:
-                self.probed = item["probed"]
-                found = told_of(kind, item["impossible"]) if others else item["impossible"]
-                space = self._without_impossible(space, united(found, elsewhere))
-            if "findings" in item and not known:
-                self._keep(item["findings"], space)
+        elsewhere = probed_elsewhere(study, cache, trial, dict(others)) if is_new else []
+        for message in received(preflight, study, (cache, is_new), trial, here):
+            match message:
+                case Progress(line):
+                    progress(line)
+                case ProbeResults(impossible, self.probed):
+                    found = with_node_kind(kind, impossible) if others else impossible
+                    space = self._without_impossible(space, united(found, elsewhere))
+                case Findings() if is_new:
+                    self._keep(message, space)
 
-    def _without_impossible(
-        self, space: dict[str, Domain], impossible: list[tuple[str, Any, str]]
-    ) -> dict[str, Domain]:
+    def _without_impossible(self, space: Space, impossible: Iterable[Impossible]) -> Space:
         """The space without the choices that cannot run here, if that is wanted.
 
         Raises:
             UserError: it is not wanted, or nothing would be left of a parameter.
         """
-        allowed = self._state.document["drop_impossible"]
+        allowed = self._state.definition.drop_impossible
         problems = []
-        for name, value, reason in impossible:
-            domain, text = space[name], json.dumps(value)
-            what, fix = f"the choice {text} cannot run here: {reason}", ""
+        for item in impossible:
+            name, domain, text = item.parameter, space[item.parameter], json.dumps(item.value)
+            what, fix = f"the choice {text} cannot run here: {item.reason}", ""
             if not isinstance(domain, Choice):
-                what, fix = f"{text} cannot run here: {reason}", "choose another value"
+                what, fix = f"{text} cannot run here: {item.reason}", "choose another value"
             elif not allowed:
                 fix = "leave it out of the file, or add --drop-impossible to go on without it"
             else:
-                self.record("choice_dropped", parameter=name, value=value, reason=reason)
-                space = {**space, name: without(domain, value)}
+                self.record("choice_dropped", parameter=name, value=item.value, reason=item.reason)
+                space = {**space, name: without(domain, item.value)}
                 continue
             problems.append(Problem(what, f"parameters.{name}", fix=fix))
         if problems:
             raise UserError(problems)
         return space
 
-    def _keep(self, findings: dict[str, Any], space: dict[str, Domain]) -> None:
-        for text in findings["notes"]:
+    def _keep(self, findings: Findings, space: Space) -> None:
+        for text in findings.notes:
             self.record("finding", text=text)
-        searched_defaults = {
-            name: value
-            for name, value in findings["baseline"].items()
-            if not isinstance(space[name], Fixed)
-        }
-        parameters = {name: to_document(domain) for name, domain in space.items()}
-        constraints = Constraints.of_document({**self._state.document, "parameters": parameters})
-        self._check_still_allowed(space, constraints)
-        baseline, note = constraints.baseline(searched_defaults)
-        if note is not None and self._state.document["baseline"]:
+        left = replace(self._state.definition, space=space)
+        self._check_still_allowed(left)
+        defaults = {n: v for n, v in findings.baseline.items() if n in searched(space)}
+        baseline, note = left.constraints.baseline(defaults)
+        if note is not None and left.baseline:
             self.record("finding", text=note)
-        self.record(
-            "study_prepared",
-            data=findings["data"],
+        prepared = replace(
+            left,
             baseline_params=baseline,
-            parameters=parameters,
-            prior=findings["prior"],
-            budget=findings["budget"],
-            rungs=findings["rungs"],
-        )
+            data=findings.data,
+            beliefs=findings.beliefs,
+            step_law_octaves=None,
+            budget=findings.budget,
+            rungs=findings.rungs,
+        ).to_document()
+        self.record("study_prepared", **{key: prepared[key] for key in PREPARED})
 
-    def _check_still_allowed(self, space: dict[str, Domain], constraints: Constraints) -> None:
+    def _check_still_allowed(self, study: StudyDefinition) -> None:
         """Without the choices that cannot run here the constraints may allow nothing.
 
         Raises:
             UserError: they do.
         """
         if self._state.dropped:
-            problems = feasible.check(
-                space, constraints, lambda path: ".".join(map(str, ("tune", *path)))
-            )
-            if problems.problems:
-                raise UserError(problems.problems)
+            verdict = feasible.check(study.space, study.constraints, _key_in_tune)
+            if verdict.problems:
+                raise UserError(verdict.problems)
 
     def _config(self, segment: Segment, resources: TrialResources) -> dict[str, Any]:
         """What `run_segment` gets: plain data only."""
-        document = self._state.document
+        study = self._state.definition
         trial = self._state.trials[segment.trial]
-        constants = {
-            name: item["value"]
-            for name, item in document["parameters"].items()
-            if item["type"] == "fixed"
-        }
-        params = Constraints.of_document(document).active({**constants, **segment.params})
+        document = study.to_document()
         needed = ("trainable", "rungs", "budget", "prompt", "accelerator")
         return {
             "folder": str(self._folder),
             "url": self._study.url,
             "cpu": resources.cpu,
             "gpu": resources.gpu,
-            "working_directory": document["working_directory"],
+            "working_directory": study.working_directory,
             "task": {
                 "document": {key: document[key] for key in needed},
                 "trial": segment.trial,
-                "params": params,
-                "seed": document["seed"],
+                "params": study.all_values(segment.params),
+                "seed": study.seed,
                 "checkpoint": segment.checkpoint,
                 "seconds_before": trial.seconds,
                 "max_steps": trial.effective.get("max_steps"),
@@ -312,6 +288,10 @@ class Driver:
                 "processes": resources.processes,
             },
         }
+
+
+def _key_in_tune(path: tuple[str | int, ...]) -> str:
+    return ".".join(map(str, ("tune", *path)))
 
 
 def _leave(last_words: Callable[[str], None]) -> None:

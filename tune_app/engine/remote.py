@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from tune_app.core.definition import StudyDefinition
 from tune_app.engine.resources import TrialResources
 from tune_app.engine.worker import probe
 from tune_app.errors import Problem, UserError
 from tune_app.space.domains import identity
-
-Impossible = tuple[str, Any, str]
-"""Parameter, value, why it cannot run."""
+from tune_app.training.preflight.found import Impossible, Message, ProbeResults, Refused
 
 GONE = (
     ray.exceptions.WorkerCrashedError,
@@ -35,14 +34,16 @@ class RemoteTraceback(Exception):
 
 
 def received(
-    call: Callable[..., Iterator[str]],
+    call: Callable[..., Iterator[Message]],
+    study: StudyDefinition,
     arguments: tuple[Any, ...],
     trial: TrialResources,
     node: str | None = None,
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[Message]:
     """What a streaming function of `engine.worker` says on a worker like one process of a trial.
 
-    Its first argument is the study's document. With the id of a `node`, the worker is there.
+    Its first argument is the study, followed by `arguments`. With the id of a `node` the worker is
+    there.
 
     Raises:
         UserError: it told of problems, or its process died.
@@ -52,44 +53,43 @@ def received(
     try:
         where = NodeAffinitySchedulingStrategy(node, soft=False) if node else "DEFAULT"
         options = {"num_returns": "streaming", "scheduling_strategy": where}
-        for reference in remote.options(**options).remote(*arguments):
-            item: dict[str, Any] = json.loads(ray.get(reference))
-            if "problems" in item:
-                problems = [Problem(**problem) for problem in item["problems"]]
-                raise UserError(problems) from RemoteTraceback(item["traceback"])
-            yield item
+        for reference in remote.options(**options).remote(study, *arguments):
+            message: Message = ray.get(reference)
+            if isinstance(message, Refused):
+                raise UserError(message.problems) from RemoteTraceback(message.traceback)
+            yield message
     except GONE as error:
         what = f"the worker was lost before the first trial ({type(error).__name__})"
-        where = f"trainable {arguments[0]['trainable']}"
+        where = f"trainable {study.trainable}"
         fix = "look for a crash in native code, an exit, or too little memory in `prepare`"
         fix += ", and for a node that went away; then run or resume it again"
         raise UserError(Problem(what, where, fix=fix)) from error
 
 
-def told_of(kind: str, impossible: list[Any]) -> list[Impossible]:
+def with_node_kind(kind: str, impossible: Iterable[Impossible]) -> list[Impossible]:
     """What cannot run, with the kind of node in the reason."""
-    return [(name, value, f"{reason} (on {kind})") for name, value, reason in impossible]
+    return [replace(item, reason=f"{item.reason} (on {kind})") for item in impossible]
 
 
-def united(here: list[Impossible], elsewhere: list[Impossible]) -> list[Impossible]:
+def united(here: Iterable[Impossible], elsewhere: Iterable[Impossible]) -> list[Impossible]:
     """Each impossible value once, with the first reason."""
-    reasons: dict[str, Impossible] = {}
-    for name, value, reason in [*here, *elsewhere]:
-        reasons.setdefault(f"{name} {identity(value)}", (name, value, reason))
-    return list(reasons.values())
+    first: dict[str, Impossible] = {}
+    for item in (*here, *elsewhere):
+        first.setdefault(f"{item.parameter} {identity(item.value)}", item)
+    return list(first.values())
 
 
 def probed_elsewhere(
-    arguments: tuple[dict[str, Any], str], trial: TrialResources, nodes: dict[str, str]
+    study: StudyDefinition, cache: str, trial: TrialResources, nodes: Mapping[str, str]
 ) -> list[Impossible]:
     """What cannot run on other kinds of nodes, where trials may come to lie as well.
 
     Args:
-        arguments: of `worker.probe`.
-        nodes: by their kind.
+        nodes: an id by kind of node.
     """
     found = []
     for kind, node in nodes.items():
-        for item in received(probe, arguments, trial, node):
-            found += told_of(kind, item["impossible"])
+        for message in received(probe, study, (cache,), trial, node):
+            if isinstance(message, ProbeResults):
+                found += with_node_kind(kind, message.impossible)
     return found

@@ -8,14 +8,14 @@ import os
 import queue
 import threading
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from ray import tune
 
+from tune_app.core.definition import StudyDefinition
 from tune_app.core.heartbeat import ALIVE
 from tune_app.core.trial import Outcome
 from tune_app.engine import worker_group
@@ -24,6 +24,14 @@ from tune_app.storage import places
 from tune_app.storage.disk_faults import is_full
 from tune_app.storage.store import StorageFailed
 from tune_app.storage.study import Study
+from tune_app.training.preflight.found import (
+    LargestBatch,
+    Message,
+    ProbeResults,
+    ProfilingPlan,
+    Progress,
+    Refused,
+)
 
 DISK_FULL = "disk_full"
 """What a worker sends, outside the journal, when it cannot write any more."""
@@ -113,92 +121,80 @@ def trial_log(path: Path) -> Iterator[None]:
         handler.close()
 
 
-Say = Callable[[dict[str, Any]], None]
-"""Sends one item to the driver."""
+Say = Callable[[Message], None]
+"""Sends one message to the driver."""
 
 
-def preflight(document: dict[str, Any], cache: str, probing: bool) -> Iterator[str]:
-    """Runs preflight on this worker; yields JSON: progress lines, then the findings or problems."""
-
-    def work(say: Say) -> None:
-        from tune_app.training.preflight import preflight as checks
-
-        checks.check_names(document)
-        probed = checks.probe(document, Path(cache)) if probing else []
-        impossible = checks.impossible(document, probed)
-        say({"impossible": impossible, "probed": [asdict(row) for row in probed]})
-        found = checks.prepare(document, Path(cache), lambda line: say({"line": line}), impossible)
-        say({"findings": checks.as_plain(found)})
-
-    yield from streamed(work, document)
-
-
-def probe(document: dict[str, Any], cache: str) -> Iterator[str]:
-    """Tries the space's values on this worker alone; yields what cannot run, as JSON."""
+def preflight(study: StudyDefinition, cache: str, probing: bool) -> Iterator[Message]:
+    """Runs preflight on this worker: progress, what cannot run, then findings or problems."""
 
     def work(say: Say) -> None:
         from tune_app.training.preflight import preflight as checks
 
-        say({"impossible": checks.impossible(document, checks.probe(document, Path(cache)))})
+        checks.check_names(study)
+        probed = checks.probe(study, Path(cache)) if probing else []
+        impossible = checks.impossible(study.space, probed)
+        say(ProbeResults(tuple(impossible), tuple(probed)))
+        say(checks.prepare(study, Path(cache), lambda line: say(Progress(line)), impossible))
 
-    yield from streamed(work, document)
+    yield from streamed(work, study)
 
 
-def measure(document: dict[str, Any], cache: str, cpu: float) -> Iterator[str]:
-    """Measures the corners of a prepared space on this worker; yields each as JSON."""
+def probe(study: StudyDefinition, cache: str) -> Iterator[Message]:
+    """Tries the space's values on this worker alone; tells what cannot run."""
+
+    def work(say: Say) -> None:
+        from tune_app.training.preflight import preflight as checks
+
+        probed = checks.probe(study, Path(cache))
+        say(ProbeResults(tuple(checks.impossible(study.space, probed)), tuple(probed)))
+
+    yield from streamed(work, study)
+
+
+def profile(study: StudyDefinition, cache: str, cpu: float) -> Iterator[Message]:
+    """Profiles some configurations of a prepared space on this worker."""
 
     def work(say: Say) -> None:
         import torch
 
-        from tune_app.space.domains import from_document
         from tune_app.training import trainable
         from tune_app.training.arguments import use_cpu
         from tune_app.training.preflight import profiling
 
         torch.set_num_threads(max(1, int(cpu)))
-        loaded = trainable.load(document["trainable"])
-        space = {name: from_document(item) for name, item in document["parameters"].items()}
-        chosen = profiling.choose(space, loaded.default)
-        say({"corners": len(chosen), "most": profiling.MOST})
-        measured = []
+        chosen = profiling.choose(study.space, trainable.load(study.trainable).default)
+        say(ProfilingPlan(len(chosen), min(len(chosen), profiling.MOST)))
+        ran = []
         for params in chosen[: profiling.MOST]:
-            measured.append(profiling.measure(document, space, params, Path(cache)))
-            say({"corner": asdict(measured[-1])})
-        ran = [corner.params for corner in measured if not corner.error]
-        if ran and not use_cpu(document["accelerator"]):
-            size = profiling.largest_batch(document, space, ran[-1], Path(cache))
-            say({"largest_batch": size})
+            measured = profiling.measure(study, params, Path(cache))
+            say(measured)
+            ran += [] if measured.error else [params]
+        if ran and not use_cpu(study.accelerator):
+            say(LargestBatch(profiling.largest_batch(study, ran[-1], Path(cache))))
 
-    yield from streamed(work, document)
+    yield from streamed(work, study)
 
 
-def streamed(work: Callable[[Say], None], document: dict[str, Any]) -> Iterator[str]:
-    """What `work` says, as JSON, and the problems it ends with; it runs in a thread."""
-    lines: queue.Queue[dict[str, Any] | None] = queue.Queue()
+def streamed(work: Callable[[Say], None], study: StudyDefinition) -> Iterator[Message]:
+    """What `work` says, and the problems it ends with; it runs in a thread."""
+    messages: queue.Queue[Message | None] = queue.Queue()
 
     def guarded() -> None:
         try:
-            go_to(document["working_directory"])
-            work(lines.put)
+            go_to(study.working_directory)
+            work(messages.put)
         except UserError as error:
-            lines.put(_as_plain(error.problems))
+            messages.put(Refused(error.problems, traceback.format_exc()))
         except (Exception, SystemExit) as error:
             # It must reach the person as one message, wherever in the trainable it was raised.
-            lines.put(_as_plain([_raised(error, document["trainable"])]))
+            messages.put(Refused((_raised(error, study.trainable),), traceback.format_exc()))
         finally:
-            lines.put(None)
+            messages.put(None)
 
     threading.Thread(target=guarded, daemon=True).start()
-    while (item := lines.get()) is not None:
-        yield json.dumps(item)
-
-
-def _as_plain(problems: Iterable[Problem]) -> dict[str, Any]:
-    """Problems, and the traceback of what is being handled, as plain data."""
-    return {
-        "problems": [asdict(problem) for problem in problems],
-        "traceback": traceback.format_exc(),
-    }
+    while (message := messages.get()) is not None:
+        yield message
 
 
 def _raised(error: BaseException, trainable: str) -> Problem:

@@ -11,15 +11,16 @@ from __future__ import annotations
 import inspect
 import math
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from tune_app import plugins
-from tune_app.budget import Horizon
+from tune_app.budget import Horizon, Unit
 from tune_app.core.conductor import Segment
+from tune_app.core.definition import Budget, Metric, PlugIn, StudyDefinition
 from tune_app.core.journal import Event
 from tune_app.core.ports import Exploiting
 from tune_app.core.state import StudyState
@@ -28,7 +29,8 @@ from tune_app.history.on_table import OnTable, key, raised, rows_of
 from tune_app.history.table import Table
 from tune_app.plugins import make
 from tune_app.simulation.simulation import TOKENS_PER_STEP, Simulation
-from tune_app.space.domains import grid_size, to_document
+from tune_app.space.domains import grid_size
+from tune_app.space.prior import Belief
 
 SAME = 1e-9
 
@@ -37,8 +39,8 @@ SAME = 1e-9
 class Setting:
     """How a search is replayed."""
 
-    searcher: dict[str, Any]
-    scheduler: dict[str, Any]
+    searcher: PlugIn
+    scheduler: PlugIn
     full_runs: float
     """The budget."""
     workers: int = 1
@@ -94,12 +96,12 @@ def problems(table: Table, setting: Setting) -> list[Problem]:
 
 def _scheduler_problems(table: Table, setting: Setting) -> list[Problem]:
     try:
-        scheduler = make.scheduler(_document(table, setting, 0))
+        scheduler = make.scheduler(_study(table, setting, 0))
     except Exception as error:
         return _refusals(error, "scheduler", table)
     if not isinstance(scheduler, Exploiting):
         return []
-    what = f"{setting.scheduler['name']} changes the values of runs under way"
+    what = f"{setting.scheduler.name} changes the values of runs under way"
     fix = "use a scheduler that leaves them as they are"
     return [Problem(what, "--scheduler", "no table can say what then happens", fix)]
 
@@ -107,13 +109,13 @@ def _scheduler_problems(table: Table, setting: Setting) -> list[Problem]:
 def _searcher_problems(table: Table, setting: Setting) -> list[Problem]:
     found = []
     combinations = grid_size(table.space)
-    if setting.searcher["name"] == "grid" and combinations not in (None, len(table.params)):
+    if setting.searcher.name == "grid" and combinations not in (None, len(table.params)):
         what = f"{len(table.params)} of the grid's {combinations} combinations are there"
         found.append(Problem(what, f"--searcher grid on {table.name}", "a run for each of them"))
     # Whatever is wrong with the scheduler.
-    sound = replace(setting, scheduler={"name": "fifo"})
+    sound = replace(setting, scheduler=PlugIn("fifo"))
     try:
-        make.searcher(_document(table, sound, 0))
+        make.searcher(_study(table, sound, 0))
     except Exception as error:
         found += _refusals(error, "searcher", table)
     return found
@@ -169,18 +171,17 @@ class _Replay:
         self._best: dict[str, float] = {}
         self._incumbent = self._completed = math.inf
         self._holder: Any = None
-        document = _document(table, setting, seed)
+        study = _study(table, setting, seed)
         self.simulation = Simulation(
-            document,
+            study,
             workers=setting.workers,
             curve=self._value,
-            searcher=OnTable(table, make.searcher(document), setting.searcher["name"], seed),
+            searcher=OnTable(table, make.searcher(study), setting.searcher.name, seed),
             death=setting.failures,
             seed=seed,
-            metric=table.metric.removeprefix("final_"),
             pace=self._pace,
             trackers=[self],
-            plan=_plan(table, document["rungs"]),
+            plan=_plan(table, study.rungs),
             fraction=self._share,
         )
 
@@ -235,37 +236,35 @@ class _Replay:
         """Nothing to close."""
 
 
-def _document(table: Table, setting: Setting, seed: int) -> dict[str, Any]:
+def _study(table: Table, setting: Setting, seed: int) -> StudyDefinition:
     """A study of the table's space, in which each of its runs could be a trial."""
-    document = {
-        "name": table.name,
-        "metric": {"name": table.metric, "goal": "minimize" if table.sign > 0 else "maximize"},
-        "parameters": {name: to_document(domain) for name, domain in table.space.items()},
-        "budget": {
-            # Not steps: between two reports of a table lie many of these.
-            "unit": "tokens",
-            "amount": len(table.shares),
-            "trials": len(table.trials),
-            "evaluations": len(table.shares),
-        },
-        "searcher": setting.searcher,
-        "scheduler": setting.scheduler,
-        "seed": seed,
-        "baseline": False,
-        "prior": dict(setting.prior or {}),
-    }
-    wanted = make.scheduler(document).rungs
-    document["rungs"] = there = rungs(table, wanted)
-    if len(there) < len(wanted):
-        document["scheduler"] = _with_rungs(setting.scheduler, there)
-    return document
+    points = len(table.shares)
+    # Not steps: between two reports of a table lie many of these.
+    budget = Budget(Unit.TOKENS, points, trials=len(table.trials), evaluations=points)
+    wanted = make.scheduler_of(setting.scheduler, budget, table.space).rungs
+    there = rungs(table, wanted)
+    return StudyDefinition(
+        name=table.name,
+        metric=Metric(table.metric, "minimize" if table.sign > 0 else "maximize"),
+        space=table.space,
+        budget=budget,
+        rungs=tuple(there),
+        searcher=setting.searcher,
+        scheduler=setting.scheduler
+        if len(there) == len(wanted)
+        else _with_rungs(setting.scheduler, there),
+        seed=seed,
+        baseline=False,
+        beliefs={name: Belief(**fields) for name, fields in (setting.prior or {}).items()},
+    )
 
 
-def _with_rungs(scheduler: dict[str, Any], places: list[float]) -> dict[str, Any]:
+def _with_rungs(scheduler: PlugIn, places: list[float]) -> PlugIn:
     """The scheduler over fewer rungs than its own, whose indexes would mean other shares."""
-    create = plugins.load("scheduler", scheduler["name"]).create
-    takes_rungs = "rungs" in inspect.signature(create).parameters
-    return {**scheduler, "rungs": places} if takes_rungs else scheduler
+    create = plugins.load("scheduler", scheduler.name).create
+    if "rungs" not in inspect.signature(create).parameters:
+        return scheduler
+    return replace(scheduler, options={**scheduler.options, "rungs": places})
 
 
 def rungs(table: Table, shares: tuple[float, ...]) -> list[float]:
@@ -274,7 +273,7 @@ def rungs(table: Table, shares: tuple[float, ...]) -> list[float]:
     return [float(table.shares[place]) for place in dict.fromkeys(places.tolist())]
 
 
-def _plan(table: Table, places: list[float]) -> Horizon:
+def _plan(table: Table, places: Sequence[float]) -> Horizon:
     points = len(table.shares)
     steps = frozenset(range(1, points + 1))
     rung_steps = tuple(int(np.searchsorted(table.shares, share - SAME)) + 1 for share in places)

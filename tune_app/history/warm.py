@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from tune_app.core import journal
+from tune_app.core.definition import reported_name
 from tune_app.core.state import rebuild
 from tune_app.core.trial import Outcome
 from tune_app.errors import Problem, UserError
@@ -83,7 +84,7 @@ def gather(
 
 def _table(path: Path, metric: str, goal: str) -> list[Group]:
     """By size, each whole run with its last value."""
-    known = read(path, None if metric == "final_eval_loss" else metric.removeprefix("final_"))
+    known = read(path, None if metric == "final_eval_loss" else reported_name(metric))
     raw = {(runs.name, run.trial): run.params for runs in known for run in runs.runs}
     return [
         [
@@ -103,7 +104,7 @@ def _journal(folder: Path) -> Group:
         what = "no study is in this folder"
         raise UserError(Problem(what, str(folder), f"a file {journal.FILE_NAME}")) from error
     state = rebuild(events)
-    constants = {n: d["value"] for n, d in state.document["parameters"].items() if "value" in d}
+    constants = state.definition.constants
     rungs = range(state.full_rung + 1)
     told = [
         trial

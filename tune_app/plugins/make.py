@@ -1,50 +1,45 @@
-"""Makes the plug-ins that a study document names."""
+"""Makes the plug-ins that a study names."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 from tune_app import plugins
+from tune_app.core.definition import Budget, PlugIn, StudyDefinition, budget_document
 from tune_app.core.ports import Scheduler, Searcher, Tracker
-from tune_app.space.domains import from_document
+from tune_app.space.domains import Space
 
 
-def scheduler(document: Mapping[str, Any]) -> Scheduler:
+def scheduler(study: StudyDefinition) -> Scheduler:
     """The scheduler of a study."""
-    name, options = _named(document["scheduler"])
-    return scheduler_of(plugins.load("scheduler", name), options, document)
+    return scheduler_of(study.scheduler, study.budget, study.space)
 
 
-def scheduler_of(
-    module: ModuleType, options: Mapping[str, Any], document: Mapping[str, Any]
-) -> Scheduler:
-    """What a plug-in makes of its options, and of the document's parts that it takes."""
+def scheduler_of(named: PlugIn, budget: Budget, space: Space) -> Scheduler:
+    """The same before there is a study; its rungs may follow from the budget."""
+    module = plugins.load("scheduler", named.name)
+    made: Scheduler = module.create(**_parts(module, budget, space), **named.options)
+    return made
+
+
+def _parts(module: ModuleType, budget: Budget, space: Space) -> dict[str, object]:
     takes = inspect.signature(module.create).parameters
-    parts = {part: document[part] for part in ("budget", "parameters") if part in takes}
-    made: Scheduler = module.create(**parts, **options)
-    return made
+    parts = {"budget": budget_document(budget), "parameters": space}
+    return {name: part for name, part in parts.items() if name in takes}
 
 
-def searcher(document: Mapping[str, Any]) -> Searcher:
+def searcher(study: StudyDefinition) -> Searcher:
     """The searcher of a study, over its present parameters."""
-    name, options = _named(document["searcher"])
-    space = {key: from_document(item) for key, item in document["parameters"].items()}
-    made: Searcher = plugins.load("searcher", name).create(space, document["seed"], **options)
+    module = plugins.load("searcher", study.searcher.name)
+    made: Searcher = module.create(study.space, study.seed, **study.searcher.options)
     return made
 
 
-def trackers(document: Mapping[str, Any], folder: Path) -> list[Tracker]:
+def trackers(study: StudyDefinition, folder: Path) -> list[Tracker]:
     """The trackers of a study; `folder` is the study's."""
-    made = []
-    for entry in document["trackers"]:
-        name, options = _named(entry)
-        made.append(plugins.load("tracker", name).create(folder, **options))
-    return made
-
-
-def _named(entry: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    return entry["name"], {key: value for key, value in entry.items() if key != "name"}
+    return [
+        plugins.load("tracker", tracker.name).create(folder, **tracker.options)
+        for tracker in study.trackers
+    ]

@@ -23,19 +23,18 @@ import random
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from tune_app.core.definition import StudyDefinition
 from tune_app.core.ports import Exploit
 from tune_app.core.rankings import Ranking
 from tune_app.core.state import StudyState
 from tune_app.core.trial import Decision, Status, TrialState
 from tune_app.errors import Problem, UserError, nearest
-from tune_app.space.constraints import Constraints
 from tune_app.space.domains import (
     Domain,
     Drawn,
     Float,
     Int,
     contains,
-    from_document,
     sample,
     searched,
     snap,
@@ -98,21 +97,20 @@ class Pbt:
         best = [other for other in reached[:size] if other.checkpoint and _waits(other, rung)]
         if not best:
             return None
-        rng = _stream(state.document["seed"], trial.number, rung)
+        rng = _stream(state.definition.seed, trial.number, rung)
         source = rng.choice(best)
-        return Exploit(source, self._changed(state.document, source.params, rng))
+        return Exploit(source, self._changed(state.definition, source.params, rng))
 
     def _changed(
-        self, document: Mapping[str, Any], params: Mapping[str, Any], rng: random.Random
+        self, study: StudyDefinition, params: Mapping[str, Any], rng: random.Random
     ) -> dict[str, Any]:
         """The values with some of them changed; the same where constraints allow no change.
 
         A change can make another parameter count, which then has any of its values.
         """
-        space = {name: from_document(item) for name, item in document["parameters"].items()}
+        space, constraints = study.space, study.constraints
         names = [name for name in self.mutate if name in params and name in space]
         absent = [name for name in searched(space) if name not in params]
-        constraints = Constraints.of_document(document)
         for _ in range(ATTEMPTS):
             new = {name: _perturbed(space[name], params[name], rng) for name in names}
             new |= {name: sample(space[name], rng) for name in absent}

@@ -8,18 +8,17 @@ stretch goes to zero.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
+from tune_app.core.definition import EarlierRun
 from tune_app.searchers import _gaussian_process
 from tune_app.searchers._gaussian_process import Kernel, NoisyValues, Process
 from tune_app.space.cube import Array, Cube
 from tune_app.space.domains import Space, contains
 
-WARM_START = "warm_start"
 SCORE_STD = 0.3
 """Standard deviation of an earlier run's score."""
 SLOPE_PRIOR_TRIALS = 3.0
@@ -29,13 +28,12 @@ SLOPE_PRIOR_TRIALS = 3.0
 class WarmStartPrior:
     """What earlier runs say of any point; false where there are none."""
 
-    def __init__(self, space: Space, document: Mapping[str, Any]) -> None:
+    def __init__(self, space: Space, earlier: Sequence[EarlierRun]) -> None:
         self._cube = Cube(space)
-        given: list[tuple[dict[str, Any], float]] = document.get(WARM_START) or []
         # Choices that cannot run here have left the space since the runs were read.
         self._told = [
             (params, score)
-            for params, score in given
+            for params, score in earlier
             if all(contains(space[name], value) for name, value in params.items())
         ]
 

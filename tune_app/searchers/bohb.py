@@ -50,12 +50,12 @@ class Bohb:
         self._earlier: WarmStartPrior | None = None
 
     def suggest(self, state: StudyState, number: int) -> dict[str, Any] | None:
-        constraints = Constraints.of_document(state.document)
+        constraints = state.definition.constraints
         rng = np.random.default_rng(stream(self._seed, "bohb", number))
         observations = self._observations.read(state, constraints)
         densities = self._densities(observations)
         if self._earlier is None:
-            self._earlier = WarmStartPrior(self._space, state.document)
+            self._earlier = WarmStartPrior(self._space, state.definition.earlier_runs)
         is_blind = densities is None and not self._earlier
         if is_blind or not self._cube.axes or rng.random() < RANDOM:
             return self._random.suggest(state, number)

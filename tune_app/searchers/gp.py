@@ -32,7 +32,6 @@ from tune_app.searchers._projection import project
 from tune_app.searchers._tried import Seen, first_fresh, stream
 from tune_app.searchers._warm_start import WarmStartPrior
 from tune_app.searchers.quasirandom import QuasiRandom
-from tune_app.space import prior
 from tune_app.space.constraints import Constraints
 from tune_app.space.cube import Array, Cube
 from tune_app.space.domains import Space
@@ -64,12 +63,12 @@ class Gp:
         self._seen = Seen(space)
         self._first = QuasiRandom(space, seed)
         self._earlier: WarmStartPrior | None = None
-        self._without = WarmStartPrior(space, {})
+        self._without = WarmStartPrior(space, ())
         self._kernels = _Kernels(self._cube)
         self._kernels_of_memory = _Kernels(self._cube)
 
     def suggest(self, state: StudyState, number: int) -> dict[str, Any] | None:
-        constraints = Constraints.of_document(state.document)
+        constraints = state.definition.constraints
         observations = self._observations.read(state, constraints)
         rng = np.random.default_rng(stream(self._seed, "gp", number))
         # Less and less often, so that a wrong earlier cannot keep all trials where it likes them.
@@ -93,7 +92,7 @@ class Gp:
     ) -> tuple[Array, Array]:
         """Candidates and the logarithm of what is to be gained from each."""
         model = self._model(observations, earlier)
-        beliefs = prior.of_document(state.document)
+        beliefs = state.definition.prior
         if beliefs and rng.random() >= share(state, self._space, beliefs):
             beliefs = {}
         followers = self._followers(beliefs, rng)
@@ -109,7 +108,7 @@ class Gp:
     def _prior_of_earlier_runs(self, state: StudyState) -> WarmStartPrior:
         """That of the earlier runs; made once, as they never change."""
         if self._earlier is None:
-            self._earlier = WarmStartPrior(self._space, state.document)
+            self._earlier = WarmStartPrior(self._space, state.definition.earlier_runs)
         return self._earlier
 
     def _model(self, observations: Observations, earlier: WarmStartPrior) -> Model:

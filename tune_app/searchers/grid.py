@@ -10,7 +10,6 @@ from typing import Any
 from tune_app.core.state import StudyState
 from tune_app.errors import Problem, UserError
 from tune_app.searchers._tried import Seen, first_untried
-from tune_app.space.constraints import Constraints
 from tune_app.space.domains import Space, grid, searched
 
 
@@ -23,7 +22,7 @@ class Grid:
 
     def suggest(self, state: StudyState, number: int) -> dict[str, Any] | None:
         seen = self._seen(state)
-        return first_untried(self._space, seen, Constraints.of_document(state.document))
+        return first_untried(self._space, seen, state.definition.constraints)
 
 
 def create(space: Space, seed: int) -> Grid:

@@ -15,7 +15,6 @@ from scipy.stats import qmc
 from tune_app.core.state import StudyState
 from tune_app.searchers._tried import Seen, fresh, stream
 from tune_app.searchers.random import Random
-from tune_app.space.constraints import Constraints
 from tune_app.space.cube import Cube
 from tune_app.space.domains import Space
 from tune_app.space.prior import Belief
@@ -35,7 +34,7 @@ class QuasiRandom:
 
     def suggest(self, state: StudyState, number: int) -> dict[str, Any] | None:
         if self._cube.axes and not self._random.followed(state, number):
-            constraints = Constraints.of_document(state.document)
+            constraints = state.definition.constraints
             params = fresh(self._point(number), self._space, self._seen(state), constraints)
             if params is not None:
                 return params

@@ -13,7 +13,6 @@ from tune_app.core.state import StudyState
 from tune_app.searchers._priors import share
 from tune_app.searchers._tried import Seen, any_untried, first_untried, fresh, stream
 from tune_app.space import prior
-from tune_app.space.constraints import Constraints
 from tune_app.space.domains import Space, sample, searched
 from tune_app.space.prior import Belief
 
@@ -31,7 +30,7 @@ class Random:
 
     def suggest(self, state: StudyState, number: int) -> dict[str, Any] | None:
         rng = random.Random(stream(self._seed, "random", number))
-        seen, constraints = self._seen(state), Constraints.of_document(state.document)
+        seen, constraints = self._seen(state), state.definition.constraints
         follows = self.followed(state, number)
         for _ in range(ATTEMPTS):
             params = fresh(self.draw(rng, follows), self._space, seen, constraints)
@@ -43,7 +42,7 @@ class Random:
 
     def followed(self, state: StudyState, number: int) -> dict[str, Belief]:
         """The beliefs that trial `number` is drawn from; most trials follow none."""
-        beliefs = prior.of_document(state.document)
+        beliefs = state.definition.prior
         rng = random.Random(stream(self._seed, "prior", number))
         return beliefs if beliefs and rng.random() < share(state, self._space, beliefs) else {}
 

@@ -28,7 +28,6 @@ from tune_app.searchers._projection import project
 from tune_app.searchers._tried import Seen, first_fresh, stream
 from tune_app.searchers._warm_start import WarmStartPrior
 from tune_app.searchers.quasirandom import QuasiRandom
-from tune_app.space import prior
 from tune_app.space.constraints import Constraints
 from tune_app.space.cube import Array, Cube
 from tune_app.space.domains import Space
@@ -58,10 +57,10 @@ class Tpe:
         self._earlier: WarmStartPrior | None = None
 
     def suggest(self, state: StudyState, number: int) -> dict[str, Any] | None:
-        constraints = Constraints.of_document(state.document)
+        constraints = state.definition.constraints
         observations = self._observations.read(state, constraints)
         if self._earlier is None:
-            self._earlier = WarmStartPrior(self._space, state.document)
+            self._earlier = WarmStartPrior(self._space, state.definition.earlier_runs)
         is_early = not observations.is_enough(self._startup) and not self._earlier
         if is_early or not self._cube.axes:
             return self._first.suggest(state, number)
@@ -88,7 +87,7 @@ class Tpe:
             rows = from_density(self._cube, drawn, good.points, rng, constraints)
             merits = good.log_density(rows) - bad.log_density(rows)
         trust = TRUST / max(len(observations.points), 1)
-        beliefs = prior.of_document(state.document)
+        beliefs = state.definition.prior
         if beliefs and rng.random() < share(state, self._space, beliefs):
             likely = log_densities(self._cube, self._space, rows, beliefs)
             merits = merits + trust * likely

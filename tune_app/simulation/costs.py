@@ -1,119 +1,137 @@
-"""From what was measured at a few corners of a space to what a trial and a study cost."""
+"""From the profiles of a few configurations to what a trial and a study cost."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
-from tune_app.budget import Unit
+from tune_app.budget import BATCH_COUNTS, Unit
+from tune_app.core.definition import Budget, StudyDefinition
 from tune_app.core.trial import Params
-from tune_app.simulation.rehearsal import Speed
-
-COUNTS = ("per_device_train_batch_size", "gradient_accumulation_steps")
-
-Corner = Mapping[str, Any]
-"""A measured corner, see `training.corners.Measured`; plain data."""
+from tune_app.simulation.profile import Profile
+from tune_app.simulation.rehearsal import Schedule, Span, Speed
 
 
-def good(corners: Sequence[Corner]) -> list[Corner]:
+def good(profiles: Sequence[Profile]) -> list[Profile]:
     """Those that ran."""
-    return [corner for corner in corners if not corner["error"]]
+    return [profile for profile in profiles if not profile.error]
 
 
-def together(corners: Sequence[Corner], processes: int) -> list[Corner]:
+def together(profiles: Sequence[Profile], processes: int) -> list[Profile]:
     """What was measured in one process for several, as if none waited for another."""
     return [
-        {
-            **corner,
-            "tokens_per_s": corner["tokens_per_s"] * processes,
-            "tokens_per_step": corner["tokens_per_step"] * processes,
-            "evaluation_s": corner["evaluation_s"] / processes,
-        }
-        for corner in corners
+        replace(
+            profile,
+            tokens_per_s=profile.tokens_per_s * processes,
+            tokens_per_step=profile.tokens_per_step * processes,
+            evaluation_s=profile.evaluation_s / processes,
+        )
+        for profile in profiles
     ]
 
 
-def nearest(corners: Sequence[Corner], params: Params) -> Corner:
-    """The corner whose costly values differ least; a doubled batch counts less than a choice."""
+def nearest(profiles: Sequence[Profile], params: Params) -> Profile:
+    """The one whose costly values differ least; a doubled batch counts less than a choice."""
 
-    def distance(corner: Corner) -> float:
+    def distance(profile: Profile) -> float:
         total = 0.0
-        for name, value in corner["params"].items():
-            if name not in params or name not in corner["costly"]:
+        for name, value in profile.params.items():
+            if name not in params or name not in profile.costly:
                 continue
-            if name in COUNTS:
+            if name in BATCH_COUNTS:
                 total += 0.1 * abs(math.log2(params[name] / value))
             else:
                 total += params[name] != value
         return total
 
-    return min(corners, key=distance)
+    return min(profiles, key=distance)
 
 
-def run_tokens(budget: Mapping[str, Any], corner: Corner, tokens_per_step: float) -> float:
+def run_tokens(budget: Budget, profile: Profile, tokens_per_step: float) -> float:
     """Training tokens of a full run."""
-    match Unit(budget["unit"]):
+    match budget.unit:
         case Unit.TOKENS:
-            return float(budget["amount"])
+            return float(budget.amount)
         case Unit.STEPS:
-            return float(budget["amount"] * tokens_per_step)
+            return float(budget.amount * tokens_per_step)
         case Unit.EPOCHS:
-            return float(budget["amount"] * corner["epoch_tokens"])
+            return float(budget.amount * profile.epoch_tokens)
         case Unit.SECONDS:
-            return float(budget["amount"] * corner["tokens_per_s"])
+            return float(budget.amount * profile.tokens_per_s)
 
 
-def speed(document: Mapping[str, Any], corners: Sequence[Corner], params: Params) -> Speed:
-    """What a trial with these values costs, at the speed of the nearest corner."""
-    corner = nearest(corners, params)
-    larger = [params.get(name, corner["counts"][name]) / corner["counts"][name] for name in COUNTS]
-    per_step = math.prod(larger) * corner["tokens_per_step"]
-    tokens = run_tokens(document["budget"], corner, per_step)
+def speed(study: StudyDefinition, profiles: Sequence[Profile], params: Params) -> Speed:
+    """What a trial with these values costs, at the speed of the nearest profile."""
+    profile = nearest(profiles, params)
+    larger = [
+        params.get(name, profile.counts[name]) / profile.counts[name] for name in BATCH_COUNTS
+    ]
+    per_step = math.prod(larger) * profile.tokens_per_step
+    tokens = run_tokens(study.budget, profile, per_step)
     return Speed(
-        training_s=tokens / corner["tokens_per_s"],
-        evaluation_s=corner["evaluation_s"],
-        start_s=corner["start_s"],
+        training_s=tokens / profile.tokens_per_s,
+        evaluation_s=profile.evaluation_s,
+        start_s=profile.start_s,
     )
 
 
-def money(wall_s: Mapping[str, float], price_per_hour: float) -> dict[str, float]:
-    """What the machines cost while the study runs."""
-    return {key: seconds / 3600 * price_per_hour for key, seconds in wall_s.items()}
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a study will probably cost."""
+
+    trial_s: Span
+    """Seconds of all trials together."""
+    wall_s: Span
+    gpu_hours: Span | None
+    """None without GPUs."""
+    money: Span | None
+    """In the currency of the price; None without a price."""
+    disk_bytes: Span
+    """Of checkpoints at the fullest moment: weights and optimiser state."""
 
 
-def gpu_hours(trial_s: Mapping[str, float], gpus: float) -> dict[str, float]:
-    """Hours that trials hold so many GPUs, or a part of one, times their number."""
-    return {key: seconds / 3600 * gpus for key, seconds in trial_s.items()}
+def cost(
+    schedule: Schedule, profiles: Sequence[Profile], gpus: float, price_per_hour: float | None
+) -> Cost:
+    """The cost of a schedule.
+
+    Args:
+        profiles: those that ran.
+        gpus: of one trial, a part of one included.
+        price_per_hour: of all machines together.
+    """
+    hours = schedule.wall_s.times(1 / 3600)
+    return Cost(
+        trial_s=schedule.trial_s,
+        wall_s=schedule.wall_s,
+        gpu_hours=schedule.trial_s.times(gpus / 3600) if gpus else None,
+        money=None if price_per_hour is None else hours.times(price_per_hour),
+        disk_bytes=_disk_bytes(schedule.most_checkpoints, profiles),
+    )
 
 
-def disk_bytes(kept: Mapping[str, float], corners: Sequence[Corner]) -> dict[str, float]:
-    """What the checkpoints take at the fullest moment: weights and optimiser state."""
-    sizes = [corner["checkpoint_bytes"] for corner in corners]
-    return {
-        "low": kept["low"] * min(sizes),
-        "mean": kept["mean"] * sum(sizes) / len(sizes),
-        "high": kept["high"] * max(sizes),
-    }
+def _disk_bytes(kept: Span, profiles: Sequence[Profile]) -> Span:
+    size = Span.of(profile.checkpoint_bytes for profile in profiles)
+    return Span(kept.low * size.low, kept.mean * size.mean, kept.high * size.high)
 
 
-def compile_payback(document: Mapping[str, Any], corners: Sequence[Corner]) -> str:
+def compile_payback(study: StudyDefinition, profiles: Sequence[Profile]) -> str:
     """Whether torch_compile earns within a trial what compiling costs; empty if not measured."""
     pairs = [
         (plain, compiled)
-        for compiled in corners
-        if compiled["params"].get("torch_compile")
-        for plain in corners
-        if {**plain["params"], "torch_compile": True} == compiled["params"]
-        and plain is not compiled
+        for compiled in profiles
+        if compiled.params.get("torch_compile")
+        for plain in profiles
+        if {**plain.params, "torch_compile": True} == compiled.params and plain is not compiled
     ]
     if not pairs:
         return ""
     plain, compiled = pairs[0]
-    extra_s = compiled["start_s"] - plain["start_s"]
-    saved_s = 1 / plain["tokens_per_s"] - 1 / compiled["tokens_per_s"]
-    tokens = run_tokens(document["budget"], plain, plain["tokens_per_step"])
-    gain = compiled["tokens_per_s"] / plain["tokens_per_s"]
+    extra_s = compiled.start_s - plain.start_s
+    saved_s = 1 / plain.tokens_per_s - 1 / compiled.tokens_per_s
+    tokens = run_tokens(study.budget, plain, plain.tokens_per_step)
+    gain = compiled.tokens_per_s / plain.tokens_per_s
     head = f"torch_compile starts {extra_s:.1f} s later and runs at {gain:.2f} times the speed"
     if saved_s <= 0:
         return f"{head}: it never pays back"

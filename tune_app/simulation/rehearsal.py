@@ -6,11 +6,12 @@ Losses are made up anew for every rehearsal, since nobody knows them; what is to
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tune_app.core.conductor import Segment
+from tune_app.core.definition import PlugIn, StudyDefinition
 from tune_app.core.journal import Event
 from tune_app.core.state import StudyState
 from tune_app.core.trial import Kind, Params, Status
@@ -36,6 +37,50 @@ class Speed:
 
 
 @dataclass(frozen=True, slots=True)
+class Span:
+    """The least, the mean and the most of some numbers."""
+
+    low: float
+    mean: float
+    high: float
+
+    @classmethod
+    def of(cls, numbers: Iterable[float]) -> Span:
+        """Of at least one number."""
+        listed = list(numbers)
+        return cls(min(listed), sum(listed) / len(listed), max(listed))
+
+    def times(self, factor: float) -> Span:
+        """In another unit."""
+        return Span(self.low * factor, self.mean * factor, self.high * factor)
+
+
+@dataclass(frozen=True, slots=True)
+class RungForecast:
+    """How many trials come to a rung."""
+
+    share: float
+    """Of the budget."""
+    trials: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """What a study will probably do."""
+
+    rehearsals: int
+    trials: int
+    rungs: tuple[RungForecast, ...]
+    runs: Span
+    """Full runs."""
+    trial_s: Span
+    """Seconds of all trials together."""
+    wall_s: Span
+    most_checkpoints: Span
+    """On disk at one moment."""
+
+
+@dataclass(frozen=True, slots=True)
 class Rehearsal:
     """One simulated study."""
 
@@ -50,7 +95,7 @@ class Rehearsal:
 
 
 def rehearse(
-    document: Mapping[str, Any],
+    study: StudyDefinition,
     slots: int,
     speed: Callable[[Params], Speed],
     keep_best: int,
@@ -61,28 +106,22 @@ def rehearse(
     for number in range(REHEARSALS):
         if number >= 2 and clock() - begun > PATIENCE_S:
             break
-        done.append(_once({**document, "seed": document["seed"] + number}, slots, speed, keep_best))
+        done.append(_once(replace(study, seed=study.seed + number), slots, speed, keep_best))
     return done
 
 
-def full_runs(document: Mapping[str, Any]) -> float:
+def full_runs(study: StudyDefinition) -> float:
     """What a study will probably cost: one quick rehearsal on one worker, with values at random."""
-    quick = {**document, "seed": 0, "searcher": {"name": "random"}}
-    study = Simulation(quick, max_steps=STEPS, metric=_reported(document))
-    return sum(trial.fraction for trial in study.run().trials.values())
+    quick = replace(study, seed=0, searcher=PlugIn("random"))
+    state = Simulation(quick, max_steps=STEPS).run()
+    return sum(trial.fraction for trial in state.trials.values())
 
 
-def first_suggestions(document: Mapping[str, Any], count: int) -> list[dict[str, Any]]:
+def first_suggestions(study: StudyDefinition, count: int) -> list[dict[str, Any]]:
     """The values of the first searched trials, as the study itself will draw them."""
-    trials = count + bool(document["baseline"])
-    short = {**document, "budget": {**document["budget"], "trials": trials}}
-    simulation = Simulation(short, max_steps=STEPS, workers=trials, metric=_reported(document))
-    state = simulation.run()
+    trials = count + study.baseline
+    state = Simulation(study.with_trials(trials), max_steps=STEPS, workers=trials).run()
     return [trial.params for trial in state.trials.values() if trial.kind is Kind.SEARCH]
-
-
-def _reported(document: Mapping[str, Any]) -> str:
-    return str(document["metric"]["name"]).removeprefix("final_")
 
 
 class _CheckpointCounter:
@@ -107,9 +146,9 @@ class _CheckpointCounter:
 
 
 def _once(
-    document: Mapping[str, Any], slots: int, speed: Callable[[Params], Speed], keep_best: int
+    study: StudyDefinition, slots: int, speed: Callable[[Params], Speed], keep_best: int
 ) -> Rehearsal:
-    plan = plan_of(document, STEPS)
+    plan = plan_of(study, STEPS)
     moments = sorted(plan.eval_steps)
 
     def pace(segment: Segment, step: int) -> float:
@@ -122,49 +161,41 @@ def _once(
         training = (then - step) / STEPS * cost.training_s
         return training + cost.evaluation_s + fresh * cost.start_s
 
-    sign = 1 if document["metric"]["goal"] == "minimize" else -1
-
     def curve(params: Params, step: int) -> float:
-        return sign * crossing(params, step, f"rehearsal {document['seed']}")
+        return study.metric.sign * crossing(params, step, f"rehearsal {study.seed}")
 
     checkpoints = _CheckpointCounter(keep_best)
-    study = Simulation(
-        document,
+    simulation = Simulation(
+        study,
         workers=slots,
         curve=curve,
         max_steps=STEPS,
-        metric=_reported(document),
         pace=pace,
         trackers=[checkpoints],
     )
-    trials = list(study.run().trials.values())
+    trials = list(simulation.run().trials.values())
     return Rehearsal(
         reached=tuple(
-            sum(rung in t.rung_values for t in trials) for rung in range(len(document["rungs"]))
+            sum(rung in t.rung_values for t in trials) for rung in range(len(study.rungs))
         ),
         runs=sum(trial.fraction for trial in trials),
-        trial_s=study.busy,
-        wall_s=study.now,
+        trial_s=simulation.busy,
+        wall_s=simulation.now,
         most_checkpoints=checkpoints.most,
     )
 
 
-def span(numbers: Iterable[float]) -> dict[str, float]:
-    """The least, the mean and the most of some numbers."""
-    listed = list(numbers)
-    return {"low": min(listed), "mean": sum(listed) / len(listed), "high": max(listed)}
-
-
-def summary(document: Mapping[str, Any], rehearsals: Sequence[Rehearsal]) -> dict[str, Any]:
-    """Rehearsals as plain data: each figure with its range."""
-    rows = [asdict(rehearsal) for rehearsal in rehearsals]
-    figures = ("runs", "trial_s", "wall_s", "most_checkpoints")
-    return {
-        "rehearsals": len(rows),
-        "trials": document["budget"]["trials"],
-        "rungs": [
-            {"share": share, "trials": span(row["reached"][index] for row in rows)}
-            for index, share in enumerate(document["rungs"])
-        ],
-        **{name: span(row[name] for row in rows) for name in figures},
-    }
+def schedule(study: StudyDefinition, rehearsals: Sequence[Rehearsal]) -> Schedule:
+    """What rehearsals came to, each figure with its range."""
+    return Schedule(
+        rehearsals=len(rehearsals),
+        trials=study.budget.trials,
+        rungs=tuple(
+            RungForecast(share, Span.of(one.reached[index] for one in rehearsals))
+            for index, share in enumerate(study.rungs)
+        ),
+        runs=Span.of(one.runs for one in rehearsals),
+        trial_s=Span.of(one.trial_s for one in rehearsals),
+        wall_s=Span.of(one.wall_s for one in rehearsals),
+        most_checkpoints=Span.of(one.most_checkpoints for one in rehearsals),
+    )

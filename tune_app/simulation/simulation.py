@@ -17,6 +17,7 @@ from typing import Any
 
 from tune_app.budget import Horizon, horizon
 from tune_app.core.conductor import Conductor, Segment
+from tune_app.core.definition import StudyDefinition
 from tune_app.core.journal import Event, Journal, encode
 from tune_app.core.ports import Scheduler, Searcher, Tracker
 from tune_app.core.state import StudyState, rebuild
@@ -79,7 +80,7 @@ class Simulation:
 
     def __init__(
         self,
-        resolved: Mapping[str, Any],
+        study: StudyDefinition,
         *,
         workers: int = 1,
         curve: Curve = crossing,
@@ -91,15 +92,13 @@ class Simulation:
         death: float = 0.0,
         seed: int = 0,
         max_steps: int = MAX_STEPS,
-        metric: str = "eval_loss",
         pace: Pace = overtaking,
         trackers: Iterable[Tracker] = (),
         plan: Horizon | None = None,
         fraction: Callable[[int], float] | None = None,
     ) -> None:
-        self._plan = plan or plan_of(resolved, max_steps)
+        self._plan = plan or plan_of(study, max_steps)
         self._fraction = fraction or (lambda step: step / max_steps)
-        self._resolved = dict(resolved)
         self._workers = workers
         self._curve = curve
         self._outcomes = outcomes
@@ -107,7 +106,7 @@ class Simulation:
         self._rng = random.Random(seed)
         self._count = itertools.count()
         self._queue: list[tuple[float, int, Worker]] = []
-        self._metric = metric
+        self._metric = study.metric.reported
         self._pace = pace
         self.now = 0.0
         self.busy = 0.0
@@ -118,14 +117,14 @@ class Simulation:
         self.conductor = Conductor(
             state,
             journal or self.memory,
-            searcher or make.searcher(self._resolved),
-            scheduler or make.scheduler(self._resolved),
+            searcher or make.searcher(study),
+            scheduler or make.scheduler(study),
             trackers,
-            baseline=self._resolved["baseline_params"] if self._resolved["baseline"] else None,
+            baseline=study.baseline_params if study.baseline else None,
         )
         event = "study_resumed" if events else "study_started"
-        study = {} if events else {"study": self._resolved}
-        self.conductor.record(event, **study, software={}, machine={})
+        started = {} if events else {"study": study.to_document()}
+        self.conductor.record(event, **started, software={}, machine={})
 
     @property
     def events(self) -> list[Event]:
@@ -230,7 +229,6 @@ def _ended(outcome: str) -> Message:
     return "trial_ended", {"outcome": outcome, "reason": "", "error": ""}
 
 
-def plan_of(resolved: Mapping[str, Any], max_steps: int) -> Horizon:
+def plan_of(study: StudyDefinition, max_steps: int) -> Horizon:
     """What a simulated trial does at which step."""
-    evaluations = resolved["budget"]["evaluations"]
-    return horizon(max_steps, TOKENS_PER_STEP, resolved["rungs"], evaluations)
+    return horizon(max_steps, TOKENS_PER_STEP, study.rungs, study.budget.evaluations)

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tune_app.errors import Problem, UserError, nearest
-from tune_app.space.domains import Space, fixed, from_document
+from tune_app.errors import Problem, nearest
+from tune_app.space.domains import Space, fixed
 from tune_app.space.expressions import GRAMMAR, Expression, Failed, Refused, parse
 
 Path = tuple[str | int, ...]
@@ -29,22 +29,6 @@ class Constraints:
     when: Mapping[str, Expression] = field(default_factory=dict)
     """By parameter, each one after those that its condition speaks of."""
     constants: Mapping[str, Any] = field(default_factory=dict)
-
-    @classmethod
-    def of_document(cls, document: Mapping[str, Any]) -> Constraints:
-        """Those of a study, over its present parameters; none where the document knows none.
-
-        Raises:
-            UserError: an expression makes no sense.
-        """
-        required, when = document.get(CONSTRAINTS) or [], document.get(WHEN) or {}
-        if not required and not when:
-            return cls()
-        space = {name: from_document(item) for name, item in document["parameters"].items()}
-        constraints, problems = read_constraints(space, required, when)
-        if problems:
-            raise UserError(problems)
-        return constraints
 
     def __bool__(self) -> bool:
         return bool(self.required or self.when)

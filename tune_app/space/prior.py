@@ -43,16 +43,6 @@ class Belief:
     weight: float | None = None
 
 
-def of_document(document: Mapping[str, Any]) -> dict[str, Belief]:
-    """The beliefs of a study by parameter, those of parameters that are now fixed left out."""
-    given = document.get(PRIOR) or {}
-    return {
-        name: Belief(**fields)
-        for name, fields in given.items()
-        if name != STEP_LAW and document["parameters"][name]["type"] != "fixed"
-    }
-
-
 def draw(domain: Domain, belief: Belief, rng: random.Random) -> Any:
     """One draw from `domain` that follows `belief`."""
     match domain:

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from tune_app.budget import Unit
+from tune_app.core.definition import (
+    Budget,
+    CheckpointPolicy,
+    Metric,
+    PlugIn,
+    Resources,
+    StudyDefinition,
+)
 from tune_app.history import warm
 from tune_app.plugins import make
-from tune_app.space import domains, feasible, wandb_sweep
+from tune_app.space import feasible, wandb_sweep
 from tune_app.space.constraints import Constraints, read_constraints
 from tune_app.space.domains import Domain, grid_size
+from tune_app.space.prior import Belief
 from tune_app.study.tune_section import PlugInSection, TuneSection
 
 SEARCHER_OF_METHOD = {"bayes": "auto", "custom": "auto", "random": "random", "grid": "grid"}
@@ -19,7 +27,7 @@ DEFAULT_TRIALS = 20
 
 @dataclass(frozen=True, slots=True)
 class Study:
-    """What a study file says. `to_document` is what the journal keeps of it."""
+    """What a study file says. `to_definition` is what the rest works from."""
 
     name: str
     source: str
@@ -66,40 +74,44 @@ class Study:
         return self.tune.searcher or PlugInSection(name=named)
 
     @property
-    def budget(self) -> dict[str, Any]:
-        """The budget as the document has it."""
-        return {
-            "unit": self.unit.value,
-            "amount": self.amount,
-            "trials": self.trials,
-            "evaluations": self.tune.budget.evaluations,
-        }
+    def budget(self) -> Budget:
+        return Budget(self.unit, self.amount, self.trials, self.tune.budget.evaluations)
 
-    @property
-    def known_to_schedulers(self) -> dict[str, Any]:
-        """The parts of the document that a scheduler may be made from."""
-        return {"budget": self.budget, "parameters": self.space}
+    def to_definition(self) -> StudyDefinition:
+        """All of the study that is known before preflight."""
+        tune, sweep = self.tune, self.sweep
+        law = tune.prior.step_law
+        return StudyDefinition(
+            name=self.name,
+            project=sweep.project or self.name,
+            entity=sweep.entity,
+            description=sweep.description,
+            source=self.source,
+            working_directory=self.working_directory,
+            method=sweep.method,
+            metric=Metric(sweep.metric, sweep.goal, sweep.target),
+            space=self.space,
+            budget=self.budget,
+            rungs=make.scheduler_of(plug_in(tune.scheduler), self.budget, self.space).rungs,
+            searcher=plug_in(self.searcher),
+            scheduler=plug_in(tune.scheduler),
+            trackers=tuple(map(plug_in, tune.trackers)),
+            trainable=tune.trainable,
+            seed=tune.seed,
+            baseline=tune.baseline,
+            required=tune.constraints,
+            when=tune.when,
+            beliefs={k: Belief(**item.model_dump()) for k, item in tune.prior.beliefs.items()},
+            step_law_octaves=None if law is None else law.octaves,
+            earlier_runs=tuple(self.earlier),
+            resources=Resources(**tune.resources.model_dump()),
+            checkpoints=CheckpointPolicy(**tune.checkpoints.model_dump()),
+            accelerator=tune.accelerator,
+            drop_impossible=tune.drop_impossible,
+            prompt=tune.prompt,
+        )
 
-    def to_document(self) -> dict[str, Any]:
-        """The study as plain JSON; everything after this works from it."""
-        tune = self.tune.model_dump(mode="json", exclude={"budget", "searcher"})
-        return {
-            "name": self.name,
-            "project": self.sweep.project or self.name,
-            "entity": self.sweep.entity,
-            "description": self.sweep.description,
-            "source": self.source,
-            "working_directory": self.working_directory,
-            "method": self.sweep.method,
-            "metric": {
-                "name": self.sweep.metric,
-                "goal": self.sweep.goal,
-                "target": self.sweep.target,
-            },
-            "parameters": {key: domains.to_document(item) for key, item in self.space.items()},
-            "budget": self.budget,
-            "searcher": self.searcher.model_dump(),
-            "rungs": list(make.scheduler({**tune, **self.known_to_schedulers}).rungs),
-            **tune,
-            "warm_start": self.earlier,
-        }
+
+def plug_in(section: PlugInSection) -> PlugIn:
+    """A section that names a plug-in, without the file's models."""
+    return PlugIn(section.name, section.options)

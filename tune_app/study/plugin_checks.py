@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from types import ModuleType
-from typing import Any
 
 from tune_app import plugins
 from tune_app.core.blame import blamed
 from tune_app.errors import Problem, UserError
 from tune_app.plugins import make
-from tune_app.study.definition import Study
+from tune_app.study.definition import Study, plug_in
 from tune_app.study.tune_section import TUNE, PlugInSection
 from tune_app.study.yaml_source import KeyPath, Source
 
@@ -32,7 +31,7 @@ def problems(study: Study, source: Source, try_out: bool) -> list[Problem]:
         if unknown or not try_out:
             found += unknown
         else:
-            found += _refused(kind, module, section.options, study, source)
+            found += _refused(kind, module, section, study, source)
     return found
 
 
@@ -49,24 +48,24 @@ def _plugins(study: Study) -> list[tuple[str, PlugInSection, KeyPath]]:
 
 
 def _refused(
-    kind: str, module: ModuleType, options: dict[str, Any], study: Study, source: Source
+    kind: str, module: ModuleType, section: PlugInSection, study: Study, source: Source
 ) -> list[Problem]:
     """Values that a plug-in refuses; making it once shows them. Trackers would touch the disk."""
     try:
         with blamed(kind):
-            return _refusals(kind, module, options, study, source)
+            return _refusals(kind, module, section, study, source)
     except UserError as error:
         return list(error.problems)
 
 
 def _refusals(
-    kind: str, module: ModuleType, options: dict[str, Any], study: Study, source: Source
+    kind: str, module: ModuleType, section: PlugInSection, study: Study, source: Source
 ) -> list[Problem]:
     try:
         if kind == "searcher":
-            module.create(study.space, study.tune.seed, **options)
+            module.create(study.space, study.tune.seed, **section.options)
         if kind == "scheduler":
-            _ = make.scheduler_of(module, options, study.known_to_schedulers).rungs
+            _ = make.scheduler_of(plug_in(section), study.budget, study.space).rungs
     except UserError as error:
         return [
             replace(problem, where=source.where(tuple(problem.where.split("."))))

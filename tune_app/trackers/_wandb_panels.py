@@ -16,7 +16,7 @@ import wandb_workspaces.workspaces as workspaces
 
 from tune_app.analysis import importance_words
 from tune_app.core.state import StudyState
-from tune_app.space.domains import Domain, Drawn, Fixed, Float, Int, from_document
+from tune_app.space.domains import Domain, Drawn, Fixed, Float, Int
 from tune_app.trackers._wandb_run import NAME_LIMIT
 
 Sections = dict[str, list[Any]]
@@ -185,7 +185,7 @@ def _is_low(state: StudyState) -> bool:
 
 
 def _searched(state: StudyState) -> dict[str, Domain]:
-    domains = {name: from_document(d) for name, d in state.document["parameters"].items()}
+    domains = state.definition.space
     return {name: domain for name, domain in domains.items() if not isinstance(domain, Fixed)}
 
 

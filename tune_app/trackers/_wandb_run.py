@@ -9,11 +9,11 @@ import re
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from tune_app.core.definition import budget_document
 from tune_app.core.state import StudyState
 from tune_app.core.trial import Outcome, Params, TrialState
 from tune_app.space import wandb_export
-from tune_app.space.constraints import Constraints
-from tune_app.space.domains import fixed, from_document, nested
+from tune_app.space.domains import nested
 
 _GOOD_ENDS = {Outcome.COMPLETED, Outcome.STOPPED, Outcome.CANCELLED}
 _TAG_LIMIT = 64
@@ -61,21 +61,20 @@ def run_id(state: StudyState, trial: str) -> str:
 
 def describe(state: StudyState, trial: TrialState) -> RunRecord:
     """The run of a trial as it is now; of one that has not ended, what there is of it."""
-    document = state.document
-    prompt = document.get("prompt") or ""
+    study = state.definition
     return RunRecord(
         id=run_id(state, trial.id),
         name=f"{state.name[: NAME_LIMIT - len(trial.id) - 1]}-{trial.id}",
         group=state.name[:NAME_LIMIT],
         job_type=trial.kind.value,
-        project=document["project"],
-        entity=document.get("entity"),
-        notes=document.get("description"),
+        project=study.project,
+        entity=study.entity,
+        notes=study.description or None,
         tags=_tags(state, trial),
         config=_config(state, trial),
         history=_history(trial),
         summary=_summary(state, trial),
-        samples=[[stage, prompt, text] for stage, text in trial.samples.items()],
+        samples=[[stage, study.prompt, text] for stage, text in trial.samples.items()],
         tokens=trial.tokens,
         created=trial.created,
         exit_code=0 if trial.outcome in {None, *_GOOD_ENDS} else 1,
@@ -84,21 +83,20 @@ def describe(state: StudyState, trial: TrialState) -> RunRecord:
 
 def sweep_config(state: StudyState) -> dict[str, Any]:
     """The study as a W&B sweep whose runs come from elsewhere."""
-    document = state.document
-    space = {name: from_document(domain) for name, domain in document["parameters"].items()}
+    study = state.definition
     return {
         "name": state.name[:NAME_LIMIT],
-        "description": document.get("description") or "",
+        "description": study.description,
         "method": "custom",
         "controller": {"type": "local"},
-        "metric": {key: document["metric"][key] for key in ("name", "goal")},
-        "parameters": wandb_export.parameters(space),
+        "metric": {"name": study.metric.name, "goal": study.metric.goal},
+        "parameters": wandb_export.parameters(study.space),
     }
 
 
 def _tags(state: StudyState, trial: TrialState) -> tuple[str, ...]:
-    document = state.document
-    tags = [document["searcher"]["name"], document["scheduler"]["name"], _end(trial)]
+    study = state.definition
+    tags = [study.searcher.name, study.scheduler.name, _end(trial)]
     if trial.top_rung is not None:
         tags.append(f"rung {trial.top_rung}")
     if state.ended is not None and trial is state.best():
@@ -111,16 +109,17 @@ def _end(trial: TrialState) -> str:
 
 
 def _config(state: StudyState, trial: TrialState) -> dict[str, Any]:
-    document = state.document
-    space = {name: from_document(domain) for name, domain in document["parameters"].items()}
-    about = {name: document.get(name) for name in ("trainable", "method", "metric", "seed")}
+    study = state.definition
     tune = {
-        **about,
+        "trainable": study.trainable,
+        "method": study.method,
+        "metric": asdict(study.metric),
+        "seed": study.seed,
         "study": state.name,
         "trial": trial.id,
         "number": trial.number,
         "kind": trial.kind.value,
-        "budget": document["budget"],
+        "budget": budget_document(study.budget),
         "created": trial.created,
         "ended": trial.ended,
         "segments": trial.segments,
@@ -129,8 +128,7 @@ def _config(state: StudyState, trial: TrialState) -> dict[str, Any]:
     if trial.takeovers:
         tune["takeovers"] = [asdict(takeover) for takeover in trial.takeovers]
     effective = {"effective": trial.effective} if trial.effective else {}
-    params = Constraints.of_document(document).active({**fixed(space), **trial.params})
-    return {**nested(params), "tune": tune, **effective}
+    return {**nested(study.all_values(trial.params)), "tune": tune, **effective}
 
 
 def _history(trial: TrialState) -> list[dict[str, Any]]:

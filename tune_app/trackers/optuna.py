@@ -28,6 +28,7 @@ from optuna.trial import TrialState as OptunaState
 from tune_app.core.journal import Event
 from tune_app.core.state import StudyState
 from tune_app.core.trial import Outcome, TrialState
+from tune_app.space.domains import searched, to_document
 from tune_app.space.optuna_domains import distribution, from_optuna, to_optuna
 
 FILE_NAME = "optuna.journal"
@@ -74,9 +75,7 @@ class _Mirror:
         self._storage = storage
         self._study = _study_id(storage, state)
         self._domains = {
-            name: domain
-            for name, domain in state.document["parameters"].items()
-            if domain["type"] != "fixed"
+            name: to_document(domain) for name, domain in searched(state.definition.space).items()
         }
         known = storage.get_all_trials(self._study, deepcopy=False)
         self._ids: dict[str, int] = {

@@ -10,9 +10,8 @@ from typing import Any
 
 import torch
 
+from tune_app.budget import ACCUMULATION, MICRO_BATCH
 from tune_app.training.trainable import Trainable
-
-MICRO_BATCH, ACCUMULATION = "per_device_train_batch_size", "gradient_accumulation_steps"
 
 MEMORY_SIGNS = re.compile(
     r"can't allocate memory"

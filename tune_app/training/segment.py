@@ -17,7 +17,16 @@ import torch
 from accelerate.state import AcceleratorState, GradientState
 from transformers import PrinterCallback, Trainer, set_seed
 
-from tune_app.budget import Epoch, Horizon, TooShort, Unit, horizon, steps_for
+from tune_app.budget import (
+    ACCUMULATION,
+    MICRO_BATCH,
+    Epoch,
+    Horizon,
+    TooShort,
+    Unit,
+    horizon,
+    steps_for,
+)
 from tune_app.core.ports import TrialContext
 from tune_app.core.trial import Outcome
 from tune_app.errors import UserError
@@ -29,8 +38,6 @@ from tune_app.training.attempt_result import AttemptResult, ended, failure, lost
 from tune_app.training.data import Data
 from tune_app.training.effective import differences, observe
 from tune_app.training.memory import (
-    ACCUMULATION,
-    MICRO_BATCH,
     halved,
     is_out_of_memory,
     release_memory,

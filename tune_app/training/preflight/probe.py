@@ -9,7 +9,6 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from transformers import GPT2Config, GPT2LMHeadModel, Trainer, TrainingArguments
 from tune_app.errors import nearest
 from tune_app.training.arguments import training_arguments, use_cpu
 from tune_app.training.optimizers import APEX_FUSED, names, own_class
+from tune_app.training.preflight.found import Probed
 
 ABSURD = 4.0
 """A precision that is this many times slower than float32 is no choice."""
@@ -26,20 +26,6 @@ ABSURD = 4.0
 
 Timer = Callable[[torch.dtype, str], float]
 """Seconds that a matrix product takes in a dtype on a device."""
-
-
-@dataclass(frozen=True, slots=True)
-class Probed:
-    """What came of trying one value; plain data."""
-
-    parameter: str
-    value: Any
-    reason: str | None
-    """Why it cannot run here, None if it can."""
-    speed: float | None = None
-    """A precision's speed as a multiple of float32's."""
-    seconds: float | None = None
-    """What the first use costs, of a compiler."""
 
 
 def examine(parameter: str, value: Any, accelerator: str, timer: Timer | None = None) -> Probed:

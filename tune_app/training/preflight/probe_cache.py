@@ -24,7 +24,8 @@ import torch
 
 import tune_app
 from tune_app.training.arguments import use_cpu
-from tune_app.training.preflight.probe import Probed, examine
+from tune_app.training.preflight.found import Probed
+from tune_app.training.preflight.probe import examine
 
 Examine = Callable[[str, Any, str], Probed]
 

@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -17,12 +16,15 @@ import torch
 from torch.utils.data import Subset
 from transformers import Trainer, TrainerCallback
 
-from tune_app.space.domains import Domain, Float, Int, contains, fixed, searched
+from tune_app.budget import ACCUMULATION, BATCH_COUNTS, MICRO_BATCH
+from tune_app.core.definition import StudyDefinition
+from tune_app.simulation.profile import Profile
+from tune_app.space.domains import Domain, Float, Int, contains, searched
 from tune_app.space.drawn import Drawn, from_unit
 from tune_app.training import memory, segment, trainable
 from tune_app.training.arguments import EVAL_BATCH_SIZE
 from tune_app.training.data import Data
-from tune_app.training.preflight.values import COUNTS, ends
+from tune_app.training.preflight.values import ends
 
 MOST = 6
 """Corners that are measured; each takes seconds on a CPU."""
@@ -41,29 +43,6 @@ COSTLY = (
 """Parameters besides the batch that decide what a step costs, the most telling last."""
 
 
-@dataclass(slots=True)
-class Profile:
-    """One corner; plain data."""
-
-    params: dict[str, Any]
-    """Of the searched parameters."""
-    costly: list[str]
-    error: str = ""
-    """Why it did not run; nothing else is known then."""
-    counts: dict[str, int] = field(default_factory=dict)
-    tokens_per_s: float = 0.0
-    tokens_per_step: int = 0
-    tokens_per_sample: int = 0
-    epoch_tokens: int = 0
-    start_s: float = 0.0
-    """Opening the data, building the model and what the first step takes more: compiling."""
-    evaluation_s: float = 0.0
-    peak_bytes: int = 0
-    """Allocated on the GPU; on a CPU what the process grew by."""
-    parameters: int = 0
-    checkpoint_bytes: int = 0
-
-
 def choose(space: Mapping[str, Domain], default: Callable[[str], Any]) -> list[dict[str, Any]]:
     """The corners, as values of all searched parameters; the most telling first.
 
@@ -71,7 +50,7 @@ def choose(space: Mapping[str, Domain], default: Callable[[str], Any]) -> list[d
     """
     varying = searched(space)
     centre = {name: _central(domain, default(name)) for name, domain in varying.items()}
-    counts = [name for name in COUNTS if name in varying]
+    counts = [name for name in BATCH_COUNTS if name in varying]
     small = {**centre, **{name: min(ends(varying[name])) for name in counts}}
     large = {**centre, **{name: max(ends(varying[name])) for name in counts}}
     corners = [small, large] if counts else [centre]
@@ -96,19 +75,17 @@ def _central(domain: Domain, default: Any) -> Any:
             return next(iter(ends(domain)))
 
 
-def measure(
-    document: Mapping[str, Any], space: Mapping[str, Domain], params: dict[str, Any], cache: Path
-) -> Profile:
+def measure(study: StudyDefinition, params: dict[str, Any], cache: Path) -> Profile:
     """Trains for a moment with these values; never raises for what the values are to blame for."""
-    costly = [name for name in (*COUNTS, *COSTLY) if name in params]
+    costly = [name for name in (*BATCH_COUNTS, *COSTLY) if name in params]
     found = Profile(params=params, costly=costly)
-    loaded = trainable.load(document["trainable"])
-    values = {**fixed(space), **params}
+    loaded = trainable.load(study.trainable)
+    values = {**study.constants, **params}
     with segment.clean_process():
         try:
             watch = Stopwatch()
             data = loaded.module.prepare(loaded.config(values), cache, lambda line: None)
-            _train(found, document, loaded, values, data, watch)
+            _train(found, study, loaded, values, data, watch)
         except Exception as error:
             # Whatever a trial with these values would die of.
             kind = "out of memory" if memory.is_out_of_memory(error) else type(error).__name__
@@ -117,8 +94,7 @@ def measure(
 
 
 def largest_batch(
-    document: Mapping[str, Any],
-    space: Mapping[str, Domain],
+    study: StudyDefinition,
     params: Mapping[str, Any],
     cache: Path,
 ) -> int:
@@ -126,8 +102,8 @@ def largest_batch(
 
     For a GPU: on a CPU the system would begin to swap, or to kill.
     """
-    loaded = trainable.load(document["trainable"])
-    values = {**fixed(space), **params, COUNTS[1]: 1}
+    loaded = trainable.load(study.trainable)
+    values = {**study.constants, **params, ACCUMULATION: 1}
     data = loaded.module.prepare(loaded.config(values), cache, lambda line: None)
 
     def fits(size: int) -> bool:
@@ -135,12 +111,12 @@ def largest_batch(
             try:
                 segment.make_trainer(
                     loaded,
-                    {**values, COUNTS[0]: size},
+                    {**values, MICRO_BATCH: size},
                     data,
                     output_dir=Path(folder),
                     max_steps=1,
-                    seed=document["seed"],
-                    accelerator=document["accelerator"],
+                    seed=study.seed,
+                    accelerator=study.accelerator,
                 ).train()
             except Exception as error:
                 if not memory.is_out_of_memory(error):
@@ -165,14 +141,14 @@ def largest(fits: Callable[[int], bool], limit: int) -> int:
 
 def _train(
     found: Profile,
-    document: Mapping[str, Any],
+    study: StudyDefinition,
     loaded: trainable.Trainable,
     values: Mapping[str, Any],
     data: Data,
     watch: Stopwatch,
 ) -> None:
     epoch = segment.epoch_of(loaded, values, data)
-    found.counts = dict(zip(COUNTS, (epoch.batch_size, epoch.accumulation), strict=True))
+    found.counts = dict(zip(BATCH_COUNTS, (epoch.batch_size, epoch.accumulation), strict=True))
     found.tokens_per_sample, found.epoch_tokens = data.tokens_per_sample, epoch.tokens
     found.tokens_per_step = epoch.tokens_per_step
     with tempfile.TemporaryDirectory() as folder, _peak() as peak:
@@ -182,8 +158,8 @@ def _train(
             data,
             output_dir=Path(folder),
             max_steps=WARM_UP_STEPS + TIMED_STEPS,
-            seed=document["seed"],
-            accelerator=document["accelerator"],
+            seed=study.seed,
+            accelerator=study.accelerator,
         )
         trainer.add_callback(watch)
         trainer.train()

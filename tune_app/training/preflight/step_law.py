@@ -8,12 +8,12 @@ parameters outside of the embeddings and D training tokens the best learning rat
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
 from tune_app.budget import Epoch, Unit
+from tune_app.core.definition import StudyDefinition
 from tune_app.errors import Problem, UserError
-from tune_app.space.domains import Choice, Space, fixed, searched
+from tune_app.space.domains import Choice, Space, searched
 from tune_app.space.prior import PRIOR, STEP_LAW, Belief, complaint
 from tune_app.training.preflight.values import ends
 from tune_app.training.trainable import Trainable
@@ -34,8 +34,8 @@ def batch_tokens(tokens: float) -> float:
 
 
 def fill_in(
-    document: Mapping[str, Any], loaded: Trainable, space: Space, epoch: Epoch
-) -> tuple[dict[str, Any], list[str]]:
+    study: StudyDefinition, loaded: Trainable, epoch: Epoch
+) -> tuple[dict[str, Belief], list[str]]:
     """The study's prior with the law's beliefs in it, and what a person is told of them.
 
     `epoch` is that of a trial with the untuned defaults. A belief from the file comes first.
@@ -43,21 +43,21 @@ def fill_in(
     Raises:
         UserError: the trainable does not tell how many parameters it has.
     """
-    given = {k: v for k, v in (document.get(PRIOR) or {}).items() if k != STEP_LAW}
-    law = (document.get(PRIOR) or {}).get(STEP_LAW)
-    if law is None:
+    given, octaves, budget = dict(study.beliefs), study.step_law_octaves, study.budget
+    if octaves is None:
         return given, []
-    parameters, varying = _parameters(document, loaded, space)
-    budget = document["budget"]
-    tokens = budget["amount"] * (epoch.tokens if budget["unit"] == Unit.EPOCHS else 1)
+    parameters, varying = _parameters(study, loaded)
+    tokens = budget.amount * (epoch.tokens if budget.unit is Unit.EPOCHS else 1)
     values = {
         RATE: learning_rate(parameters, tokens),
         BATCH: batch_tokens(tokens)
         / (epoch.accumulation * epoch.processes * epoch.tokens_per_sample),
     }
-    open_to_it = {name: domain for name, domain in searched(space).items() if name not in given}
-    beliefs, told = _beliefs(values, open_to_it, law["octaves"])
-    within = f" within a factor of {2 ** law['octaves']:g}" if beliefs else ""
+    open_to_it = {
+        name: domain for name, domain in searched(study.space).items() if name not in given
+    }
+    beliefs, told = _beliefs(values, open_to_it, octaves)
+    within = f" within a factor of {2**octaves:g}" if beliefs else ""
     note = (
         f"prior from Step Law (Li et al. 2025, arXiv 2503.04715) for {parameters:,} parameters "
         f"outside of embeddings and {tokens:,.0f} tokens: "
@@ -72,7 +72,7 @@ def fill_in(
 
 def _beliefs(
     values: Mapping[str, float], space: Space, octaves: float
-) -> tuple[dict[str, Any], list[str]]:
+) -> tuple[dict[str, Belief], list[str]]:
     """The law's values as beliefs about the parameters of `space`, and how each is told."""
     beliefs, told = {}, []
     for name, value in values.items():
@@ -81,28 +81,26 @@ def _beliefs(
         belief = Belief(float(f"{value:.4g}"), octaves=octaves)
         against = complaint(space[name], belief)
         if against is None:
-            beliefs[name] = asdict(belief)
+            beliefs[name] = belief
             told.append(f"{name} around {value:.3g}{_outside(space[name], value)}")
         else:
             told.append(f"nothing for {name}, because {against[0]}")
     return beliefs, told
 
 
-def _parameters(
-    document: Mapping[str, Any], loaded: Trainable, space: Space
-) -> tuple[int, list[str]]:
+def _parameters(study: StudyDefinition, loaded: Trainable) -> tuple[int, list[str]]:
     """Parameters outside of the embeddings, and the searched names that change their number."""
     count = getattr(loaded.module, "parameters", None)
     if count is None:
-        what = f"the trainable {document['trainable']} does not tell how many parameters it has"
+        what = f"the trainable {study.trainable} does not tell how many parameters it has"
         expected = "a function parameters(config) -> int in it, embeddings left out"
         fix = "add it, or give the prior of each parameter yourself"
         raise UserError(Problem(what, f"tune.{PRIOR}.{STEP_LAW}", expected, fix))
-    constants = fixed(space)
+    constants = study.constants
     number = int(count(loaded.config(constants)))
     varying = [
         name
-        for name, domain in searched(space).items()
+        for name, domain in searched(study.space).items()
         if name in loaded.config_fields
         and any(count(loaded.config({**constants, name: v})) != number for v in ends(domain))
     ]

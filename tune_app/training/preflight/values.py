@@ -6,12 +6,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from tune_app.budget import BATCH_COUNTS
 from tune_app.errors import Problem, UserError
 from tune_app.space.domains import Choice, Domain, Drawn, Fixed, Float, Int, fixed
 from tune_app.training.trainable import Trainable
-
-COUNTS = ("per_device_train_batch_size", "gradient_accumulation_steps")
-"""Parameters that divide: 0 would be found out by the trial that has it."""
 
 _KINDS: dict[str, tuple[tuple[type, ...], str]] = {
     "int": ((int,), "a whole number"),
@@ -56,7 +54,7 @@ def _type_problems(name: str, value: Any, annotation: str) -> list[Problem]:
     fits = isinstance(value, types) and (plain == "bool" or not isinstance(value, bool))
     if not fits:
         return [Problem(f"{value!r} is of the wrong type", _key(name), expected)]
-    if name in COUNTS and value < 1:
+    if name in BATCH_COUNTS and value < 1:
         return [Problem(f"{value!r} is too small", _key(name), "a whole number from 1 on")]
     return []
 
