@@ -377,7 +377,7 @@ def test_an_objective_that_is_not_finite_at_a_rung_is_divergence(value: float, r
 
 def test_a_trial_that_reports_no_objective_fails_with_the_metrics_it_has() -> None:
     metric = {"name": "final_eval_los", "goal": "minimize"}
-    state = Simulation(document(metric=metric)).run()
+    state = Simulation(document(metric=metric), metric="eval_loss").run()
     assert state.ended == BROKEN
     assert "did you mean 'eval_loss'?" in state.trials["0000"].reason
 

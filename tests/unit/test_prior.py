@@ -233,7 +233,7 @@ def test_legal_beliefs_reach_the_document_and_odd_ones_are_told(tmp_path: Path) 
         "lr: {value: 0.01, octaves: 2}, batch: {value: 8, octaves: 1}, size: {value: 1, width: 1}"
     )
     loaded = load(tmp_path, f"prior: {{{text}}}")
-    assert loaded.to_definition().beliefs == {
+    assert loaded.to_definition().prior == {
         "lr": Belief(0.01, octaves=2),
         "batch": Belief(8, octaves=1),
     }
