@@ -14,11 +14,8 @@ from __future__ import annotations
 
 import argparse
 import ast
-import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 PACKAGE = "tune_app"
 
@@ -43,8 +40,14 @@ def figures(checkout: Path) -> dict[str, str]:
     trees = {file: ast.parse(file.read_text(encoding="utf-8")) for file in files}
     functions = [node for tree in trees.values() for node in _functions(tree)]
     lengths = [(node.end_lineno or node.lineno) - node.lineno + 1 for node in functions]
-    lines = [len(file.read_text(encoding="utf-8").splitlines()) for file in files if file.stat().st_size]
-    arrows = {(source, target) for file in files for source, target in _arrows(checkout, file, trees[file])}
+    lines = [
+        len(file.read_text(encoding="utf-8").splitlines()) for file in files if file.stat().st_size
+    ]
+    arrows = {
+        (source, target)
+        for file in files
+        for source, target in _arrows(checkout, file, trees[file])
+    }
     return {
         "modules at the root": str(sum(file.parent.name == PACKAGE for file in files) - 1),
         "files: p50, p90, max lines": _spread(lines),
@@ -123,10 +126,6 @@ def _room(checkout: Path, parts: tuple[str, ...]) -> str:
 
 def walks() -> dict[str, list[str]]:
     """The files that `learning_rate` passes on its way out, and `eval_loss` on its way back."""
-    from tune_app.core.definition import StudyDefinition
-    from tune_app.core.journal import Journal
-    from tune_app.core.state import StudyState
-    from tune_app.study import file as study_file
 
     raise NotImplementedError
 

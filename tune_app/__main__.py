@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from types import ModuleType
 
 from tune_app import __version__, plugins
 from tune_app.errors import UserError
@@ -13,11 +12,11 @@ from tune_app.errors import UserError
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one verb; the return value is the process's exit code."""
-    verbs = {name: plugins.load("verb", name) for name in plugins.names("verb")}
+    words = sys.argv[1:] if argv is None else argv
     args = None
     try:
-        args = _parser(verbs).parse_args(argv)
-        return int(verbs[args.verb].execute(args))
+        args = _parser(words).parse_args(words)
+        return int(plugins.load("verb", args.verb).execute(args))
     except UserError as error:
         if args is not None and args.debug:
             raise
@@ -30,17 +29,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
 
 
-def _parser(verbs: dict[str, ModuleType]) -> argparse.ArgumentParser:
+def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
+    """Knows the name of every verb, and the arguments of the one that is chosen.
+
+    The others are not imported: a command does not wait for what only they need.
+    """
+    chosen = next((word for word in words if not word.startswith("-")), None)
     parser = argparse.ArgumentParser(
         prog="python -m tune_app",
         description="Hyper-parameter search for Hugging Face training runs on Ray Tune.",
     )
     parser.add_argument("--version", action="version", version=f"tune_app {__version__}")
     choices = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
-    for name, module in verbs.items():
-        verb = choices.add_parser(name, help=module.HELP, description=module.HELP)
-        verb.add_argument("--debug", action="store_true", help="show tracebacks")
-        module.add_arguments(verb)
+    for name in plugins.names("verb"):
+        text = plugins.constant("verb", name, "HELP")
+        verb = choices.add_parser(name, help=text, description=text)
+        if name == chosen:
+            verb.add_argument("--debug", action="store_true", help="show tracebacks")
+            plugins.load("verb", name).add_arguments(verb)
     return parser
 
 

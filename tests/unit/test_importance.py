@@ -9,9 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
 
 from tests.support.synthetic import SyntheticStudy, document
-from tune_app.analysis.effects import LEVEL, UNKNOWN, Effect, effects
+from tune_app.analysis.effects import LEVEL, UNKNOWN, Effect, _Fits, _ranks, effects
 from tune_app.analysis.importance import MIN_TRIALS, Importance, comparisons_lost, importance
 from tune_app.analysis.importance_words import in_full, section, sentence, table
 from tune_app.core.state import StudyState
@@ -162,6 +165,24 @@ def test_a_parameter_that_hardly_varied_is_no_trouble(points: Any) -> None:
     rng = np.random.default_rng(0)
     for effect in effects(list(Cube(SPACE).axes.values()), points, rng.normal(0, 1, 12)):
         assert 0 <= effect.low <= effect.share <= effect.high <= 1
+
+
+@given(st.lists(st.sampled_from([-INF, -1.0, 0.0, 0.5, 2.0, INF]) | st.floats(0, 1), min_size=1))
+def test_ranks_are_those_of_scipy_around_zero(scores: list[float]) -> None:
+    expected = stats.rankdata(scores) - (len(scores) + 1) / 2
+    assert np.array_equal(_ranks(np.array(scores)), expected)
+
+
+@given(st.integers(0, 9), st.integers(8, 60), st.integers(1, 8))
+def test_the_chance_of_a_fit_is_that_of_its_f_statistic(
+    seed: int, count: int, columns: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    ranks, block = rng.normal(0, 1, count), rng.normal(0, 1, (1, count, columns))
+    block[0, :, 0] += rng.choice([0, 1, 10, 1000]) * ranks
+    fit = _Fits(ranks, block, [])
+    expected = stats.f.sf(fit.strength, fit.columns, fit.freedom)[0]
+    assert fit.chance == pytest.approx(expected, rel=1e-9)
 
 
 def test_trials_that_are_all_alike_tell_nothing() -> None:

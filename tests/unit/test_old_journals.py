@@ -34,7 +34,11 @@ def state(name: str) -> StudyState:
 
 def test_the_study_is_read_with_all_that_it_says() -> None:
     study = state("asha").definition
-    assert (study.budget.unit, study.budget.amount, study.budget.trials) == (Unit.TOKENS, 40_000, 12)
+    assert (study.budget.unit, study.budget.amount, study.budget.trials) == (
+        Unit.TOKENS,
+        40_000,
+        12,
+    )
     assert study.budget.fewest_steps == 78
     assert (study.scheduler.name, dict(study.scheduler.options)) == ("asha", {"eta": 3})
     assert study.when == {"adam_beta2": "optim in ['adamw_torch']"}

@@ -42,6 +42,37 @@ def test_a_plugin_is_found_by_name_and_by_module_path() -> None:
     assert by_name.__name__ == "tune_app.searchers.random"
 
 
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ("HELP =", "not Python"),
+        ("", "no HELP"),
+        ("HELP = 3", "no HELP"),
+        ("HELP = str(3)", "no HELP"),
+        ("if True:\n    HELP = 'x'", "no HELP"),
+    ],
+)
+def test_a_file_that_does_not_say_what_it_is_for_is_named(
+    content: str, problem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tune_app import cli
+
+    (tmp_path / "my_own.py").write_text(content)
+    monkeypatch.setattr(cli, "__path__", [*cli.__path__, str(tmp_path)])
+    with pytest.raises(UserError, match=rf"my_own\.py.*{problem}"):
+        plugins.constant("verb", "my_own", "HELP")
+
+
+def test_what_a_file_is_for_is_read_without_importing_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tune_app import cli
+
+    (tmp_path / "my_own.py").write_text("import nothing_of_that_name\nHELP = ('do ' 'it')")
+    monkeypatch.setattr(cli, "__path__", [*cli.__path__, str(tmp_path)])
+    assert plugins.constant("verb", "my_own", "HELP") == "do it"
+
+
 def test_a_file_is_imported_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "mine.py"
     path.write_text(

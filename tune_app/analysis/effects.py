@@ -11,8 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import f as f_distribution
-from scipy.stats import rankdata
 
 from tune_app.space.cube import Array, Axis
 
@@ -59,7 +57,7 @@ def effects(axes: Sequence[Axis], points: Array, scores: Array, seed: int = 0) -
     if len(scores) > MOST_TRIALS:
         kept = rng.choice(len(scores), MOST_TRIALS, replace=False)
         points, scores = points[kept], scores[kept]
-    ranks = rankdata(scores) - (len(scores) + 1) / 2
+    ranks = _ranks(scores)
     if not ranks.any():
         return [UNKNOWN] * len(axes)
     blocks = [_columns(axis, column) for axis, column in zip(axes, points.T, strict=True)]
@@ -69,6 +67,14 @@ def effects(axes: Sequence[Axis], points: Array, scores: Array, seed: int = 0) -
         _effect(ranks, block, [blocks[i] for i in out if i != index], np.sqrt(counts), rng)
         for index, block in enumerate(blocks)
     ]
+
+
+def _ranks(scores: Array) -> Array:
+    """(trials,): ranks less their mean; scores that are alike share the mean of theirs."""
+    ordered = np.sort(scores)
+    below, upto = (np.searchsorted(ordered, scores, side) for side in ("left", "right"))
+    found: Array = (below + upto - len(scores)) / 2
+    return found
 
 
 def _columns(axis: Axis, column: Array) -> Array:
@@ -153,7 +159,10 @@ class _Fits:
     @property
     def chance(self) -> float:
         """Of the first fit, were ranks normal: near enough to choose by."""
-        return float(f_distribution.sf(self.strength, self.columns, self.freedom)[0])
+        # Slow to import, and not needed where trials are few.
+        from scipy.special import fdtrc
+
+        return float(fdtrc(self.columns, self.freedom, self.strength)[0])
 
 
 def _without(basis: Array, columns: Array) -> Array:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import itertools
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tune_app import plugins
 from tune_app.core.definition import PlugIn
 from tune_app.errors import Problem, UserError
-from tune_app.history.replay import Setting
-from tune_app.study import lenient, yaml_source
+
+if TYPE_CHECKING:
+    from tune_app.history.replay import Setting
 
 AUTO = "auto"
 KINDS = ("searcher", "scheduler")
@@ -31,6 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def searches(args: argparse.Namespace) -> tuple[dict[str, Setting], list[Problem]]:
     """The searches by what they are called, and all that is wrong with them."""
+    from tune_app.history.replay import Setting
+
     searchers, problems = _sections("searcher", args.searcher or [AUTO])
     schedulers, more = _sections("scheduler", args.scheduler or [AUTO])
     pairs = itertools.product(searchers, schedulers)
@@ -65,6 +68,8 @@ def _section(kind: str, text: str) -> PlugIn:
     Raises:
         UserError: it is no YAML, or there is no such plug-in or option.
     """
+    from tune_app.study import lenient
+
     where = f"--{kind} {text}"
     section = _mapping(kind, text) if text.lstrip().startswith("{") else {"name": text}
     name = section.pop("name", None)
@@ -78,6 +83,8 @@ def _section(kind: str, text: str) -> PlugIn:
 
 
 def _mapping(kind: str, text: str) -> dict[str, Any]:
+    from tune_app.study import yaml_source
+
     source = yaml_source.parse(text, f"--{kind} {text}")
     if source.problems:
         raise UserError(source.problems)

@@ -7,13 +7,13 @@ from collections.abc import Iterable
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tune_app.cli import _trainable
 from tune_app.errors import Problem, UserError
-from tune_app.study import file as study_file
-from tune_app.study import overrides as changes
-from tune_app.study import yaml_source
-from tune_app.study.definition import Study
+
+if TYPE_CHECKING:
+    from tune_app.study.definition import Study
 
 QUICKSTART = "quickstart.yaml"
 
@@ -49,6 +49,8 @@ def load(args: argparse.Namespace, name: str | None) -> tuple[Study, Path, list[
     Raises:
         UserError: with every mistake that shows without a worker.
     """
+    from tune_app.study import file as study_file
+
     overrides = list(args.overrides)
     overrides += [f"seed={args.seed}"] if args.seed is not None else []
     overrides += ["drop_impossible=true"] if args.drop_impossible else []
@@ -68,6 +70,9 @@ def placed(problems: Iterable[Problem], path: Path, overrides: list[str]) -> lis
     if not path.is_file():
         # A space of Ray Tune, named by its dotted path.
         return list(problems)
+    from tune_app.study import overrides as changes
+    from tune_app.study import yaml_source
+
     source = yaml_source.load(path)
     changes.apply(source, overrides)
 

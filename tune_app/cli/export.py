@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tune_app.cli import _common
 from tune_app.cli._study import add_overrides, study_path
 from tune_app.space import wandb_export
-from tune_app.study import file as study_file
-from tune_app.study import yaml_source
-from tune_app.study.definition import Study
+
+if TYPE_CHECKING:
+    from tune_app.study.definition import Study
 
 HELP = "print a study file as a W&B sweep"
 
@@ -23,6 +23,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(args: argparse.Namespace) -> int:
+    from tune_app.study import file as study_file
+    from tune_app.study import yaml_source
+
     study = study_file.load(study_path(args.study), args.overrides)
     sweep = as_sweep(study)
     if args.json:

@@ -9,7 +9,6 @@ from typing import Any
 
 from tune_app.cli import _common, _study, _trainable
 from tune_app.errors import PLACE, Problem, UserError, shown
-from tune_app.study import file as study_file
 
 HELP = "check study files and W&B sweeps, without running anything"
 
@@ -54,6 +53,8 @@ def _files(paths: Iterable[Path]) -> Iterator[Path]:
 
 def _checked(path: Path) -> dict[str, Any]:
     """What is to be said of one file, as `--json` prints it."""
+    from tune_app.study import file as study_file
+
     try:
         found = study_file.read(path)
     except UserError as error:

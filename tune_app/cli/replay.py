@@ -14,17 +14,18 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.progress import Progress
 
-from tune_app.cli import _common, _replays, _searches
+from tune_app.cli import _common, _searches
 from tune_app.console import output
 from tune_app.errors import Problem, UserError, once
-from tune_app.history import figures, trajectory
-from tune_app.history.replay import Replayed, Setting, replay
-from tune_app.history.replay import problems as replay_problems
-from tune_app.history.table import Table, load_sizes
+
+if TYPE_CHECKING:
+    from tune_app.history.replay import Replayed, Setting
+    from tune_app.history.table import Table
+    from tune_app.history.trajectory import Incumbents
 
 HELP = "replay searches on a table of finished runs"
 TABLE = (
@@ -79,6 +80,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(args: argparse.Namespace) -> int:
+    from tune_app.cli import _replays
+    from tune_app.history import figures, trajectory
+
     tables, searches, left_out = _checked(args)
     try:
         runs = _replayed(tables, searches, args)
@@ -113,6 +117,9 @@ def execute(args: argparse.Namespace) -> int:
 
 def _checked(args: argparse.Namespace) -> tuple[list[Table], dict[str, Setting], list[Problem]]:
     """Tables, searches, and why sizes were left out; all mistakes at once."""
+    from tune_app.history.replay import problems as replay_problems
+    from tune_app.history.table import load_sizes
+
     problems = _option_problems(args)
     tables: list[Table] = []
     left_out: list[Problem] = []
@@ -208,6 +215,8 @@ def _replayed(
     tables: Sequence[Table], searches: dict[str, Setting], args: argparse.Namespace
 ) -> list[dict[str, list[Replayed]]]:
     """For each table, by search, the incumbents of each seed; on all cores."""
+    from tune_app.history.replay import replay
+
     names = list(searches)
     jobs = [
         (table, searches[name], seed)
@@ -247,7 +256,7 @@ def _leave_ctrl_c_to_the_parent() -> None:
 def _plot(
     args: argparse.Namespace,
     tables: Sequence[Table],
-    runs: Sequence[trajectory.Incumbents],
+    runs: Sequence[Incumbents],
     told: Sequence[dict[str, Any]],
 ) -> None:
     from tune_app.history import plot

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 
-from tune_app.analysis import report
 from tune_app.cli import _common
 from tune_app.storage import catalogue, places
 
@@ -20,6 +19,8 @@ def execute(args: argparse.Namespace) -> int:
     study = catalogue.find(args.storage, args.name)
     folder = study.folder
     state, _ = catalogue.read(folder)
+    from tune_app.analysis import report
+
     with catalogue.explained("write the report", folder / "report"):
         path = report.write(state, folder / "report", folder, str(args.storage))
     with places.answering(study.address):

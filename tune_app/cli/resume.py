@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from tune_app.cli import _common, _session, _submit
+from tune_app.cli import _common, _submit
 from tune_app.console import commands
 from tune_app.core.journal import Journal
 from tune_app.provenance import machine, software
@@ -42,5 +42,7 @@ def _go_on(args: argparse.Namespace, study: Study, journal: Journal) -> int:
         print(f"{state.name} has ended: {state.ended}")
         print(f"see it with: {commands.verb('show', state.name, args.storage)}")
         return 0
+    from tune_app.cli import _session
+
     session = _session.Session(args, study, state, journal)
     return session.run("study_resumed", software=software(), machine=machine())

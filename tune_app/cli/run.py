@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from tune_app.cli import _common, _sent, _session, _study, _submit
+from tune_app.cli import _common, _study, _submit
 from tune_app.console import commands
 from tune_app.core.state import StudyState
 from tune_app.errors import Problem, UserError
@@ -13,7 +14,9 @@ from tune_app.provenance import machine, software
 from tune_app.storage import catalogue
 from tune_app.storage.places import Storage
 from tune_app.storage.study import Study as StoredStudy
-from tune_app.study.definition import Study
+
+if TYPE_CHECKING:
+    from tune_app.study.definition import Study
 
 HELP = "run a study: a W&B sweep file, or the quickstart when none is given"
 
@@ -40,6 +43,8 @@ def execute(args: argparse.Namespace) -> int:
     study, path, overrides = _study.load(args, args.name)
     if args.submit is not None:
         return _send(args, study, path, overrides)
+    from tune_app.cli import _session
+
     home = _new(args.storage, study.name)
     journal = catalogue.opened(home)
     state = StudyState()
@@ -67,6 +72,8 @@ def execute(args: argparse.Namespace) -> int:
 
 def _send(args: argparse.Namespace, study: Study, path: Path, overrides: list[str]) -> int:
     """The same on a cluster, under the name that the study has here."""
+    from tune_app.cli import _sent
+
     words = [path.name, "--name", study.name]
     words += [word for change in overrides for word in ("--set", change)]
     return _submit.start(args, "run", study.name, words, _sent.files(study, path))

@@ -9,7 +9,6 @@ from rich.table import Table
 from rich.text import Text
 
 from tune_app.analysis import format
-from tune_app.analysis.importance_words import in_full
 from tune_app.cli import _common, _submit
 from tune_app.cli.list import live_status
 from tune_app.console import closing, output
@@ -29,6 +28,8 @@ def execute(args: argparse.Namespace) -> int:
         return _submit.ask(args, "show", args.name)
     study = catalogue.find(args.storage, args.name)
     state, _ = catalogue.read(study.folder)
+    from tune_app.analysis.importance_words import in_full
+
     summary = in_full(state)
     summary["status"] = live_status(summary["status"], study)
     if args.json:

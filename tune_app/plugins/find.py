@@ -6,6 +6,7 @@ Python file of the user's own.
 
 from __future__ import annotations
 
+import ast
 import importlib
 import importlib.util
 import inspect
@@ -54,6 +55,29 @@ def load(kind: str, reference: str, where: str = "") -> ModuleType:
     hint = nearest(reference, names(kind))
     expected = "a name, a dotted module path, or a path to a .py file"
     raise UserError(Problem(f"unknown {kind} {reference!r}", where, expected, hint))
+
+
+def constant(kind: str, name: str, key: str) -> str:
+    """The text that a plug-in's file assigns to `key`, read without importing the plug-in.
+
+    Args:
+        name: one of `names(kind)`.
+
+    Raises:
+        UserError: the file is not Python, or assigns no text in quotes at its top level.
+    """
+    spec = importlib.util.find_spec(f"{PACKAGES[kind]}.{name}")
+    assert spec is not None
+    path = Path(str(spec.origin))
+    try:
+        statements = ast.parse(path.read_bytes()).body
+    except SyntaxError as error:
+        raise UserError(Problem(f"not Python: {error.msg}", f"{path}:{error.lineno}")) from error
+    for statement in statements:
+        match statement:
+            case ast.Assign([ast.Name(target)], ast.Constant(str(text))) if target == key:
+                return text
+    raise UserError(Problem(f"no {key}", str(path), f'{key} = "..." at the top level'))
 
 
 def _load_file(path: Path) -> ModuleType:
