@@ -193,7 +193,7 @@ def _best(state: StudyState) -> dict[str, Any] | None:
         "tokens": best.tokens,
         "step": best.reports[-1].step if best.reports else 0,
         "effective": best.effective,
-        "checkpoint": best.checkpoint,
+        "checkpoint": best.checkpoint and best.checkpoint.name,
     }
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 from tune_app.core.blame import blamed
@@ -17,20 +16,9 @@ from tune_app.core.heartbeat import ALIVE, HeartbeatMonitor
 from tune_app.core.journal import Journal
 from tune_app.core.ports import Bracketed, Exploiting, Scheduler, Searcher, Tracker
 from tune_app.core.state import StudyState
+from tune_app.core.task import Task, task_of
 from tune_app.core.trial import Decision, Kind, Outcome, Params, Status, TrialState
 from tune_app.errors import nearest
-
-
-@dataclass(frozen=True, slots=True)
-class Segment:
-    """Work for one worker: run a trial from a checkpoint (or the start) until told otherwise."""
-
-    trial: str
-    params: dict[str, Any]
-    number: int
-    checkpoint: str | None
-    is_halved: bool
-    wants_untrained_sample: bool
 
 
 class Conductor:
@@ -79,7 +67,7 @@ class Conductor:
         """Slots that are taken: by trials that run, and by those that wait after lost workers."""
         return len(self.state.rankings.with_status(Status.RUNNING)) + len(self._losses.resting())
 
-    def next_segment(self) -> Segment | None:
+    def next_segment(self) -> Task | None:
         """Work for a free worker, or None when there is none for now.
 
         Interrupted and lost trials come first, then promotions, then new trials. When there is
@@ -207,7 +195,7 @@ class Conductor:
                 trial=trial.id,
                 source=exploit.source.id,
                 rung=trial.top_rung,
-                checkpoint=exploit.source.checkpoint,
+                checkpoint=exploit.source.checkpoint and exploit.source.checkpoint.name,
                 params=exploit.params,
             )
         return trial
@@ -232,22 +220,17 @@ class Conductor:
         self.record("trial_created", trial=trial_id, **fields)
         return self.state.trials[trial_id]
 
-    def _start(self, trial: TrialState) -> Segment:
+    def _start(self, trial: TrialState) -> Task:
+        checkpoint = trial.checkpoint
         self.record(
             "segment_started",
             trial=trial.id,
             segment=trial.segments + 1,
-            checkpoint=trial.checkpoint,
+            checkpoint=checkpoint and checkpoint.name,
         )
         self.heartbeats.begin(trial.id)
-        return Segment(
-            trial=trial.id,
-            params=trial.params,
-            number=trial.number,
-            checkpoint=trial.checkpoint,
-            is_halved=trial.is_halved,
-            wants_untrained_sample=trial.number == 0 and not self._has_samples(),
-        )
+        wants_sample = trial.number == 0 and not self._has_samples()
+        return task_of(self.state.definition, trial, wants_sample)
 
     def _has_samples(self) -> bool:
         return any(trial.samples for trial in self.state.trials.values())

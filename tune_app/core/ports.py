@@ -88,12 +88,24 @@ class Tracker(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class LocalPaths:
+    """Where a segment finds its files on this machine."""
+
+    checkpoints: Path
+    """A folder for the trial's checkpoints while they are written."""
+    cache: Path
+    """For what can be made or fetched again."""
+    checkpoint: Path | None = None
+    """The checkpoint that the segment goes on from, None for the trial's start."""
+
+
 class TrialContext(Protocol):
     """The worker's line to the driver, as a training run sees it."""
 
     @property
-    def checkpoints(self) -> Path:
-        """A folder for this trial's checkpoints while they are written."""
+    def paths(self) -> LocalPaths:
+        """Where its files are."""
         ...
 
     def publish(self, folder: Path, step: int) -> str:

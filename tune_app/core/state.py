@@ -11,21 +11,18 @@ from typing import Any
 from tune_app.core.definition import StudyDefinition
 from tune_app.core.journal import Event
 from tune_app.core.rankings import Rankings
-from tune_app.core.trial import Decision, Kind, Outcome, Report, Status, Takeover, TrialState
+from tune_app.core.trial import (
+    Checkpoint,
+    Decision,
+    Kind,
+    Outcome,
+    Report,
+    Status,
+    Takeover,
+    TrialState,
+)
 
 _TRIAL = re.compile("[0-9]{1,18}")
-_CHECKPOINT = re.compile("checkpoints/[0-9]{1,18}/step-[0-9]{1,18}")
-
-
-def checked_checkpoint(path: str) -> str:
-    """A checkpoint's path, relative to the study's folder, which it cannot leave.
-
-    Raises:
-        ValueError: it is not a path as trials write them.
-    """
-    if not _CHECKPOINT.fullmatch(path):
-        raise ValueError(f"{path!r} is no checkpoints/TRIAL/step-N")
-    return path
 
 
 @dataclass(slots=True)
@@ -202,7 +199,7 @@ class StudyState:
         trial, source = self.trials[event["trial"]], self.trials[event["source"]]
         trial.takeovers.append(Takeover(source.id, event["rung"], trial.params))
         trial.params, trial.effective = event["params"], source.effective
-        trial.checkpoint = event["checkpoint"] and checked_checkpoint(event["checkpoint"])
+        trial.checkpoint = _checkpoint(event)
         trial.kept_reports = len(trial.reports)
         trial.due = True
 
@@ -214,7 +211,7 @@ class StudyState:
         report = _report(event)
         trial.reports.append(report)
         if report.checkpoint is not None:
-            trial.checkpoint = checked_checkpoint(report.checkpoint)
+            trial.checkpoint = report.checkpoint
             trial.losses_here = 0
         value = report.metrics.get(self.reported_metric, math.nan)
         if report.rung is not None and math.isfinite(value):
@@ -236,8 +233,7 @@ class StudyState:
     def _on_trial_interrupted(self, event: Event) -> None:
         trial = self.trials[event["trial"]]
         self._requeue(trial)
-        if event["checkpoint"]:
-            trial.checkpoint = checked_checkpoint(event["checkpoint"])
+        trial.checkpoint = _checkpoint(event) or trial.checkpoint
 
     def _on_batch_halved(self, event: Event) -> None:
         trial = self.trials[event["trial"]]
@@ -279,14 +275,19 @@ def _report(event: Event) -> Report:
         seconds=event["seconds"],
         metrics={name: float(value) for name, value in metrics.items()},
         rung=event.get("rung"),
-        checkpoint=event.get("checkpoint"),
+        checkpoint=_checkpoint(event),
         system=event.get("system", {}),
         time=event["time"],
     )
 
 
+def _checkpoint(event: Event) -> Checkpoint | None:
+    name = event.get("checkpoint")
+    return Checkpoint.parse(name) if name else None
+
+
 def _forget_after_checkpoint(trial: TrialState) -> None:
     """Drops reports of work that a lost worker took with it: the trial runs them again."""
-    step = 0 if trial.checkpoint is None else int(trial.checkpoint.rsplit("-", 1)[-1])
+    step = 0 if trial.checkpoint is None else trial.checkpoint.step
     kept, since = trial.reports[: trial.kept_reports], trial.reports[trial.kept_reports :]
     trial.reports = kept + [report for report in since if report.step <= step]

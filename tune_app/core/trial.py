@@ -2,12 +2,41 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
 Params = Mapping[str, Any]
+
+
+_CHECKPOINT = re.compile(r"checkpoints/([0-9]{1,18})/step-([0-9]{1,18})")
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A saved state of a trial, by the optimiser step that it was saved after."""
+
+    trial: str
+    step: int
+
+    @classmethod
+    def parse(cls, name: str) -> Checkpoint:
+        """From its name, which cannot lead out of the study's folder.
+
+        Raises:
+            ValueError: it is no name of a checkpoint.
+        """
+        match = _CHECKPOINT.fullmatch(name)
+        if match is None:
+            raise ValueError(f"{name!r} is no checkpoints/TRIAL/step-N")
+        return cls(match[1], int(match[2]))
+
+    @property
+    def name(self) -> str:
+        """The path of its folder, relative to the study's."""
+        return f"checkpoints/{self.trial}/step-{self.step}"
 
 
 class Outcome(StrEnum):
@@ -68,7 +97,7 @@ class Report:
     seconds: float
     metrics: Mapping[str, float]
     rung: int | None = None
-    checkpoint: str | None = None
+    checkpoint: Checkpoint | None = None
     system: Mapping[str, float] = field(default_factory=dict)
     """What the worker used, see `training.system`."""
     time: float = 0.0
@@ -117,7 +146,7 @@ class TrialState:
     decision: Decision | None = None
     """What it answered."""
     samples: dict[str, str] = field(default_factory=dict)
-    checkpoint: str | None = None
+    checkpoint: Checkpoint | None = None
     takeovers: list[Takeover] = field(default_factory=list)
     """Each change of values on the way, oldest first; `params` are the present ones."""
     kept_reports: int = 0

@@ -19,11 +19,12 @@ import numpy as np
 
 from tune_app import plugins
 from tune_app.budget import Horizon, Unit
-from tune_app.core.conductor import Segment
 from tune_app.core.definition import Budget, Metric, PlugIn, StudyDefinition
 from tune_app.core.journal import Event
 from tune_app.core.ports import Exploiting
 from tune_app.core.state import StudyState
+from tune_app.core.task import Task
+from tune_app.core.trial import Checkpoint
 from tune_app.errors import Problem, UserError
 from tune_app.history.on_table import OnTable, key, raised, rows_of
 from tune_app.history.table import Table
@@ -166,7 +167,7 @@ class _Replay:
         self._budget = setting.full_runs
         self._stragglers = setting.stragglers
         self._rng = random.Random(seed)
-        self._speeds: dict[tuple[str, str | None], float] = {}
+        self._speeds: dict[tuple[str, Checkpoint | None], float] = {}
         self._rows = rows_of(table)
         self._best: dict[str, float] = {}
         self._incumbent = self._completed = math.inf
@@ -191,16 +192,18 @@ class _Replay:
     def _value(self, params: Mapping[str, Any], step: int) -> float:
         return float(self._table.values[self._rows[key(params)], step - 1])
 
-    def _pace(self, segment: Segment, step: int) -> float:
+    def _pace(self, task: Task, step: int) -> float:
         """Pays for the stretch to the next report; where it cannot, the worker waits for ever."""
-        is_over = step > 0 and math.isinf(self._value(segment.params, step))
+        is_over = step > 0 and math.isinf(
+            self._value(self.simulation.state.trials[task.trial].params, step)
+        )
         if step == len(self._table.shares) or is_over:
             return 0.0
         cost = self._share(step + 1) - self._share(step)
         if self.spent + cost > self._budget + SAME:
             return math.inf
         self.spent += cost
-        stay = segment.trial, segment.checkpoint
+        stay = task.trial, task.checkpoint
         if stay not in self._speeds:
             self._speeds[stay] = self._rng.lognormvariate(0.0, self._stragglers)
         return cost / self._speeds[stay]

@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tune_app.core.conductor import Segment
 from tune_app.core.definition import PlugIn, StudyDefinition
 from tune_app.core.journal import Event
 from tune_app.core.state import StudyState
+from tune_app.core.task import Task
 from tune_app.core.trial import Kind, Params, Status
 from tune_app.simulation.simulation import Simulation, crossing, plan_of
 
@@ -151,13 +151,12 @@ def _once(
     plan = plan_of(study, STEPS)
     moments = sorted(plan.eval_steps)
 
-    def pace(segment: Segment, step: int) -> float:
-        cost = speed(segment.params)
+    def pace(task: Task, step: int) -> float:
+        cost = speed(task.params)
         then = next((moment for moment in moments if moment > step), None)
         if then is None:
             return 0.0
-        checkpoint = segment.checkpoint or "step-0"
-        fresh = step == int(checkpoint.rsplit("-", 1)[-1])
+        fresh = step == (task.checkpoint.step if task.checkpoint is not None else 0)
         training = (then - step) / STEPS * cost.training_s
         return training + cost.evaluation_s + fresh * cost.start_s
 

@@ -16,12 +16,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from tune_app.budget import Horizon, horizon
-from tune_app.core.conductor import Conductor, Segment
+from tune_app.core.conductor import Conductor
 from tune_app.core.definition import StudyDefinition
 from tune_app.core.journal import Event, Journal, encode
 from tune_app.core.ports import Scheduler, Searcher, Tracker
 from tune_app.core.state import StudyState, rebuild
-from tune_app.core.trial import Decision
+from tune_app.core.task import Task
+from tune_app.core.trial import Checkpoint, Decision, Params
 from tune_app.plugins import make
 
 MAX_STEPS = 24
@@ -30,7 +31,7 @@ TOKENS_PER_STEP = 10
 Message = tuple[str, dict[str, Any]]
 Curve = Callable[[Mapping[str, Any], int], float]
 """The objective of a trial with these values after this many steps."""
-Pace = Callable[[Segment, int], float]
+Pace = Callable[[Task, int], float]
 """Seconds that a segment takes from this step to its next message."""
 
 
@@ -41,9 +42,9 @@ def crossing(params: Mapping[str, Any], step: int, seed: str = "") -> float:
     return float(floor + 4 * step**-speed)
 
 
-def overtaking(segment: Segment, step: int) -> float:
+def overtaking(task: Task, step: int) -> float:
     """Trials are of different speed, so that workers overtake each other."""
-    return 1.0 + int(segment.trial) % 3
+    return 1.0 + int(task.trial) % 3
 
 
 class MemoryJournal(Journal):
@@ -70,7 +71,7 @@ class MemoryJournal(Journal):
 class Worker:
     """A segment on a simulated worker."""
 
-    segment: Segment
+    task: Task
     messages: Iterator[Message]
     step: int
 
@@ -160,23 +161,22 @@ class Simulation:
 
     def _fill(self) -> None:
         while len(self._queue) < self._workers:
-            segment = self.conductor.next_segment()
-            if segment is None:
+            task = self.conductor.next_segment()
+            if task is None:
                 return
-            checkpoint = segment.checkpoint or "step-0"
-            step = int(checkpoint.rsplit("-", 1)[-1])
-            worker = Worker(segment, self._messages(segment, step), step)
+            step = task.checkpoint.step if task.checkpoint is not None else 0
+            worker = Worker(task, self._messages(task, step), step)
             self._schedule(worker)
 
     def _schedule(self, worker: Worker) -> None:
-        seconds = self._pace(worker.segment, worker.step)
+        seconds = self._pace(worker.task, worker.step)
         self.busy += seconds
         heapq.heappush(self._queue, (self.now + seconds, next(self._count), worker))
 
     def _deliver(self) -> None:
         self.now, _, worker = heapq.heappop(self._queue)
         self.messages += 1
-        trial = worker.segment.trial
+        trial = worker.task.trial
         if self._rng.random() < self._death:
             self.conductor.on_worker_gone(trial, "killed")
             return
@@ -190,39 +190,39 @@ class Simulation:
 
     def _next_message(self, worker: Worker) -> Message:
         if self.conductor.interrupted and worker.step > 0:
-            checkpoint = _checkpoint(worker.segment.trial, worker.step)
-            return "trial_interrupted", {"checkpoint": checkpoint}
+            checkpoint = Checkpoint(worker.task.trial, worker.step)
+            return "trial_interrupted", {"checkpoint": checkpoint.name}
         event, fields = next(worker.messages)
         worker.step = fields.get("step", worker.step)
         return event, fields
 
-    def _messages(self, segment: Segment, start: int) -> Iterator[Message]:
+    def _messages(self, task: Task, start: int) -> Iterator[Message]:
         plan = self._plan
-        outcome = self._outcomes(segment.number)
+        outcome = self._outcomes(self.state.trials[task.trial].number)
         if outcome != "completed":
             yield _ended(outcome)
         for step in sorted(plan.eval_steps):
             if step > start:
-                yield "report", self._report(segment, step, plan)
-                if not math.isfinite(self._curve(segment.params, step)):
+                yield "report", self._report(task, step, plan)
+                if not math.isfinite(self._curve(self._params(task), step)):
                     yield _ended("diverged")
         yield _ended("completed")
 
-    def _report(self, segment: Segment, step: int, plan: Horizon) -> dict[str, Any]:
+    def _params(self, task: Task) -> Params:
+        """The searched values alone."""
+        return self.state.trials[task.trial].params
+
+    def _report(self, task: Task, step: int, plan: Horizon) -> dict[str, Any]:
         rung = plan.rung_at(step)
         return {
             "step": step,
             "tokens": step * TOKENS_PER_STEP,
             "fraction": self._fraction(step),
             "seconds": float(step),
-            "metrics": {self._metric: self._curve(segment.params, step)},
+            "metrics": {self._metric: self._curve(self._params(task), step)},
             "rung": rung,
-            "checkpoint": None if rung is None else _checkpoint(segment.trial, step),
+            "checkpoint": None if rung is None else Checkpoint(task.trial, step).name,
         }
-
-
-def _checkpoint(trial: str, step: int) -> str:
-    return f"checkpoints/{trial}/step-{step}"
 
 
 def _ended(outcome: str) -> Message:

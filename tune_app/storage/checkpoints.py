@@ -18,7 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from tune_app.core.state import checked_checkpoint
+from tune_app.core.trial import Checkpoint
 from tune_app.errors import Problem, UserError
 from tune_app.storage.store import StorageFailed, sync
 
@@ -73,7 +73,7 @@ class FolderCheckpoints:
         self._study = study_folder
 
     def publish(self, folder: Path, trial: str, step: int) -> str:
-        name = f"{FOLDER}/{trial}/step-{step}"
+        name = Checkpoint(trial, step).name
         target = inside(self._study, name)
         if not target.exists():
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -122,7 +122,7 @@ class BucketCheckpoints:
         self._given_up: set[str] = set()
 
     def publish(self, folder: Path, trial: str, step: int) -> str:
-        path = inside(self._folder, f"{FOLDER}/{trial}/step-{step}")
+        path = inside(self._folder, Checkpoint(trial, step).name)
         # What is there may be of an earlier study of this name.
         shutil.rmtree(path, ignore_errors=True)
         name = self._copies.publish(folder, trial, step)
@@ -227,7 +227,7 @@ def inside(study_folder: Path, name: str) -> Path:
     Raises:
         UserError: a link on the way leaves the study's folder.
     """
-    path = study_folder / checked_checkpoint(name)
+    path = study_folder / Checkpoint.parse(name).name
     if not path.resolve().is_relative_to(study_folder.resolve()):
         raise UserError(_foreign("a link that leaves the study's folder", path))
     return path

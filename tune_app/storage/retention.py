@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tune_app.core.journal import Event
 from tune_app.core.state import StudyState
-from tune_app.core.trial import Status, TrialState
+from tune_app.core.trial import Checkpoint, Status, TrialState
 from tune_app.errors import Problem, UserError
 from tune_app.storage.checkpoints import CheckpointStore
 from tune_app.storage.store import StorageFailed
@@ -80,7 +80,7 @@ class Retention:
         self._checkpoints.clean("*")
 
     def _hold(self, name: str, size: int) -> None:
-        self._sizes.setdefault(_trial_of(name), {})[name] = size
+        self._sizes.setdefault(Checkpoint.parse(name).trial, {})[name] = size
 
     def _retire(self, trial: TrialState) -> None:
         if trial.id in self._sizes:
@@ -94,9 +94,9 @@ class Retention:
         if trial.id not in self._sizes:
             return
         heirs = state.rankings.heirs(trial.id)
-        needed = {heir.checkpoint for heir in heirs if heir.checkpoint}
+        needed = {heir.checkpoint.name for heir in heirs if heir.checkpoint}
         if trial.checkpoint and (trial.status is not Status.ENDED or trial.id in best):
-            needed.add(trial.checkpoint)
+            needed.add(trial.checkpoint.name)
         for name in self._sizes[trial.id].keys() - needed:
             self._checkpoints.remove(name)
             del self._sizes[trial.id][name]
@@ -123,15 +123,11 @@ class Retention:
                 # can go on with a storage that does not answer is for its journal to find out.
                 return
             self._unmeasured.discard(name)
-            if name in self._sizes.get(_trial_of(name), {}):
+            if name in self._sizes.get(Checkpoint.parse(name).trial, {}):
                 self._hold(name, size)
 
     def _total(self) -> int:
         return sum(sum(sizes.values()) for sizes in self._sizes.values())
-
-
-def _trial_of(name: str) -> str:
-    return name.split("/")[1]
 
 
 def _too_much(total: int, cap: float) -> Problem:
