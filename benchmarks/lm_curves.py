@@ -198,6 +198,7 @@ def _train(
     from tune_app.cache import cache_folder
     from tune_app.training import segment
     from tune_app.training.reporter import HeartbeatSender, Reporter
+    from tune_app.training.step_check import StepCheck
 
     data = loaded.module.prepare(loaded.config(params), cache_folder(), lambda line: None)
     epoch = segment.epoch_of(loaded, params, data)
@@ -212,12 +213,9 @@ def _train(
         accelerator="cpu",
     )
 
-    def check_first_step(step: int) -> None:
-        seen = trainer.state.num_input_tokens_seen // step
-        segment._check(trainer, loaded.arguments(params), seen, epoch, context)
-
+    check = StepCheck(trainer, loaded.arguments(params), epoch, context)
     plan = evaluations(max_steps, epoch.tokens_per_step)
-    trainer.add_callback(Reporter(context, plan, 0.0, check_first_step, HeartbeatSender(context)))
+    trainer.add_callback(Reporter(context, plan, 0.0, check, HeartbeatSender(context)))
     trainer.train()
 
 

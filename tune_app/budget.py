@@ -89,6 +89,15 @@ class Epoch:
         """Of every step but the last of a pass."""
         return self.examples_at_once * self.accumulation * self.tokens_per_sample
 
+    def micro_batches_of(self, step: int) -> int:
+        """Of each process in a training's `step`, counted from 1."""
+        before = (step - 1) % self.steps * self.accumulation
+        return min(self.accumulation, self.micro_batches - before)
+
+    def tokens_of(self, step: int) -> int:
+        """Of a training's `step`, counted from 1."""
+        return self.micro_batches_of(step) * self.examples_at_once * self.tokens_per_sample
+
 
 def steps_for(
     unit: Unit, amount: float, epoch: Epoch, seconds_per_step: float | None = None

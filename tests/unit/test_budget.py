@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import accumulate, takewhile
+from itertools import accumulate, islice, takewhile
 
 import pytest
 
@@ -66,6 +66,14 @@ def test_an_epoch_has_the_steps_and_tokens_of_one_pass(seed: int) -> None:
         tokens += next(steps)
     assert tokens == epoch.tokens
     assert epoch.tokens_per_step == epoch.batch_size * epoch.accumulation * epoch.tokens_per_sample
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_each_step_has_the_tokens_of_its_place_in_its_pass(seed: int) -> None:
+    epoch = any_epoch(random.Random(seed))
+    count = 3 * epoch.steps + 1
+    told = [epoch.tokens_of(step) for step in range(1, count + 1)]
+    assert told == list(islice(steps_of(epoch), count))
 
 
 @pytest.mark.parametrize("seed", range(200))

@@ -13,7 +13,15 @@ from typing import Any
 import pytest
 import torch
 
-from tests.unit.test_segment import Recorder, corpus, last_checkpoint, losses, run, task
+from tests.unit.test_segment import (
+    Recorder,
+    corpus,
+    last_checkpoint,
+    losses,
+    over_passes,
+    run,
+    task,
+)
 from tune_app.core.trial import Outcome
 from tune_app.training import reporter
 from tune_app.training.attempt_result import AttemptResult, cause, ended, failure, lost
@@ -114,6 +122,36 @@ def test_two_processes_stop_at_a_rung_together_and_go_on_bit_exactly(
     again = replace(task, checkpoint=checkpoint)
     rest = completed(run_two(again, Recorder(tmp_path / "parts"))).recorder
     assert losses([paused.recorder, rest]) == losses([whole])
+
+
+@pytest.mark.parametrize("pause", [10, 11, 15])
+def test_two_processes_go_on_bit_exactly_over_the_end_of_a_pass(
+    task: Task, tmp_path: Path, pause: int
+) -> None:
+    # 21 micro-batches of each process are 11 steps, the last of which has one.
+    many = over_passes(task, 2, pause, passes=2, micro_batches=21)
+    whole = completed(run_two(many, Recorder(tmp_path / "whole"))).recorder
+    first = run_two(many, Recorder(tmp_path / "parts", pause_at=(0,))).recorder
+    assert first.reports()[-1]["step"] == pause
+    again = replace(many, checkpoint=last_checkpoint(first, tmp_path / "parts"))
+    second = completed(run_two(again, Recorder(tmp_path / "parts"))).recorder
+    assert losses([first, second]) == losses([whole])
+    assert second.reports()[-1]["tokens"] == 2 * 21 * 2 * 4 * 32
+
+
+def test_two_processes_make_the_same_passes_in_half_the_micro_batch(
+    task: Task, tmp_path: Path
+) -> None:
+    # Of 168 examples four micro-batches of 18 in each of two processes, but nine of 9.
+    params = {**task.params, "per_device_train_batch_size": 18}
+    many = over_passes(replace(task, params=params), 1, 1, passes=2, micro_batches=4)
+    whole = completed(run_two(many, Recorder(tmp_path / "whole"))).recorder
+    halves = completed(run_two(replace(many, is_halved=True), Recorder(tmp_path))).recorder
+    for ours, theirs in zip(halves.reports(), whole.reports(), strict=True):
+        assert (ours["step"], ours["tokens"]) == (theirs["step"], theirs["tokens"])
+        assert ours["metrics"]["train_loss"] == pytest.approx(
+            theirs["metrics"]["train_loss"], rel=1e-3
+        )
 
 
 def test_the_first_process_alone_looks_at_the_clock_and_for_a_stop(

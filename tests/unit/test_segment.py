@@ -183,18 +183,70 @@ def test_a_paused_trial_goes_on_bit_exactly(task: Task, tmp_path: Path) -> None:
     assert losses(parts) == losses([whole])
 
 
-def test_it_goes_on_bit_exactly_over_the_end_of_an_epoch(task: Task, tmp_path: Path) -> None:
-    epochs = {**task.document, "budget": {**task.document["budget"], "unit": "epochs", "amount": 3}}
-    many = replace(task, document=epochs, params={**task.params, "gradient_accumulation_steps": 3})
+def over_passes(
+    task: Task, accumulation: int, pause: int, passes: int = 3, micro_batches: int = 42
+) -> Task:
+    """Some passes over the micro-batches of the corpus, with a first rung at step `pause`."""
+    steps = passes * math.ceil(micro_batches / accumulation)
+    document = {
+        **task.document,
+        "budget": {**task.document["budget"], "unit": "epochs", "amount": passes},
+        "rungs": [pause / steps, 1.0],
+    }
+    params = {**task.params, "gradient_accumulation_steps": accumulation}
+    return replace(task, document=document, params=params)
+
+
+@pytest.mark.parametrize(
+    ("accumulation", "pause"),
+    [
+        *((4, 10), (4, 11), (4, 12), (4, 21), (4, 22), (4, 25)),
+        *((1, 42), (3, 14), (5, 9), (50, 1), (50, 2)),
+    ],
+)
+def test_it_goes_on_bit_exactly_over_the_end_of_a_pass(
+    task: Task, tmp_path: Path, accumulation: int, pause: int
+) -> None:
+    """Before, at and after the last step of a pass, which has fewer micro-batches than others."""
+    many = over_passes(task, accumulation, pause)
     whole = run(many, Recorder(tmp_path / "whole"))
-    first = run(many, Recorder(tmp_path / "parts", pause_at=(1,)))
+    first = run(many, Recorder(tmp_path / "parts", pause_at=(0,)))
+    assert first.reports()[-1]["step"] == pause
     checkpoint = last_checkpoint(first, tmp_path / "parts")
     second = run(replace(many, checkpoint=checkpoint), Recorder(tmp_path / "parts"))
+    assert second.of("trial_ended")["outcome"] == "completed", second.of("trial_ended")
     assert losses([first, second]) == losses([whole])
-    data = trainable.load("causal_lm")
-    config = data.config(many.params)
-    tokens = len(data.module.prepare(config, task.cache, print).train) // 4 * 4 * 32 * 3
-    assert whole.reports()[-1]["tokens"] == tokens
+    assert whole.reports()[-1]["tokens"] == second.reports()[-1]["tokens"] == 3 * 42 * 4 * 32
+    ran = [r.of("trial_effective")["effective"]["tokens_per_step"] for r in (whole, second)]
+    assert ran == [accumulation * 4 * 32] * 2
+
+
+@pytest.mark.parametrize("pause", [10, 11, 13])
+def test_another_batch_size_than_asked_is_refused_wherever_a_trial_goes_on(
+    task: Task, tmp_path: Path, pause: int
+) -> None:
+    many = over_passes(task, 4, pause)
+    first = run(many, Recorder(tmp_path, pause_at=(0,)))
+    path = tmp_path / "deaf.py"
+    path.write_text(
+        textwrap.dedent("""
+            from trainables import causal_lm
+            from trainables.causal_lm import Config, prepare
+            def build(config, data, args):
+                args.per_device_train_batch_size = 2
+                return causal_lm.build(config, data, args)
+        """)
+    )
+    deaf = replace(
+        many,
+        document={**many.document, "trainable": str(path)},
+        checkpoint=last_checkpoint(first, tmp_path),
+    )
+    ended = run(deaf, Recorder(tmp_path)).of("trial_ended")
+    assert ended["outcome"] == "failed"
+    # A full step with half the batch is as long as the short one, which is step 11.
+    seen_at = 12 if pause == 10 else pause + 1
+    assert f"tokens of step {seen_at}: asked for 512, runs 256" in ended["reason"]
 
 
 def test_an_interrupted_trial_saves_and_goes_on(
@@ -344,7 +396,7 @@ def test_a_resumed_trial_explodes_where_the_undisturbed_one_would(tmp_path: Path
     recorder = Recorder(tmp_path)
     plan = horizon(27, 256, [1.0], 9)
     heartbeat = reporter.HeartbeatSender(recorder)
-    resumed = reporter.Reporter(recorder, plan, 1.0, lambda step: None, heartbeat)
+    resumed = reporter.Reporter(recorder, plan, 1.0, lambda step, tokens: None, heartbeat)
     history = [{"loss": 8.0, "step": 1}, {"loss": 1.0, "step": 2}]
     state = TrainerState(global_step=4, log_history=history)
     arguments: Any = None
@@ -359,7 +411,7 @@ def test_who_diverges_at_a_rung_does_not_come_to_it(tmp_path: Path, loss: float)
     recorder = Recorder(tmp_path, pause_at=(0,))
     plan = horizon(27, 256, [1 / 9, 1.0], 9)
     heartbeat = reporter.HeartbeatSender(recorder)
-    told = reporter.Reporter(recorder, plan, 1.0, lambda step: None, heartbeat)
+    told = reporter.Reporter(recorder, plan, 1.0, lambda step, tokens: None, heartbeat)
     state = TrainerState(global_step=3, log_history=[{"loss": 8.0, "step": 1}])
     arguments: Any = None
     with pytest.raises(reporter.Diverged):
@@ -429,6 +481,46 @@ def test_a_trial_out_of_memory_runs_the_same_steps_in_half_the_micro_batches(
     assert list(losses([again])) == list(losses([whole]))
     both = [recorder.reports()[-1]["metrics"]["eval_loss"] for recorder in (whole, again)]
     assert both[0] == pytest.approx(both[1], rel=1e-3)
+
+
+def tens(task: Task, accumulation: int, pause: int) -> Task:
+    """Two passes of 16 micro-batches of ten; in fives a pass could have one more half."""
+    params = {**task.params, "per_device_train_batch_size": 10}
+    loaded = trainable.load("causal_lm")
+    data = loaded.module.prepare(loaded.config(params), task.cache, print)
+    assert len(data.train) // 5 == 2 * 16 + 1
+    return over_passes(replace(task, params=params), accumulation, pause, 2, micro_batches=16)
+
+
+@pytest.mark.parametrize("accumulation", [1, 2, 3, 50])
+def test_half_the_micro_batch_makes_the_same_passes(
+    task: Task, tmp_path: Path, accumulation: int
+) -> None:
+    many = tens(task, accumulation, pause=1)
+    whole = run(many, Recorder(tmp_path / "whole"))
+    halves = run(replace(many, is_halved=True), Recorder(tmp_path / "halves"))
+    assert halves.of("trial_ended")["outcome"] == "completed", halves.of("trial_ended")
+    ran = halves.of("trial_effective")["effective"]
+    assert (ran["micro_batch"], ran["tokens_per_step"]) == (5, accumulation * 10 * 32)
+    for ours, theirs in zip(halves.reports(), whole.reports(), strict=True):
+        assert (ours["step"], ours["tokens"]) == (theirs["step"], theirs["tokens"])
+        assert ours["metrics"] == pytest.approx(theirs["metrics"], rel=1e-3)
+
+
+@pytest.mark.parametrize("pause", [7, 8, 12])
+def test_a_trial_goes_on_in_half_the_micro_batch_where_it_was(
+    task: Task, tmp_path: Path, pause: int
+) -> None:
+    many = tens(task, 2, pause)
+    whole = run(many, Recorder(tmp_path / "whole"))
+    first = run(many, Recorder(tmp_path / "parts", pause_at=(0,)))
+    checkpoint = last_checkpoint(first, tmp_path / "parts")
+    again = replace(many, checkpoint=checkpoint, is_halved=True)
+    second = run(again, Recorder(tmp_path / "parts"))
+    assert second.of("trial_ended")["outcome"] == "completed", second.of("trial_ended")
+    for ours, theirs in zip(second.reports()[::-1], whole.reports()[::-1], strict=False):
+        assert (ours["step"], ours["tokens"]) == (theirs["step"], theirs["tokens"])
+        assert ours["metrics"] == pytest.approx(theirs["metrics"], rel=1e-3)
 
 
 @pytest.mark.parametrize(("size", "is_halved"), [(4, True), (3, False)])

@@ -20,7 +20,10 @@ LR_POINTS = 11
 
 
 def observe(trainer: Trainer, tokens_per_step: int) -> dict[str, Any]:
-    """What runs, as plain JSON. Called during training, when everything is prepared."""
+    """What runs, as plain JSON. Called during training, when everything is prepared.
+
+    `tokens_per_step` are those of a step that is not the last of a pass.
+    """
     optimizer = _inner(trainer.optimizer, "optimizer")
     return {
         "optimizer": f"{type(optimizer).__module__}.{type(optimizer).__name__}",
@@ -47,7 +50,6 @@ def differences(
         "autocast": _asked_dtype(asked),
         "compiled": bool(asked.get("torch_compile", False)),
         "processes": epoch.processes,
-        "tokens_per_step": epoch.tokens_per_step,
     }
     found = [
         f"{name}: asked for {value}, runs {observed[name]}"

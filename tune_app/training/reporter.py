@@ -53,14 +53,17 @@ class HeartbeatSender:
 
 
 class Reporter(TrainerCallback):  # type: ignore[misc]
-    """Follows a trial's horizon. Sees steps, never decides who goes on."""
+    """Follows a trial's horizon. Sees steps, never decides who goes on.
+
+    `on_step` is told the number of each step and its tokens, and raises where they are not right.
+    """
 
     def __init__(
         self,
         context: TrialContext,
         horizon: Horizon,
         seconds_before: float,
-        on_first_step: Callable[[int], None],
+        on_step: Callable[[int, int], None],
         heartbeat: HeartbeatSender,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -68,16 +71,21 @@ class Reporter(TrainerCallback):  # type: ignore[misc]
         self._context = context
         self._horizon = horizon
         self._seconds = seconds_before
-        self._on_first_step = on_first_step
+        self._on_step = on_step
         self._heartbeat = heartbeat
         self._clock = clock
         self._begun = 0.0
         self._polled = clock()
         self._saved_at = seconds_before
         self._save_began = self._save_s = 0.0
-        self._first_step_done = False
+        self._tokens = 0
         self._metrics: dict[str, float] = {}
         self._meter = Meter()
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        self._tokens = int(state.num_input_tokens_seen)
 
     def on_step_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
@@ -89,9 +97,8 @@ class Reporter(TrainerCallback):  # type: ignore[misc]
     ) -> None:
         self._seconds += self._clock() - self._begun
         step = state.global_step
-        if not self._first_step_done:
-            self._first_step_done = True
-            self._on_first_step(step)
+        before, self._tokens = self._tokens, int(state.num_input_tokens_seen)
+        self._on_step(step, self._tokens - before)
         self._heartbeat.show()
         control.should_log = step in self._horizon.log_steps
         control.should_evaluate = step in self._horizon.eval_steps

@@ -32,11 +32,10 @@ from tune_app.core.trial import Outcome
 from tune_app.errors import UserError
 from tune_app.storage.disk_faults import is_full
 from tune_app.storage.store import StorageFailed
-from tune_app.training import trainable, weights
+from tune_app.training import passes, trainable, weights
 from tune_app.training.arguments import training_arguments
 from tune_app.training.attempt_result import AttemptResult, ended, failure, lost
 from tune_app.training.data import Data
-from tune_app.training.effective import differences, observe
 from tune_app.training.memory import (
     halved,
     is_out_of_memory,
@@ -46,13 +45,10 @@ from tune_app.training.new_values import keep_own_settings
 from tune_app.training.optimizers import own_class
 from tune_app.training.ranks import Rank, agreed, close_connections, process_group, work_folder
 from tune_app.training.reporter import Diverged, HeartbeatSender, Reporter
+from tune_app.training.step_check import StepCheck
 
 TIMED_STEPS = 6
 """Steps of a throw-away model that are timed for a budget in seconds; the first ones warm up."""
-
-
-class NotAsAsked(Exception):
-    """What runs is not what the trial's parameters say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,12 +197,8 @@ def _train(task: Task, context: TrialContext) -> bool:
         keep_own_settings(trainer)
     if task.wants_untrained_sample:
         _sample("untrained", loaded, trainer, data, task, context)
-
-    def check_first_step(step: int) -> None:
-        tokens = trainer.state.num_input_tokens_seen // step
-        _check(trainer, loaded.arguments(task.params), tokens, epoch, context)
-
-    reporter = Reporter(context, plan, task.seconds_before, check_first_step, heartbeat)
+    check = StepCheck(trainer, loaded.arguments(task.params), epoch, context)
+    reporter = Reporter(context, plan, task.seconds_before, check, heartbeat)
     trainer.add_callback(reporter)
     try:
         if not _is_complete(task.checkpoint, max_steps):
@@ -226,7 +218,7 @@ def _trainer(
     task: Task, loaded: trainable.Trainable, data: Data, max_steps: int, work: Path
 ) -> Trainer:
     halves = halved(loaded, task.params) if task.is_halved else None
-    return make_trainer(
+    trainer = make_trainer(
         loaded,
         {**task.params, **(halves or {})},
         data,
@@ -235,6 +227,10 @@ def _trainer(
         seed=task.params.get("seed", task.seed),
         accelerator=task.document["accelerator"],
     )
+    if halves is not None:
+        epoch = epoch_of(loaded, task.params, data, task.processes)
+        passes.end_after(trainer, epoch.micro_batches * epoch.examples_at_once)
+    return trainer
 
 
 def _plan(task: Task, max_steps: int, epoch: Epoch) -> Horizon:
@@ -275,17 +271,6 @@ def seconds_per_step(trainer: Trainer) -> float:
     trainer.train()
     steps = sorted(later - earlier for earlier, later in pairwise(ends[1:]))
     return steps[len(steps) // 2]
-
-
-def _check(
-    trainer: Trainer, asked: dict[str, Any], tokens: int, epoch: Epoch, context: TrialContext
-) -> None:
-    """Tells the driver what runs; a trial that runs something else than asked fails."""
-    observed = observe(trainer, tokens)
-    context.send("trial_effective", effective=observed)
-    found = differences(observed, asked, trainer, epoch)
-    if found:
-        raise NotAsAsked("; ".join(found))
 
 
 def _is_complete(checkpoint: Path | None, max_steps: int) -> bool:
