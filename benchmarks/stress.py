@@ -30,8 +30,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.chaos import disturb, toy
 from tune_app.console import screens
-from tune_app.core.conductor import Conductor, Segment
+from tune_app.core.conductor import Conductor
 from tune_app.core.journal import Event, Journal, follow
+from tune_app.core.ports import LocalPaths
 from tune_app.core.state import StudyState
 from tune_app.core.trial import Decision
 from tune_app.plugins import make
@@ -107,7 +108,7 @@ def work(line: Connection, folder: Path, number: int) -> None:
     rng = random.Random(number)
     while True:
         task = line.recv()
-        context = Line(line, folder / "checkpoints" / task["trial"], rng)
+        context = Line(line, folder, task.trial, rng)
         try:
             toy.train(context, folder, task)
         except ArithmeticError as error:
@@ -120,10 +121,10 @@ def work(line: Connection, folder: Path, number: int) -> None:
 class Line:
     """`TrialContext` over a pipe."""
 
-    def __init__(self, line: Connection, checkpoints: Path, rng: random.Random) -> None:
+    def __init__(self, line: Connection, folder: Path, trial: str, rng: random.Random) -> None:
         self._line, self._rng = line, rng
-        self.checkpoints = checkpoints
-        checkpoints.mkdir(parents=True, exist_ok=True)
+        self.paths = LocalPaths(folder / "checkpoints" / trial, folder / "cache")
+        self.paths.checkpoints.mkdir(parents=True, exist_ok=True)
 
     def send(self, event: str, **fields: Any) -> None:
         self._line.send((event, fields))
@@ -161,11 +162,11 @@ class Pool:
     def run(self) -> None:
         while not self._conductor.finished:
             for line in [line for line, trial in self._lines.items() if trial is None]:
-                segment = self._conductor.next_segment()
-                if segment is None:
+                task = self._conductor.next_segment()
+                if task is None:
                     break
-                self._lines[line] = segment.trial
-                line.send(self._task(segment))
+                self._lines[line] = task.trial
+                line.send(task)
             for line in wait(list(self._lines)):
                 self._hear(line)  # type: ignore[arg-type]
 
@@ -173,15 +174,6 @@ class Pool:
         for process in self._processes:
             process.terminate()
             process.join()
-
-    def _task(self, segment: Segment) -> dict[str, Any]:
-        document = self._conductor.state.document
-        return {
-            "trial": segment.trial,
-            "params": segment.params,
-            "checkpoint": segment.checkpoint,
-            "document": {key: document[key] for key in ("rungs", "budget")},
-        }
 
     def _hear(self, line: Connection) -> None:
         trial = self._lines[line]

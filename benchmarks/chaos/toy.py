@@ -19,7 +19,8 @@ from typing import Any
 from tune_app.budget import Horizon, horizon
 from tune_app.core.heartbeat import ALIVE
 from tune_app.core.ports import TrialContext
-from tune_app.engine.worker import DISK_FULL, TuneContext, tell
+from tune_app.core.task import Task
+from tune_app.engine.worker import DISK_FULL, Host, TuneContext, tell
 from tune_app.storage import places
 from tune_app.storage.disk_faults import is_full, is_storage_fault
 
@@ -62,8 +63,8 @@ def expected(params: dict[str, Any]) -> dict[int, float]:
     return values
 
 
-def plan(document: dict[str, Any]) -> Horizon:
-    return horizon(STEPS, TOKENS_PER_STEP, document["rungs"], document["budget"]["evaluations"])
+def plan(task: Task) -> Horizon:
+    return horizon(STEPS, TOKENS_PER_STEP, task.rungs, task.budget.evaluations)
 
 
 def may_fail() -> None:
@@ -76,10 +77,11 @@ def may_fail() -> None:
 def run_segment(config: dict[str, Any]) -> None:
     """In the place of `engine.worker.run_segment`; talks to the driver by the same means."""
     tell(ALIVE, {})
-    folder, task = Path(config["folder"]), config["task"]
-    context = TuneContext(places.on_worker(folder, config["url"]), task["trial"])
+    task: Task = config["task"]
+    host: Host = config["host"]
+    context = TuneContext(places.on_worker(host.folder, host.url), task, host.cache)
     try:
-        train(context, folder, task)
+        train(context, host.folder, task)
     except OSError as error:
         if is_full(error):
             tell(DISK_FULL, {"reason": str(error)})
@@ -91,15 +93,15 @@ def run_segment(config: dict[str, Any]) -> None:
         context.send("trial_ended", outcome="failed", reason=f"ArithmeticError: {error}", error="")
 
 
-def train(context: TrialContext, folder: Path, task: dict[str, Any]) -> None:
+def train(context: TrialContext, folder: Path, task: Task) -> None:
     """One segment: steps, checkpoints and reports as the product's reporter makes them."""
-    params, horizon_ = task["params"], plan(task["document"])
+    params, horizon_ = task.params, plan(task)
     state, start = "", 0
-    if task["checkpoint"]:
-        saved = json.loads((folder / task["checkpoint"] / "state.json").read_text())
+    if task.checkpoint is not None:
+        saved = json.loads((folder / task.checkpoint.name / "state.json").read_text())
         state, start = saved["state"], saved["step"]
-    bug = _bug(task["trial"])
-    steps = _StepLog(folder / STEP_LOG / task["trial"])
+    bug = _bug(task.trial)
+    steps = _StepLog(folder / STEP_LOG / task.trial)
     for step in range(start + 1, STEPS + 1):
         time.sleep(float(os.environ.get(STEP_S) or 0.02))
         state = link(state, params, step)
@@ -112,7 +114,7 @@ def train(context: TrialContext, folder: Path, task: dict[str, Any]) -> None:
         checkpoint = None
         interrupted = rung is None and context.interrupted()
         if rung is not None or step % SAVE_STEPS == 0 or interrupted:
-            checkpoint = _save(context.checkpoints, state, step)
+            checkpoint = _save(context.paths.checkpoints, state, step)
         if step in horizon_.log_steps:
             context.send(
                 "report",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,8 @@ import torch
 from tests.support import processes
 from tests.system.conftest import Shell, ends, trial_workers
 from tests.unit.test_segment import Recorder
+from tune_app.core.definition import StudyDefinition
+from tune_app.core.task import Task
 from tune_app.training import segment
 
 STUDY = """
@@ -138,21 +140,20 @@ def test_a_trial_whose_second_process_died_ends_as_one_process_with_twice_the_ba
     assert lost == [("0000", "its process of rank 1 died")] * 2
     begun = [e for e in ran.of("segment_started") if e["trial"] == "0000"]
     assert [item["checkpoint"] for item in begun] == [None, *["checkpoints/0000/step-13"] * 2]
-    started = ran.of("study_started")[0]["study"]
     torch.set_num_threads(1)
+    study = StudyDefinition.from_document(ran.of("study_started")[0]["study"])
     alone = Recorder(tmp_path)
+    alone.paths = replace(alone.paths, cache=shell.cache)
     fixed = {"vocab_size": 512, "block_size": 64, "eval_tokens": 2048}
     segment.run(
-        segment.Task(
-            document=started,
+        Task(
             trial="0000",
             params={**fixed, "per_device_train_batch_size": 16, "fault": "none"},
-            seed=started["seed"],
-            checkpoint=None,
-            seconds_before=0.0,
-            max_steps=None,
-            wants_untrained_sample=False,
-            cache=shell.cache,
+            seed=study.seed,
+            trainable=study.trainable,
+            budget=study.budget,
+            rungs=study.rungs,
+            accelerator=study.accelerator,
         ),
         alone,
     )

@@ -25,7 +25,7 @@ from tune_app.core.conductor import BROKEN, EXHAUSTED, Conductor
 from tune_app.core.failures import MAX_LOSSES, REST_S, Losses, own_traceback
 from tune_app.core.journal import FILE_NAME, Event, Journal, read
 from tune_app.core.state import StudyState, rebuild
-from tune_app.core.trial import Decision, Kind, Outcome, Status
+from tune_app.core.trial import Checkpoint, Decision, Kind, Outcome, Status
 from tune_app.errors import UserError
 
 
@@ -283,7 +283,7 @@ def test_a_trial_out_of_memory_goes_on_from_its_checkpoint_with_the_values_asked
     conductor.on_worker_gone(name, "its segment is over")
     again = conductor.next_segment()
     assert again is not None
-    assert (again.trial, again.checkpoint, again.is_halved) == (name, checkpoint, True)
+    assert (again.trial, again.checkpoint, again.is_halved) == (name, Checkpoint("0000", 3), True)
     assert again.params == params
     assert trial.losses == 0
     ended = {"outcome": "out_of_memory", "reason": "", "error": ""}
@@ -577,3 +577,18 @@ def test_what_a_scheduler_raises_is_told_with_its_place(
     monkeypatch.setattr(simulation.conductor._scheduler, call, raises)
     with pytest.raises(UserError, match=r"test_conductor.py, line \d+: the scheduler raised Zero"):
         simulation.run()
+
+
+def test_a_task_has_no_inactive_constant() -> None:
+    parameters = {
+        "optim": {"type": "choice", "values": ["adamw", "apex"], "weights": None},
+        "beta": {"type": "fixed", "value": 0.95},
+    }
+    when = {"beta": "optim == 'adamw'"}
+    study = document(parameters=parameters, when=when, baseline=False, searcher="grid")
+    conductor = Simulation(study).conductor
+    tasks = [conductor.next_segment(), conductor.next_segment()]
+    assert [task and dict(task.params) for task in tasks] == [
+        {"optim": "adamw", "beta": 0.95},
+        {"optim": "apex"},
+    ]

@@ -8,11 +8,9 @@ from typing import Any, cast
 import pytest
 
 from tests.support.simulated import MemoryJournal, document
-from tune_app.core.conductor import Segment
 from tune_app.core.state import StudyState, rebuild
 from tune_app.engine.cluster import Cluster
 from tune_app.engine.driver import Driver
-from tune_app.engine.resources import TrialResources
 from tune_app.errors import UserError
 from tune_app.space.domains import Choice, Fixed, Int, Space, to_document
 from tune_app.storage.study import FolderStudy
@@ -65,17 +63,6 @@ def test_a_law_that_was_filled_in_replaces_the_wish_for_it(tmp_path: Path) -> No
     made, state, _ = driver(tmp_path, prior={"step_law": {"octaves": 2}})
     keep(made, SPACE)
     assert (state.definition.beliefs, state.definition.step_law_octaves) == ({}, None)
-
-
-def test_a_worker_gets_no_inactive_constant(tmp_path: Path) -> None:
-    made, _, _ = driver(tmp_path)
-    keep(made, SPACE)
-    for number, params in enumerate([{"optim": "adamw", "n": 4}, {"optim": "apex", "n": 4}]):
-        name = f"{number:04d}"
-        made.record("trial_created", trial=name, number=number, kind="search", params=params)
-        segment = Segment(name, params, number, None, False, False)
-        sent = made._config(segment, TrialResources(1, 0))["task"]["params"]
-        assert sent == params | ({"beta": 0.95} if params["optim"] == "adamw" else {})
 
 
 def test_a_dropped_choice_that_leaves_nothing_allowed_ends_the_study_before_a_trial(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import pickle
 import shutil
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tests.unit.test_segment import Recorder, corpus, run, task
+from tune_app.core.task import Task
 from tune_app.errors import UserError
 from tune_app.storage.checkpoints import FolderCheckpoints
-from tune_app.training.segment import Task
 
 __all__ = ["corpus", "task"]
 
@@ -45,7 +44,7 @@ def checkpoint(study: Path) -> Path:
 
 def outcome(task: Task, study: Path) -> str:
     """How a trial ends that goes on from it."""
-    recorder = run(replace(task, checkpoint=checkpoint(study)), Recorder(study))
+    recorder = run(task, Recorder(study), checkpoint(study))
     return str(recorder.of("trial_ended")["outcome"])
 
 
@@ -101,7 +100,7 @@ def test_weights_of_another_model_are_not_taken_for_this_ones(task: Task, study:
         {name: saved[name] for name in others} | {"renamed": saved[first]},
     ):
         save_file(changed, path, {"format": "pt"})
-        recorder = run(replace(task, checkpoint=checkpoint(study)), Recorder(study))
+        recorder = run(task, Recorder(study), checkpoint(study))
         ended = recorder.of("trial_ended")
         assert ended["outcome"] == "failed"
         assert first in ended["reason"] or "more" in ended["reason"]

@@ -17,12 +17,16 @@ ALLOWED_GROWTH_MB = 120
 WORKER = """
     import sys, threading, psutil
     from pathlib import Path
-    from tune_app.training.segment import Task, run
+    from tune_app.budget import Unit
+    from tune_app.core.definition import Budget
+    from tune_app.core.ports import LocalPaths
+    from tune_app.core.task import Task
+    from tune_app.training.segment import run
 
     class Context:
         def __init__(self, folder):
-            self.checkpoints = folder
-            folder.mkdir(parents=True)
+            self.paths = LocalPaths(folder / "c", cache=folder.parent / "cache")
+            self.paths.checkpoints.mkdir(parents=True)
         def send(self, event, **fields):
             assert fields.get("outcome", "completed") == "completed", fields
         def publish(self, folder, step):
@@ -31,17 +35,14 @@ WORKER = """
             return False
 
     folder = Path(sys.argv[1])
-    budget = {"unit": "steps", "amount": 3, "evaluations": 1, "trials": 1}
-    document = {"trainable": "causal_lm", "rungs": [1.0], "budget": budget,
-                "prompt": "", "accelerator": "cpu"}
+    budget = Budget(Unit.STEPS, 3, trials=1, evaluations=1)
     for number in range(int(sys.argv[2])):
         params = {"dataset": str(folder / "text.txt"), "vocab_size": 4096, "eval_tokens": 2048,
                   "per_device_train_batch_size": (16, 8)[number % 2],
                   "optim": ("adamw_torch", "adafactor")[number % 2]}
-        task = Task(document=document, trial=str(number), params=params, seed=0, checkpoint=None,
-                    seconds_before=0.0, max_steps=None, wants_untrained_sample=False,
-                    cache=folder / "cache")
-        thread = threading.Thread(target=run, args=(task, Context(folder / str(number) / "c")))
+        task = Task(trial=str(number), params=params, seed=0, trainable="causal_lm",
+                    budget=budget, rungs=(1.0,), accelerator="cpu")
+        thread = threading.Thread(target=run, args=(task, Context(folder / str(number))))
         thread.start()
         thread.join()
         print(psutil.Process().memory_info().rss // 2**20)

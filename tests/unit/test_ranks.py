@@ -15,6 +15,7 @@ import torch
 
 from tests.unit.test_segment import (
     Recorder,
+    begun_at,
     corpus,
     last_checkpoint,
     losses,
@@ -22,11 +23,15 @@ from tests.unit.test_segment import (
     run,
     task,
 )
+from tune_app.budget import Unit
+from tune_app.core.definition import Budget
+from tune_app.core.ports import LocalPaths
+from tune_app.core.task import Task
 from tune_app.core.trial import Outcome
 from tune_app.training import reporter
 from tune_app.training.attempt_result import AttemptResult, cause, ended, failure, lost
 from tune_app.training.ranks import OtherRankContext, Rank, RankZeroContext
-from tune_app.training.segment import Task, attempt
+from tune_app.training.segment import attempt
 
 __all__ = ["corpus", "task"]
 
@@ -57,20 +62,22 @@ SERVER.set_forkserver_preload([__name__, "trainables.causal_lm"])
 
 
 def follow(
-    task: Task, checkpoints: Path, rendezvous: Path, patience_s: float | None, say: Any
+    task: Task, paths: LocalPaths, rendezvous: Path, patience_s: float | None, say: Any
 ) -> None:
     if patience_s is not None:
         reporter.SAVE_EVERY_S = reporter.INTERRUPT_POLL_S = patience_s
-    say.send(ending_of(task, OtherRankContext(checkpoints), Rank(1, rendezvous)))
+    say.send(ending_of(task, OtherRankContext(paths), Rank(1, rendezvous)))
 
 
-def run_two(task: Task, recorder: Recorder, patience_s: float | None = None) -> Two:
+def run_two(
+    task: Task, recorder: Recorder, begin: Path | None = None, patience_s: float | None = None
+) -> Two:
     """Runs a task in this process and another one, which saves and looks up as seldom as told."""
     hear, say = SERVER.Pipe(duplex=False)
-    rendezvous = recorder.checkpoints / "rendezvous"
+    rendezvous = recorder.paths.checkpoints / "rendezvous"
     rendezvous.unlink(missing_ok=True)
-    both = replace(task, processes=2)
-    arguments = (both, recorder.checkpoints, rendezvous, patience_s, say)
+    both = replace(begun_at(task, recorder, begin), processes=2)
+    arguments = (both, recorder.paths, rendezvous, patience_s, say)
     other = SERVER.Process(target=follow, args=arguments, daemon=True)
     other.start()
     first = ending_of(both, RankZeroContext(recorder), Rank(0, rendezvous))
@@ -92,8 +99,7 @@ def test_two_processes_train_as_one_does_with_twice_the_micro_batch(
     task: Task, tmp_path: Path
 ) -> None:
     before = dict(os.environ)
-    budget = {**task.document["budget"], "unit": "epochs", "amount": 2}
-    task = replace(task, document={**task.document, "budget": budget})
+    task = replace(task, budget=replace(task.budget, unit=Unit.EPOCHS, amount=2))
     two = completed(run_two(task, Recorder(tmp_path / "two"))).recorder
     large = {**task.params, "per_device_train_batch_size": 8}
     one = run(replace(task, params=large), Recorder(tmp_path / "one"))
@@ -119,8 +125,7 @@ def test_two_processes_stop_at_a_rung_together_and_go_on_bit_exactly(
         "rng_state_0.pth",
         "rng_state_1.pth",
     }
-    again = replace(task, checkpoint=checkpoint)
-    rest = completed(run_two(again, Recorder(tmp_path / "parts"))).recorder
+    rest = completed(run_two(task, Recorder(tmp_path / "parts"), checkpoint)).recorder
     assert losses([paused.recorder, rest]) == losses([whole])
 
 
@@ -133,8 +138,8 @@ def test_two_processes_go_on_bit_exactly_over_the_end_of_a_pass(
     whole = completed(run_two(many, Recorder(tmp_path / "whole"))).recorder
     first = run_two(many, Recorder(tmp_path / "parts", pause_at=(0,))).recorder
     assert first.reports()[-1]["step"] == pause
-    again = replace(many, checkpoint=last_checkpoint(first, tmp_path / "parts"))
-    second = completed(run_two(again, Recorder(tmp_path / "parts"))).recorder
+    begin = last_checkpoint(first, tmp_path / "parts")
+    second = completed(run_two(many, Recorder(tmp_path / "parts"), begin)).recorder
     assert losses([first, second]) == losses([whole])
     assert second.reports()[-1]["tokens"] == 2 * 21 * 2 * 4 * 32
 
@@ -170,8 +175,7 @@ def test_the_first_process_alone_looks_at_the_clock_and_for_a_stop(
 
 
 def test_a_budget_in_seconds_gives_two_processes_the_same_steps(task: Task, tmp_path: Path) -> None:
-    budget = {"unit": "seconds", "amount": 1.0, "evaluations": 3, "trials": 1}
-    timed = replace(task, document={**task.document, "budget": budget})
+    timed = replace(task, budget=Budget(Unit.SECONDS, 1.0, trials=1, evaluations=3))
     two = completed(run_two(timed, Recorder(tmp_path)))
     steps = two.recorder.of("trial_effective")["effective"]["max_steps"]
     assert two.recorder.reports()[-1]["step"] == steps
@@ -198,7 +202,7 @@ def failing(task: Task, folder: Path, raised: str) -> Task:
                 return trainer
         """)
     )
-    return replace(task, document={**task.document, "trainable": str(path)})
+    return replace(task, trainable=str(path))
 
 
 @pytest.mark.parametrize(

@@ -20,11 +20,14 @@ import pytest
 import torch
 from transformers import TrainerControl, TrainerState
 
-from tune_app.budget import horizon
+from tune_app.budget import Unit, horizon
+from tune_app.core.definition import Budget
+from tune_app.core.ports import LocalPaths
+from tune_app.core.task import Task
+from tune_app.core.trial import Checkpoint
 from tune_app.storage.checkpoints import FolderCheckpoints
 from tune_app.storage.disk_faults import is_storage_fault
 from tune_app.training import reporter, segment, trainable
-from tune_app.training.segment import Task
 
 ARCHITECTURE = {"size": "nano", "vocab_size": 512, "block_size": 32, "eval_tokens": 1024}
 PARAMS = {
@@ -41,8 +44,9 @@ class Recorder:
     """A driver that listens; it takes the worker back after a report at one of `pause_at`."""
 
     def __init__(self, folder: Path, pause_at: tuple[int, ...] = (), stop_at: int = -1) -> None:
-        self.checkpoints = folder / "checkpoints" / "0000"
-        self.checkpoints.mkdir(parents=True, exist_ok=True)
+        checkpoints = folder / "checkpoints" / "0000"
+        checkpoints.mkdir(parents=True, exist_ok=True)
+        self.paths = LocalPaths(checkpoints, cache=folder / "cache")
         self.sent: list[tuple[str, dict[str, Any]]] = []
         self._pause_at = pause_at
         self._stop_at = stop_at
@@ -78,34 +82,40 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def task(corpus: Path, tmp_path: Path) -> Task:
-    document = {
-        "trainable": "causal_lm",
-        "rungs": [1 / 9, 1 / 3, 1.0],
-        "budget": {"unit": "tokens", "amount": 8 * 32 * 27, "evaluations": 9, "trials": 1},
-        "prompt": "",
-        "accelerator": "cpu",
-    }
     return Task(
-        document=document,
         trial="0000",
         params={**PARAMS, "dataset": str(corpus)},
         seed=7,
-        checkpoint=None,
-        seconds_before=0.0,
-        max_steps=None,
-        wants_untrained_sample=False,
-        cache=corpus.parent / "cache",
+        trainable="causal_lm",
+        budget=Budget(Unit.TOKENS, 8 * 32 * 27, trials=1, evaluations=9),
+        rungs=(1 / 9, 1 / 3, 1.0),
+        accelerator="cpu",
     )
+
+
+def cache_of(task: Task) -> Path:
+    """One for all trials on a corpus."""
+    return Path(task.params["dataset"]).parent / "cache"
 
 
 R = TypeVar("R", bound=Recorder)
 
 
-def run(task: Task, recorder: R) -> R:
+def run(task: Task, recorder: R, begin: Path | None = None) -> R:
+    """Runs a segment from the checkpoint at `begin`."""
     torch.set_num_threads(1)
     with suppress(SystemExit):
-        segment.run(task, recorder)
+        segment.run(begun_at(task, recorder, begin), recorder)
     return recorder
+
+
+def begun_at(task: Task, recorder: Recorder, begin: Path | None) -> Task:
+    """The task that goes on from a checkpoint, for whose files the recorder says where they are."""
+    recorder.paths = replace(recorder.paths, cache=cache_of(task), checkpoint=begin)
+    if begin is None:
+        return task
+    step = int(begin.name.removeprefix("step-"))
+    return replace(task, checkpoint=Checkpoint(begin.parent.name, step))
 
 
 def last_checkpoint(recorder: Recorder, folder: Path) -> Path:
@@ -155,20 +165,18 @@ def test_what_runs_is_recorded(task: Task, tmp_path: Path) -> None:
 def test_what_is_asked_for_is_what_runs(
     task: Task, tmp_path: Path, asked: dict[str, Any], key: str, value: Any
 ) -> None:
-    short = {**task.document, "rungs": [1.0], "budget": {**task.document["budget"], "amount": 512}}
-    recorder = run(
-        replace(task, document=short, params={**task.params, **asked}), Recorder(tmp_path)
-    )
+    short = replace(task, rungs=(1.0,), budget=replace(task.budget, amount=512))
+    recorder = run(replace(short, params={**task.params, **asked}), Recorder(tmp_path))
     assert recorder.of("trial_ended")["outcome"] == "completed", recorder.of("trial_ended")
     assert recorder.of("trial_effective")["effective"][key] == value
 
 
 def test_nothing_of_a_trial_stays_for_the_next_one(task: Task, tmp_path: Path) -> None:
-    short = {**task.document, "rungs": [1.0], "budget": {**task.document["budget"], "amount": 512}}
+    short = replace(task, rungs=(1.0,), budget=replace(task.budget, amount=512))
     before = dict(os.environ)
-    run(replace(task, document=short, params={**task.params, "bf16": True}), Recorder(tmp_path))
+    run(replace(short, params={**task.params, "bf16": True}), Recorder(tmp_path))
     assert dict(os.environ) == before
-    plain = run(replace(task, document=short), Recorder(tmp_path / "second"))
+    plain = run(short, Recorder(tmp_path / "second"))
     assert plain.of("trial_effective")["effective"]["autocast"] is None
 
 
@@ -177,8 +185,7 @@ def test_a_paused_trial_goes_on_bit_exactly(task: Task, tmp_path: Path) -> None:
     parts = [run(task, Recorder(tmp_path / "parts", pause_at=(0, 1)))]
     for _ in range(2):
         checkpoint = last_checkpoint(parts[-1], tmp_path / "parts")
-        again = replace(task, checkpoint=checkpoint)
-        parts.append(run(again, Recorder(tmp_path / "parts", pause_at=(1,))))
+        parts.append(run(task, Recorder(tmp_path / "parts", pause_at=(1,)), checkpoint))
     assert len(parts[0].reports()) < len(whole.reports())
     assert losses(parts) == losses([whole])
 
@@ -188,13 +195,9 @@ def over_passes(
 ) -> Task:
     """Some passes over the micro-batches of the corpus, with a first rung at step `pause`."""
     steps = passes * math.ceil(micro_batches / accumulation)
-    document = {
-        **task.document,
-        "budget": {**task.document["budget"], "unit": "epochs", "amount": passes},
-        "rungs": [pause / steps, 1.0],
-    }
+    budget = replace(task.budget, unit=Unit.EPOCHS, amount=passes)
     params = {**task.params, "gradient_accumulation_steps": accumulation}
-    return replace(task, document=document, params=params)
+    return replace(task, budget=budget, rungs=(pause / steps, 1.0), params=params)
 
 
 @pytest.mark.parametrize(
@@ -213,7 +216,7 @@ def test_it_goes_on_bit_exactly_over_the_end_of_a_pass(
     first = run(many, Recorder(tmp_path / "parts", pause_at=(0,)))
     assert first.reports()[-1]["step"] == pause
     checkpoint = last_checkpoint(first, tmp_path / "parts")
-    second = run(replace(many, checkpoint=checkpoint), Recorder(tmp_path / "parts"))
+    second = run(many, Recorder(tmp_path / "parts"), checkpoint)
     assert second.of("trial_ended")["outcome"] == "completed", second.of("trial_ended")
     assert losses([first, second]) == losses([whole])
     assert whole.reports()[-1]["tokens"] == second.reports()[-1]["tokens"] == 3 * 42 * 4 * 32
@@ -237,12 +240,8 @@ def test_another_batch_size_than_asked_is_refused_wherever_a_trial_goes_on(
                 return causal_lm.build(config, data, args)
         """)
     )
-    deaf = replace(
-        many,
-        document={**many.document, "trainable": str(path)},
-        checkpoint=last_checkpoint(first, tmp_path),
-    )
-    ended = run(deaf, Recorder(tmp_path)).of("trial_ended")
+    deaf = replace(many, trainable=str(path))
+    ended = run(deaf, Recorder(tmp_path), last_checkpoint(first, tmp_path)).of("trial_ended")
     assert ended["outcome"] == "failed"
     # A full step with half the batch is as long as the short one, which is step 11.
     seen_at = 12 if pause == 10 else pause + 1
@@ -257,7 +256,7 @@ def test_an_interrupted_trial_saves_and_goes_on(
     first = run(task, Recorder(tmp_path / "parts", stop_at=12))
     checkpoint = tmp_path / "parts" / first.of("trial_interrupted")["checkpoint"]
     assert "trial_ended" not in [event for event, _ in first.sent]
-    second = run(replace(task, checkpoint=checkpoint), Recorder(tmp_path / "parts"))
+    second = run(task, Recorder(tmp_path / "parts"), checkpoint)
     final = [losses([recorder])[27][0] for recorder in (whole, second)]
     assert final[0] == final[1]
 
@@ -271,10 +270,12 @@ class Telegraph(Recorder):
         time.sleep(0.02)
 
 
-def run_and_kill(task: Task, folder: Path, at_step: int) -> Recorder:
+def run_and_kill(task: Task, folder: Path, at_step: int, begin: Path | None = None) -> Recorder:
     """Kills the process of a trial some time after it told of `at_step`; gives what it told."""
     heard = Recorder(folder)
-    child = multiprocessing.get_context("fork").Process(target=run, args=(task, Telegraph(folder)))
+    child = multiprocessing.get_context("fork").Process(
+        target=run, args=(task, Telegraph(folder), begin)
+    )
     child.start()
     for event, fields in lines(folder / "sent", child):
         heard.sent.append((event, fields))
@@ -308,19 +309,18 @@ def test_a_trial_whose_process_is_killed_between_rungs_goes_on_bit_exactly(
 ) -> None:
     monkeypatch.setattr("tune_app.training.reporter.SAVE_EVERY_S", 0.0)
     monkeypatch.setattr("tune_app.training.reporter.SAVE_SHARE", math.inf)
-    budget = {**task.document["budget"], "unit": "steps", "amount": 27}
+    budget = replace(task.budget, unit=Unit.STEPS, amount=27)
     params = {**task.params, "gradient_accumulation_steps": accumulation}
-    task = replace(task, document={**task.document, "budget": budget}, params=params)
+    task = replace(task, budget=budget, params=params)
     whole = run(task, Recorder(tmp_path / "whole"))
     parts = [run_and_kill(task, tmp_path / "parts", at_step=2)]
     for step in (14, 28):
         checkpoint = last_checkpoint(parts[-1], tmp_path / "parts")
-        again = replace(task, checkpoint=checkpoint)
         last = step == 28
         parts.append(
-            run(again, Recorder(tmp_path / "parts"))
+            run(task, Recorder(tmp_path / "parts"), checkpoint)
             if last
-            else run_and_kill(again, tmp_path / "parts", at_step=step)
+            else run_and_kill(task, tmp_path / "parts", at_step=step, begin=checkpoint)
         )
     starts = [part.reports()[0]["step"] for part in parts]
     assert starts == [1, 3, 15]
@@ -351,7 +351,7 @@ def test_checkpoints_between_rungs_are_written_as_often_as_they_are_worth_it(
 def test_a_trial_that_died_after_its_last_step_only_says_so(task: Task, tmp_path: Path) -> None:
     whole = run(task, Recorder(tmp_path))
     checkpoint = last_checkpoint(whole, tmp_path)
-    again = run(replace(task, checkpoint=checkpoint), Recorder(tmp_path))
+    again = run(task, Recorder(tmp_path), checkpoint)
     assert [event for event, _ in again.sent] == ["trial_ended"]
     assert again.of("trial_ended")["outcome"] == "completed"
 
@@ -362,7 +362,7 @@ def test_a_trial_equals_plain_trainer_to_the_last_digit(task: Task, tmp_path: Pa
     recorder = run(task, Recorder(tmp_path / "ours"))
     loaded = trainable.load("causal_lm")
     config = loaded.config(task.params)
-    data = loaded.module.prepare(config, task.cache, print)
+    data = loaded.module.prepare(config, cache_of(task), print)
     args = TrainingArguments(
         output_dir=str(tmp_path / "plain"),
         learning_rate=2e-3,
@@ -433,7 +433,7 @@ def test_an_error_of_the_trainable_fails_the_trial_with_its_traceback(
                 raise RuntimeError("no such layer")
         """)
     )
-    broken = replace(task, document={**task.document, "trainable": str(path)})
+    broken = replace(task, trainable=str(path))
     ended = run(broken, Recorder(tmp_path)).of("trial_ended")
     assert ended["outcome"] == "failed"
     assert ended["reason"] == "RuntimeError: no such layer"
@@ -459,8 +459,7 @@ def cramped(task: Task, folder: Path, fits: int, **params: Any) -> Task:
                 return trainer
         """)
     )
-    document = {**task.document, "trainable": str(path)}
-    return replace(task, document=document, params={**task.params, **params})
+    return replace(task, trainable=str(path), params={**task.params, **params})
 
 
 def test_a_trial_out_of_memory_runs_the_same_steps_in_half_the_micro_batches(
@@ -487,7 +486,7 @@ def tens(task: Task, accumulation: int, pause: int) -> Task:
     """Two passes of 16 micro-batches of ten; in fives a pass could have one more half."""
     params = {**task.params, "per_device_train_batch_size": 10}
     loaded = trainable.load("causal_lm")
-    data = loaded.module.prepare(loaded.config(params), task.cache, print)
+    data = loaded.module.prepare(loaded.config(params), cache_of(task), print)
     assert len(data.train) // 5 == 2 * 16 + 1
     return over_passes(replace(task, params=params), accumulation, pause, 2, micro_batches=16)
 
@@ -515,8 +514,8 @@ def test_a_trial_goes_on_in_half_the_micro_batch_where_it_was(
     whole = run(many, Recorder(tmp_path / "whole"))
     first = run(many, Recorder(tmp_path / "parts", pause_at=(0,)))
     checkpoint = last_checkpoint(first, tmp_path / "parts")
-    again = replace(many, checkpoint=checkpoint, is_halved=True)
-    second = run(again, Recorder(tmp_path / "parts"))
+    again = replace(many, is_halved=True)
+    second = run(again, Recorder(tmp_path / "parts"), checkpoint)
     assert second.of("trial_ended")["outcome"] == "completed", second.of("trial_ended")
     for ours, theirs in zip(second.reports()[::-1], whole.reports()[::-1], strict=False):
         assert (ours["step"], ours["tokens"]) == (theirs["step"], theirs["tokens"])
@@ -588,15 +587,14 @@ def test_running_something_else_than_asked_fails_the_trial(task: Task, tmp_path:
                 return trainer
         """)
     )
-    deaf = replace(task, document={**task.document, "trainable": str(path)})
+    deaf = replace(task, trainable=str(path))
     ended = run(deaf, Recorder(tmp_path)).of("trial_ended")
     assert ended["outcome"] == "failed"
     assert "asked for torch.optim.adamw.AdamW, runs torch.optim.sgd.SGD" in ended["reason"]
 
 
 def test_a_budget_in_seconds_fixes_its_steps_before_the_first(task: Task, tmp_path: Path) -> None:
-    budget = {"unit": "seconds", "amount": 1.5, "evaluations": 3, "trials": 1}
-    timed = replace(task, document={**task.document, "budget": budget})
+    timed = replace(task, budget=Budget(Unit.SECONDS, 1.5, trials=1, evaluations=3))
     recorder = run(timed, Recorder(tmp_path))
     steps = recorder.of("trial_effective")["effective"]["max_steps"]
     assert steps > 3
@@ -638,11 +636,10 @@ def taken_over(task: Task, folder: Path, **changes: Any) -> tuple[Recorder, Reco
     changed = replace(
         task,
         params={**task.params, **changes},
-        checkpoint=checkpoint,
         has_new_values=True,
         max_steps=27,
     )
-    return first, run(changed, Recorder(folder / "other"))
+    return first, run(changed, Recorder(folder / "other"), checkpoint)
 
 
 def test_a_changed_learning_rate_counts_from_the_step_of_the_checkpoint_on(

@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.simulated import MemoryJournal, document
 from tune_app.core.state import StudyState
-from tune_app.core.trial import Kind, Outcome, Status, TrialState
+from tune_app.core.trial import Checkpoint, Kind, Outcome, Status, TrialState
 
 
 class Story:
@@ -30,7 +30,10 @@ class Story:
 
     def start(self, trial: TrialState) -> None:
         self.tell(
-            "segment_started", trial=trial.id, segment=trial.segments, checkpoint=trial.checkpoint
+            "segment_started",
+            trial=trial.id,
+            segment=trial.segments,
+            checkpoint=trial.checkpoint and trial.checkpoint.name,
         )
 
     def report(self, trial: TrialState, step: int, value: float, rung: int | None = None) -> None:
@@ -76,7 +79,7 @@ def test_a_report_at_a_rung_is_the_trials_value_there() -> None:
     assert (trial.tokens, trial.fraction, trial.checkpoint) == (
         50,
         5 / 24,
-        "checkpoints/0001/step-3",
+        Checkpoint("0001", 3),
     )
 
 

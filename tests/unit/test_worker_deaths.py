@@ -12,6 +12,7 @@ import ray
 import torch
 from ray.air.execution._internal.actor_manager import RayActorManager
 
+from tests.support.simulated import defined
 from tune_app.engine import deaths, remote, tuner
 from tune_app.engine.resources import TrialResources
 from tune_app.errors import UserError
@@ -98,7 +99,7 @@ def test_a_node_that_goes_away_before_the_first_trial_is_told_without_a_tracebac
         raise error
 
     monkeypatch.setattr(ray, "remote", lambda **_: lambda call: SimpleNamespace(options=lost))
-    items = remote.received(print, ({"trainable": "causal_lm"},), TrialResources(1, 0, 1))  # type: ignore[arg-type]
+    items = remote.received(print, defined(), (), TrialResources(1, 0, 1))  # type: ignore[arg-type]
     with pytest.raises(UserError, match="the worker was lost before the first trial"):
         list(items)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from tune_app.cache import cache_folder
 from tune_app.core.blame import PlugInFailed, blamed
-from tune_app.core.conductor import Conductor, Segment
+from tune_app.core.conductor import Conductor
 from tune_app.core.definition import PREPARED, StudyDefinition
 from tune_app.core.failures import Losses
 from tune_app.core.journal import Journal
@@ -24,7 +24,7 @@ from tune_app.engine.demand import Demand, wait_for_a_machine, wanted
 from tune_app.engine.remote import probed_elsewhere, received, united, with_node_kind
 from tune_app.engine.resources import TrialResources
 from tune_app.engine.watch import head, lifeline
-from tune_app.engine.worker import preflight
+from tune_app.engine.worker import Host, preflight
 from tune_app.errors import Problem, UserError
 from tune_app.plugins import make
 from tune_app.space import feasible
@@ -112,7 +112,7 @@ class Driver:
             tuner.run(
                 conductor,
                 slots=slots,
-                config=lambda segment: self._config(segment, trial),
+                host=self._host(trial),
                 trial=trial,
                 scratch=scratch,
             )
@@ -261,33 +261,15 @@ class Driver:
             if verdict.problems:
                 raise UserError(verdict.problems)
 
-    def _config(self, segment: Segment, resources: TrialResources) -> dict[str, Any]:
-        """What `run_segment` gets: plain data only."""
-        study = self._state.definition
-        trial = self._state.trials[segment.trial]
-        document = study.to_document()
-        needed = ("trainable", "rungs", "budget", "prompt", "accelerator")
-        return {
-            "folder": str(self._folder),
-            "url": self._study.url,
-            "cpu": resources.cpu,
-            "gpu": resources.gpu,
-            "working_directory": study.working_directory,
-            "task": {
-                "document": {key: document[key] for key in needed},
-                "trial": segment.trial,
-                "params": study.all_values(segment.params),
-                "seed": study.seed,
-                "checkpoint": segment.checkpoint,
-                "seconds_before": trial.seconds,
-                "max_steps": trial.effective.get("max_steps"),
-                "has_new_values": bool(trial.takeovers),
-                "is_halved": segment.is_halved,
-                "wants_untrained_sample": segment.wants_untrained_sample,
-                "cache": str(cache_folder()),
-                "processes": resources.processes,
-            },
-        }
+    def _host(self, trial: TrialResources) -> Host:
+        return Host(
+            folder=self._folder,
+            url=self._study.url,
+            working_directory=self._state.definition.working_directory,
+            cache=cache_folder(),
+            cpu=trial.cpu,
+            gpu=trial.gpu,
+        )
 
 
 def _key_in_tune(path: tuple[str | int, ...]) -> str:

@@ -17,12 +17,13 @@ from ray.tune.execution.class_cache import ENV_VARS_TO_PROPAGATE
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
-from tune_app.core.conductor import Conductor, Segment
+from tune_app.core.conductor import Conductor
+from tune_app.core.task import Task
 from tune_app.core.trial import Decision
 from tune_app.engine import deaths
 from tune_app.engine.resources import TrialResources
 from tune_app.engine.watch import Workers
-from tune_app.engine.worker import DISK_FULL, run_segment
+from tune_app.engine.worker import DISK_FULL, Host, run_segment
 
 # Tune would hand AWS's keys to workers in their runtime environment, which Ray writes to its logs.
 # Workers on this machine inherit them; elsewhere they are the machine's own.
@@ -42,11 +43,11 @@ class _Bridge:
         self,
         conductor: Conductor,
         slots: Callable[[], int],
-        config: Callable[[Segment], dict[str, Any]],
+        host: Host,
     ) -> None:
         self.conductor = conductor
         self.slots = slots
-        self.config = config
+        self.host = host
         self.error: Exception | None = None
         self.workers = Workers()
         self.trial_of: dict[str, str] = {}
@@ -101,16 +102,16 @@ class _Suggestions(Searcher):  # type: ignore[misc]
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         conductor = self._bridge.conductor
         self._bridge.guard(self._bridge.end_hung, None)
-        segment = self._bridge.guard(self._next, None)
+        task = self._bridge.guard(self._next, None)
         if self._bridge.error is not None:
             # Nothing more can be recorded, and Tune would wait for one that hangs for ever.
             self._bridge.workers.end_all()
-        elif segment is not None:
-            self._bridge.trial_of[trial_id] = segment.trial
-            return self._bridge.config(segment)
+        elif task is not None:
+            self._bridge.trial_of[trial_id] = task.trial
+            return {"task": task, "host": self._bridge.host}
         return Searcher.FINISHED if conductor.finished or self._bridge.error else None
 
-    def _next(self) -> Segment | None:
+    def _next(self) -> Task | None:
         conductor = self._bridge.conductor
         return conductor.next_segment() if conductor.occupied < self._bridge.slots() else None
 
@@ -142,7 +143,7 @@ class _Decisions(FIFOScheduler):  # type: ignore[misc]
 
     def on_trial_result(self, controller: Any, trial: Any, result: dict[str, Any]) -> str:
         message = json.loads(result["message"])
-        trial_id = trial.config["task"]["trial"]
+        trial_id = trial.config["task"].trial
         decision = self._bridge.guard(lambda: self._answer(trial_id, **message), Decision.STOP)
         goes_on = decision is Decision.CONTINUE
         return str(TrialScheduler.CONTINUE if goes_on else TrialScheduler.STOP)
@@ -162,7 +163,7 @@ def run(
     conductor: Conductor,
     *,
     slots: Callable[[], int],
-    config: Callable[[Segment], dict[str, Any]],
+    host: Host,
     trial: TrialResources,
     scratch: Path,
 ) -> None:
@@ -170,11 +171,11 @@ def run(
 
     Args:
         slots: how many trials fit on the cluster now.
-        config: the configuration of `run_segment` for a segment.
+        host: what workers have besides their task.
         trial: what one takes of its node.
         scratch: a folder for Tune's own files.
     """
-    bridge = _Bridge(conductor, slots, config)
+    bridge = _Bridge(conductor, slots, host)
     tuner = tune.Tuner(
         tune.with_resources(run_segment, trial.placement()),
         tune_config=tune.TuneConfig(

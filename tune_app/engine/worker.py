@@ -10,6 +10,7 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,15 @@ from ray import tune
 
 from tune_app.core.definition import StudyDefinition
 from tune_app.core.heartbeat import ALIVE
+from tune_app.core.ports import LocalPaths
+from tune_app.core.task import Task
 from tune_app.core.trial import Outcome
 from tune_app.engine import worker_group
 from tune_app.errors import Problem, UserError
 from tune_app.storage import places
 from tune_app.storage.disk_faults import is_full
 from tune_app.storage.store import StorageFailed
-from tune_app.storage.study import Study
+from tune_app.storage.study import Study as StoredStudy
 from tune_app.training.preflight.found import (
     LargestBatch,
     Message,
@@ -37,14 +40,31 @@ DISK_FULL = "disk_full"
 """What a worker sends, outside the journal, when it cannot write any more."""
 
 
+@dataclass(frozen=True, slots=True)
+class Host:
+    """What a worker has for all segments of a study: the study's folder, and its own share."""
+
+    folder: Path
+    url: str | None
+    """Of the bucket that the study lives in, None for the folder itself."""
+    working_directory: str
+    cache: Path
+    cpu: float
+    gpu: float
+    """Of each process."""
+
+
 class TuneContext:
     """`TrialContext` over `ray.tune.report`, which returns when the driver has answered."""
 
-    def __init__(self, study: Study, trial: str) -> None:
+    def __init__(self, study: StoredStudy, task: Task, cache: Path) -> None:
         self._study = study
-        self._trial = trial
-        self.checkpoints = study.folder / "checkpoints" / trial
-        self.checkpoints.mkdir(parents=True, exist_ok=True)
+        self._trial = task.trial
+        checkpoints = study.folder / "checkpoints" / task.trial
+        checkpoints.mkdir(parents=True, exist_ok=True)
+        name = task.checkpoint.name if task.checkpoint is not None else None
+        begun_from = study.checkpoints.fetch(name) if name is not None else None
+        self.paths = LocalPaths(checkpoints, cache, begun_from)
 
     def publish(self, folder: Path, step: int) -> str:
         return self._study.checkpoints.publish(folder, self._trial, step)
@@ -62,32 +82,32 @@ def tell(event: str, fields: dict[str, Any]) -> None:
 
 
 def run_segment(config: dict[str, Any]) -> None:
-    """The function that Ray Tune runs. torch is imported here, once for each worker process."""
+    """The function that Ray Tune runs, with `task` and `host`.
+
+    torch is imported here, once for each worker process.
+    """
     tell(ALIVE, {})
-    folder, segment = Path(config["folder"]), config["task"]
-    worker_group.assemble(config["cpu"], config["gpu"], segment["processes"])
+    task: Task = config["task"]
+    host: Host = config["host"]
+    worker_group.assemble(host.cpu, host.gpu, task.processes)
     import torch
 
     from tune_app.training.device import check_device
-    from tune_app.training.segment import Task, run
+    from tune_app.training.segment import run
 
     # What is raised here ends the process: Tune begins the next segment in a new one.
     check_device()
-    torch.set_num_threads(max(1, int(config["cpu"])))
-    go_to(config["working_directory"])
+    torch.set_num_threads(max(1, int(host.cpu)))
+    go_to(host.working_directory)
     try:
-        study = places.on_worker(folder, config["url"])
-        context = TuneContext(study, segment["trial"])
-        checkpoint = segment["checkpoint"]
-        paths = {
-            "checkpoint": study.checkpoints.fetch(checkpoint) if checkpoint else None,
-            "cache": Path(segment["cache"]),
-        }
-        with trial_log(folder / "logs" / "trials" / f"{segment['trial']}.log"):
-            start = run if segment["processes"] == 1 else worker_group.run
-            start(Task(**{**segment, **paths}), context)
+        study = places.on_worker(host.folder, host.url)
+        context = TuneContext(study, task, host.cache)
+        with trial_log(host.folder / "logs" / "trials" / f"{task.trial}.log"):
+            start = run if task.processes == 1 else worker_group.run
+            start(task, context)
     except UserError as refused:
-        context.send("trial_ended", outcome=Outcome.FAILED.value, reason=str(refused), error="")
+        failed = {"outcome": Outcome.FAILED.value, "reason": str(refused), "error": ""}
+        tell("trial_ended", failed)
     except StorageFailed as error:
         tell("segment_lost", {"reason": str(error)})
     except Exception as error:

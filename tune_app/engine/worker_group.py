@@ -22,9 +22,9 @@ from ray.util.placement_group import get_current_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 if TYPE_CHECKING:
-    from tune_app.core.ports import TrialContext
+    from tune_app.core.ports import LocalPaths, TrialContext
+    from tune_app.core.task import Task
     from tune_app.training.attempt_result import AttemptResult
-    from tune_app.training.segment import Task
 
 ECHO_S = 20.0
 """How long the others may take to end after the first one; then they are killed."""
@@ -54,7 +54,7 @@ class RankWorker:
         """Returns once all is imported."""
 
     def follow(
-        self, task: Task, checkpoints: Path, rendezvous: Path, number: int, folder: str
+        self, task: Task, paths: LocalPaths, rendezvous: Path, number: int, folder: str
     ) -> AttemptResult | None:
         """Trains in step with the first process, and tells nobody else how it ended."""
         from tune_app.training.ranks import OtherRankContext, Rank
@@ -62,7 +62,7 @@ class RankWorker:
 
         os.chdir(folder)
         try:
-            return attempt(task, OtherRankContext(checkpoints), Rank(number, rendezvous))
+            return attempt(task, OtherRankContext(paths), Rank(number, rendezvous))
         except SystemExit:
             return None
 
@@ -100,7 +100,7 @@ def _attempt(task: Task, context: TrialContext) -> AttemptResult | None:
         return lost(f"a process of it died before it began: {error}")
     with tempfile.TemporaryDirectory() as folder:
         rendezvous = Path(folder) / "rendezvous"
-        calls = _called(task, context.checkpoints, rendezvous)
+        calls = _called(task, context.paths, rendezvous)
         try:
             with _watched(calls):
                 own = attempt(task, RankZeroContext(context), Rank(0, rendezvous))
@@ -109,9 +109,9 @@ def _attempt(task: Task, context: TrialContext) -> AttemptResult | None:
     return cause(own, others)
 
 
-def _called(task: Task, checkpoints: Path, rendezvous: Path) -> Calls:
+def _called(task: Task, paths: LocalPaths, rendezvous: Path) -> Calls:
     return {
-        number: follower.follow.remote(task, checkpoints, rendezvous, number, os.getcwd())
+        number: follower.follow.remote(task, paths, rendezvous, number, os.getcwd())
         for number, follower in _ranks.items()
     }
 

@@ -101,7 +101,7 @@ def _curve(schedule: LambdaLR, max_steps: int) -> list[float]:
 
 
 def autocast_dtype(trainer: Trainer) -> str | None:
-    """The dtype that a linear layer computes in during a forward pass, None without autocast.
+    """The dtype that the first layer computes in during a forward pass, None without autocast.
 
     Looks from inside a forward pass over one example, leaving model mode and RNG as they were.
     """
@@ -112,8 +112,9 @@ def autocast_dtype(trainer: Trainer) -> str | None:
         enabled = torch.is_autocast_enabled(device)
         seen.append(str(torch.get_autocast_dtype(device)).split(".")[-1] if enabled else None)
 
-    layer = next(module for module in model.modules() if not list(module.children()))
-    handle = layer.register_forward_hook(look)
+    # Not every layer is called: adapters keep those that they stand in for.
+    layers = [module for module in model.modules() if not list(module.children())]
+    handles = [layer.register_forward_hook(look) for layer in layers]
     training = model.training
     devices = [trainer.args.device] if device == "cuda" else []
     try:
@@ -122,7 +123,8 @@ def autocast_dtype(trainer: Trainer) -> str | None:
             batch = trainer.data_collator([trainer.train_dataset[0]])
             model(**trainer._prepare_inputs(batch))
     finally:
-        handle.remove()
+        for handle in handles:
+            handle.remove()
         model.train(training)
     return seen[0] if seen else None
 

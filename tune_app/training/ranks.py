@@ -19,7 +19,7 @@ import torch
 import torch.distributed as dist
 
 from tune_app.core.heartbeat import ALIVE, START_TIMEOUT_S
-from tune_app.core.ports import TrialContext
+from tune_app.core.ports import LocalPaths, TrialContext
 from tune_app.storage.checkpoints import WORK
 
 
@@ -126,7 +126,7 @@ class RankZeroContext:
 
     def __init__(self, context: TrialContext) -> None:
         self._context = context
-        self.checkpoints = context.checkpoints
+        self.paths = context.paths
 
     def publish(self, folder: Path, step: int) -> str:
         barrier()  # Each process has its own random state, which belongs into the checkpoint.
@@ -150,8 +150,8 @@ class RankZeroContext:
 class OtherRankContext:
     """The `TrialContext` of all others: nothing is said, and rank 0's answers are heard."""
 
-    def __init__(self, checkpoints: Path) -> None:
-        self.checkpoints = checkpoints
+    def __init__(self, paths: LocalPaths) -> None:
+        self.paths = paths
 
     def publish(self, folder: Path, step: int) -> str:
         barrier()

@@ -8,7 +8,6 @@ import time
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -28,6 +27,7 @@ from tune_app.budget import (
     steps_for,
 )
 from tune_app.core.ports import TrialContext
+from tune_app.core.task import Task
 from tune_app.core.trial import Outcome
 from tune_app.errors import UserError
 from tune_app.storage.disk_faults import is_full
@@ -49,30 +49,6 @@ from tune_app.training.step_check import StepCheck
 
 TIMED_STEPS = 6
 """Steps of a throw-away model that are timed for a budget in seconds; the first ones warm up."""
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """Everything a worker needs for one segment; plain data that travels to any machine."""
-
-    document: dict[str, Any]
-    """The study document."""
-    trial: str
-    params: dict[str, Any]
-    """All parameters, the fixed ones included."""
-    seed: int
-    checkpoint: Path | None
-    seconds_before: float
-    max_steps: int | None
-    """Known when the trial has run before; a budget in seconds is measured only once."""
-    wants_untrained_sample: bool
-    cache: Path
-    is_halved: bool = False
-    """It ran out of memory before, see `halved`."""
-    has_new_values: bool = False
-    """The checkpoint may be from before values changed."""
-    processes: int = 1
-    """That train it together, each with the same task."""
 
 
 def run(task: Task, context: TrialContext) -> None:
@@ -115,7 +91,7 @@ def attempt(task: Task, context: TrialContext, rank: Rank | None = None) -> Atte
 def _failed(task: Task, raised: Exception) -> AttemptResult:
     halves = None
     if is_out_of_memory(raised) and not task.is_halved:
-        halves = halved(trainable.load(task.document["trainable"]), task.params)
+        halves = halved(trainable.load(task.trainable), task.params)
     return failure(raised, halves, traceback.format_exc())
 
 
@@ -181,18 +157,20 @@ def epoch_of(
 
 def _train(task: Task, context: TrialContext) -> bool:
     """Trains to the end of the budget; False when a person interrupted it."""
-    loaded = trainable.load(task.document["trainable"])
+    loaded = trainable.load(task.trainable)
     heartbeat = HeartbeatSender(context)
     data = loaded.module.prepare(
-        loaded.config(task.params), task.cache, lambda line: heartbeat.show()
+        loaded.config(task.params), context.paths.cache, lambda line: heartbeat.show()
     )
     epoch = epoch_of(loaded, task.params, data, task.processes)
-    work = work_folder(context.checkpoints)
+    work = work_folder(context.paths.checkpoints)
     max_steps = task.max_steps or _max_steps(task, loaded, data, epoch, work)
     plan = _plan(task, max_steps, epoch)
     trainer = _trainer(task, loaded, data, max_steps, work)
-    if task.checkpoint is not None:
-        weights.check(trainer.model, task.checkpoint)
+    weights.check_adapters(trainer.model)
+    checkpoint = context.paths.checkpoint
+    if checkpoint is not None:
+        weights.check(trainer.model, checkpoint)
     if task.has_new_values:
         keep_own_settings(trainer)
     if task.wants_untrained_sample:
@@ -201,10 +179,10 @@ def _train(task: Task, context: TrialContext) -> bool:
     reporter = Reporter(context, plan, task.seconds_before, check, heartbeat)
     trainer.add_callback(reporter)
     try:
-        if not _is_complete(task.checkpoint, max_steps):
-            trainer.train(resume_from_checkpoint=task.checkpoint and str(task.checkpoint))
+        if task.checkpoint is not None and task.checkpoint.step >= max_steps:
+            trainer._load_from_checkpoint(str(checkpoint))
         else:
-            trainer._load_from_checkpoint(str(task.checkpoint))
+            trainer.train(resume_from_checkpoint=checkpoint and str(checkpoint))
         if not reporter.interrupted:
             _sample("trained", loaded, trainer, data, task, context)
     finally:
@@ -224,8 +202,8 @@ def _trainer(
         data,
         output_dir=work,
         max_steps=max_steps,
-        seed=task.params.get("seed", task.seed),
-        accelerator=task.document["accelerator"],
+        seed=task.seed,
+        accelerator=task.accelerator,
     )
     if halves is not None:
         epoch = epoch_of(loaded, task.params, data, task.processes)
@@ -238,8 +216,8 @@ def _plan(task: Task, max_steps: int, epoch: Epoch) -> Horizon:
         return horizon(
             max_steps,
             epoch.tokens_per_step,
-            task.document["rungs"],
-            task.document["budget"]["evaluations"],
+            task.rungs,
+            task.budget.evaluations,
         )
     except TooShort as short:
         raise ValueError(f"the budget is too short for this batch size: {short}") from short
@@ -248,13 +226,11 @@ def _plan(task: Task, max_steps: int, epoch: Epoch) -> Horizon:
 def _max_steps(
     task: Task, loaded: trainable.Trainable, data: Data, epoch: Epoch, work: Path
 ) -> int:
-    budget = task.document["budget"]
-    unit = Unit(budget["unit"])
-    per_step = None
-    if unit is Unit.SECONDS:
+    budget, per_step = task.budget, None
+    if budget.unit is Unit.SECONDS:
         # Each process has a clock of its own, and all must take the same number of steps.
         per_step = agreed(seconds_per_step(_trainer(task, loaded, data, TIMED_STEPS, work)))
-    return max(1, steps_for(unit, budget["amount"], epoch, per_step))
+    return max(1, steps_for(budget.unit, budget.amount, epoch, per_step))
 
 
 def seconds_per_step(trainer: Trainer) -> float:
@@ -273,10 +249,6 @@ def seconds_per_step(trainer: Trainer) -> float:
     return steps[len(steps) // 2]
 
 
-def _is_complete(checkpoint: Path | None, max_steps: int) -> bool:
-    return checkpoint is not None and int(checkpoint.name.rsplit("-", 1)[-1]) >= max_steps
-
-
 def _sample(
     stage: str,
     loaded: trainable.Trainable,
@@ -285,7 +257,7 @@ def _sample(
     task: Task,
     context: TrialContext,
 ) -> None:
-    prompt = task.document["prompt"]
+    prompt = task.prompt
     sample = getattr(loaded.module, "sample", None)
     if not prompt or sample is None:
         return
