@@ -21,6 +21,7 @@ from rich.progress import Progress
 from tune_app.cli import _common, _searches
 from tune_app.console import output
 from tune_app.errors import Problem, UserError, once
+from tune_app.storage.atomic import replacing
 
 if TYPE_CHECKING:
     from tune_app.history.replay import Replayed, Setting
@@ -263,10 +264,8 @@ def _plot(
 
     targets = {row["table"]: row["target"] for row in told}
     wanted = [targets[table.name] for table in tables]
-    # The ending names the format, so it stays.
-    partial = args.plot.with_name(f".partial.{args.plot.name}")
-    plot.figure(tables, runs, wanted, args.full_runs).savefig(partial)
-    partial.replace(args.plot)
+    with replacing(args.plot) as new:
+        plot.figure(tables, runs, wanted, args.full_runs).savefig(new)
 
 
 def _strict(value: Any) -> Any:
