@@ -17,6 +17,7 @@ from typing import Any
 from trainables.data.corpora import Batch, Corpus
 from trainables.data.store import digest_of, explained, key_of
 from tune_app.errors import Problem, UserError, nearest
+from tune_app.storage.atomic import write_atomically
 from tune_app.training.data import Log
 
 KINDS = {
@@ -103,11 +104,9 @@ def read_memo(path: Path) -> dict[str, Any] | None:
 
 def write_memo(path: Path, memo: dict[str, Any]) -> None:
     """Writes a small note so that a reader sees the old one or the new one."""
-    temporary = path.with_suffix(f".tmp{os.getpid()}")
     with explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(json.dumps(memo), encoding="utf-8")
-        os.replace(temporary, path)
+        write_atomically(path, json.dumps(memo))
 
 
 def _find(path: Path) -> tuple[str, list[Path]]:

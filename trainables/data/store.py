@@ -22,6 +22,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from tune_app.errors import Problem, UserError
+from tune_app.storage.atomic import flush
 from tune_app.training.data import Log
 
 FORMAT = 1
@@ -117,7 +118,7 @@ def _made(folder: Path, make: Callable[[Path], dict[str, Any]]) -> dict[str, Any
         if folder.exists():
             shutil.rmtree(folder)
         os.rename(temporary, folder)
-        _sync(folder.parent)
+        flush(folder.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return facts
@@ -127,21 +128,13 @@ def _seal(folder: Path, facts: dict[str, Any]) -> None:
     """Flushes what was written and writes down sizes and checksums."""
     files = {}
     for path in sorted(folder.iterdir()):
-        _sync(path)
+        flush(path)
         files[path.name] = [path.stat().st_size, digest_of(path)]
     meta: dict[str, Any] = {"format": FORMAT, "facts": facts, "files": files}
     meta["checksum"] = _checksum(meta)
     (folder / _META).write_text(json.dumps(meta, ensure_ascii=False, indent=1), encoding="utf-8")
-    _sync(folder / _META)
-    _sync(folder)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    flush(folder / _META)
+    flush(folder)
 
 
 @contextmanager

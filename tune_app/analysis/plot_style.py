@@ -19,6 +19,7 @@ from matplotlib.colors import Colormap, LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from tune_app.analysis import format
+from tune_app.storage.atomic import replacing
 
 DPI = 150
 
@@ -98,7 +99,6 @@ def limits(values: Sequence[float]) -> tuple[float, float]:
 
 def save(figure: Figure, path: Path) -> Path:
     """Writes a PNG that is either whole or not there; the same figure gives the same bytes."""
-    partial = path.with_name(f".{path.name}.partial")
-    figure.savefig(partial, format="png", dpi=DPI, metadata={"Software": None})
-    partial.replace(path)
+    with replacing(path) as new:
+        figure.savefig(new, format="png", dpi=DPI, metadata={"Software": None})
     return path

@@ -15,6 +15,7 @@ from tune_app.analysis.plots import draw
 from tune_app.analysis.report_setting import setting
 from tune_app.analysis.summary import summarise
 from tune_app.core.state import StudyState
+from tune_app.storage.atomic import write_atomically
 
 FILE_NAME = "report.md"
 _STORAGE = "studies"
@@ -36,9 +37,7 @@ def write(state: StudyState, folder: Path, study_folder: Path, storage: str = ""
     """
     plots = draw(state, folder)
     path = folder / FILE_NAME
-    partial = folder / f".{FILE_NAME}.partial"
-    partial.write_text(_text(state, plots, folder, study_folder, storage), encoding="utf-8")
-    partial.replace(path)
+    write_atomically(path, _text(state, plots, folder, study_folder, storage))
     return path
 
 

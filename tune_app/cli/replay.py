@@ -25,6 +25,7 @@ from tune_app.history import figures, trajectory
 from tune_app.history.replay import Replayed, Setting, replay
 from tune_app.history.replay import problems as replay_problems
 from tune_app.history.table import Table, load_sizes
+from tune_app.storage.atomic import replacing
 
 HELP = "replay searches on a table of finished runs"
 TABLE = (
@@ -254,10 +255,8 @@ def _plot(
 
     targets = {row["table"]: row["target"] for row in told}
     wanted = [targets[table.name] for table in tables]
-    # The ending names the format, so it stays.
-    partial = args.plot.with_name(f".partial.{args.plot.name}")
-    plot.figure(tables, runs, wanted, args.full_runs).savefig(partial)
-    partial.replace(args.plot)
+    with replacing(args.plot) as new:
+        plot.figure(tables, runs, wanted, args.full_runs).savefig(new)
 
 
 def _strict(value: Any) -> Any:

@@ -11,6 +11,7 @@ import pyarrow.parquet
 
 from tune_app.history.replay import Step
 from tune_app.history.table import Table
+from tune_app.storage.atomic import replacing
 
 Incumbents = Mapping[str, Sequence[Sequence[Step]]]
 """By search: the incumbents of each seed."""
@@ -41,6 +42,5 @@ def write(path: Path, tables: Sequence[Table], runs: Sequence[Incumbents]) -> No
         "trial": pyarrow.int64() if whole else text,
         "completed_value": number,
     }
-    partial = path.with_name(f".{path.name}.partial")
-    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows, pyarrow.schema(schema)), partial)
-    partial.replace(path)
+    with replacing(path) as new:
+        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows, pyarrow.schema(schema)), new)

@@ -13,6 +13,7 @@ from pathlib import Path
 from tune_app.core import journal
 from tune_app.errors import Problem, UserError
 from tune_app.storage import journals
+from tune_app.storage.atomic import replacing
 from tune_app.storage.checkpoints import FOLDER, BucketCheckpoints, CheckpointStore
 from tune_app.storage.lease import CLAIMS, Holder, Lease, holders, place_of
 from tune_app.storage.objects import ObjectStore
@@ -107,9 +108,8 @@ class BucketStudy:
                 continue
             _check_inside(self.folder, target)
             target.parent.mkdir(parents=True, exist_ok=True)
-            partial = target.with_name(f".{target.name}.partial")
-            self._store.download(key, partial)
-            partial.replace(target)
+            with replacing(target) as new:
+                self._store.download(key, new)
 
     def publish(self, part: str = "") -> None:
         there = self._store.list(part)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
+
+from tune_app.storage.atomic import flush, write_atomically
 
 
 class StorageFailed(Exception):
@@ -64,9 +65,7 @@ class FolderStore:
     def write(self, key: str, data: bytes) -> None:
         path = self._root / key
         path.parent.mkdir(exist_ok=True)
-        partial = path.with_name(f".{path.name}.partial")
-        partial.write_bytes(data)
-        partial.replace(path)
+        write_atomically(path, data)
 
     def remove(self, key: str) -> None:
         (self._root / key).unlink(missing_ok=True)
@@ -81,8 +80,4 @@ def sync(folder: Path) -> None:
     """Brings the names in a folder, and the files right in it, to the disk itself."""
     files = [path for path in folder.iterdir() if path.is_file()]
     for path in (*files, folder):
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        flush(path)

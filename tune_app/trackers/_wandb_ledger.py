@@ -6,6 +6,8 @@ import json
 import os
 from pathlib import Path
 
+from tune_app.storage.atomic import write_atomically
+
 
 class Ledger:
     """The runs that are completely written, one JSON object a line.
@@ -53,9 +55,7 @@ class Ledger:
 
     def keep_sweep(self, sweep: str) -> None:
         text = json.dumps(self._all_sweeps() | {self._target: sweep}, indent=2)
-        partial = self._sweeps.with_suffix(".partial")
-        partial.write_text(text, encoding="utf-8")
-        os.replace(partial, self._sweeps)
+        write_atomically(self._sweeps, text)
 
     def _all_sweeps(self) -> dict[str, str]:
         if not self._sweeps.exists():

@@ -7,7 +7,6 @@ where saving again changes what was saved before.
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ import wandb_workspaces.workspaces as workspaces
 from tune_app.analysis import importance_words
 from tune_app.core.state import StudyState
 from tune_app.space.domains import Domain, Drawn, Fixed, Float, Int, from_document
+from tune_app.storage.atomic import write_atomically
 from tune_app.trackers._wandb_run import NAME_LIMIT
 
 Sections = dict[str, list[Any]]
@@ -127,9 +127,7 @@ def save(state: StudyState, entity: str, project: str, known: Path) -> dict[str,
     document.blocks = _blocks(state)
     document.save()
     saved = {"workspace": str(view.url), "report": str(document.url)}
-    partial = known.with_suffix(".partial")
-    partial.write_text(json.dumps(all_saved | {place: saved}, indent=2), encoding="utf-8")
-    os.replace(partial, known)
+    write_atomically(known, json.dumps(all_saved | {place: saved}, indent=2))
     return saved
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 from tune_app.core.journal import Event
 from tune_app.core.state import StudyState
 from tune_app.core.trial import Report, TrialState
+from tune_app.storage.atomic import replacing
 
 FOLDER = "tensorboard"
 
@@ -74,13 +74,12 @@ class TensorBoardTracker:
     def _write_anew(self, trial: TrialState, state: StudyState) -> None:
         path = self._path(trial)
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name("partial")
-        with open(partial, "wb") as file:
+        # A resumed study writes a file for each of its trials, in one event.
+        with replacing(path, durable=False) as new, open(new, "wb") as file:
             _append(file, _first(trial))
             _append(file, map(_scalars, trial.reports))
             if trial.outcome is not None:
                 _append(file, _last(trial, state))
-        os.replace(partial, path)
         self._reports[trial.id] = len(trial.reports)
 
     def _path(self, trial: TrialState) -> Path:

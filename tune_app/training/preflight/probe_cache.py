@@ -12,7 +12,6 @@ import json
 import os
 import platform
 import shutil
-import tempfile
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import asdict, fields
@@ -23,6 +22,7 @@ from typing import Any
 import torch
 
 import tune_app
+from tune_app.storage.atomic import write_atomically
 from tune_app.training.arguments import use_cpu
 from tune_app.training.preflight.probe import Probed, examine
 
@@ -120,7 +120,4 @@ def _write(path: Path, there: dict[str, Any], rows: dict[str, Probed]) -> None:
     content = {"environment": there, "rows": {key: asdict(row) for key, row in rows.items()}}
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, suffix=".part")
-        with open(handle, "w", encoding="utf-8") as file:
-            json.dump(content, file, ensure_ascii=False, indent=1)
-        os.replace(name, path)
+        write_atomically(path, json.dumps(content, ensure_ascii=False, indent=1))
