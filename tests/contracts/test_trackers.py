@@ -38,7 +38,7 @@ def study(tmp_path: Path) -> tuple[Path, list[Event]]:
     }
     simulation = on_disk(tmp_path, resolved, curve=sometimes_diverging)
     simulation.run()
-    simulation.conductor.close(0)
+    simulation.close()
     return tmp_path, read(tmp_path / FILE_NAME)[0]
 
 
@@ -77,7 +77,8 @@ def test_a_study_can_have_all_of_them(
     monkeypatch.setenv("WANDB_MODE", "disabled")
     folder, events = study
     trackers = make.trackers({"trackers": [{"name": name} for name in NAMES]}, folder)
-    for tracker in trackers:
+    assert [name for name, _ in trackers] == NAMES
+    for _, tracker in trackers:
         tell(tracker, events)
         tracker.close(CLOSE_TIMEOUT_S)
     assert (folder / "optuna.journal").stat().st_size > 0

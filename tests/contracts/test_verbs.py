@@ -115,7 +115,7 @@ def test_a_damaged_study_is_listed_beside_the_others(
         (tmp_path / name).mkdir()
     simulation = on_disk(tmp_path / "good", document(trials=2))
     simulation.run()
-    simulation.conductor.close(0)
+    simulation.close()
     (tmp_path / "bad" / "journal.jsonl").write_text("{\n{\n")
     assert main(["list", "--json", "--storage", str(tmp_path)]) == 0
     rows = {row["name"]: row["status"] for row in json.loads(capsys.readouterr().out)}

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tune_app.core.journal import Event, Journal, encode
+from tune_app.core.ports import CheckpointKeeper
 from tune_app.core.state import StudyState
 from tune_app.core.trial import TrialState
 from tune_app.plugins import make
@@ -65,6 +66,17 @@ def result(state: StudyState) -> tuple[str, float] | None:
 def on_disk(folder: Path, resolved: Mapping[str, Any], **options: Any) -> Simulation:
     """A simulation that writes a real journal in `folder`."""
     return Simulation(resolved, journal=Journal(folder), **options)
+
+
+class InTurn:
+    """Keepers of checkpoints that are told one after the other: what surrounds the real one."""
+
+    def __init__(self, *keepers: CheckpointKeeper) -> None:
+        self._keepers = keepers
+
+    def on_event(self, event: Event, state: StudyState) -> None:
+        for keeper in self._keepers:
+            keeper.on_event(event, state)
 
 
 def searched(state: StudyState) -> list[TrialState]:

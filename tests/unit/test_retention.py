@@ -7,7 +7,13 @@ from typing import Any
 
 import pytest
 
-from tests.support.simulated import MemoryJournal, Simulation, document, sometimes_diverging
+from tests.support.simulated import (
+    InTurn,
+    MemoryJournal,
+    Simulation,
+    document,
+    sometimes_diverging,
+)
 from tune_app.core.journal import Event
 from tune_app.core.state import StudyState
 from tune_app.core.trial import Outcome, Status, TrialState
@@ -61,9 +67,6 @@ class Worker:
         elif name:
             self._checkpoints.held.add(name)
 
-    def close(self, timeout_s: float) -> None:
-        """Nothing to do."""
-
 
 class Eye:
     """Sees how full the checkpoints is after each event."""
@@ -74,15 +77,10 @@ class Eye:
     def on_event(self, event: Event, state: StudyState) -> None:
         self._checkpoints.most = max(self._checkpoints.most, len(self._checkpoints.held))
 
-    def close(self, timeout_s: float) -> None:
-        """Nothing to do."""
-
 
 def searched(checkpoints: CheckpointStore, **options: Any) -> Simulation:
-    trackers = [Worker(checkpoints), Retention(checkpoints, **options), Eye(checkpoints)]
-    simulation = Simulation(
-        document(trials=20), journal=MemoryJournal(), trackers=trackers, workers=3
-    )
+    keeper = InTurn(Worker(checkpoints), Retention(checkpoints, **options), Eye(checkpoints))
+    simulation = Simulation(document(trials=20), journal=MemoryJournal(), keeper=keeper, workers=3)
     simulation.run()
     return simulation
 
@@ -126,16 +124,13 @@ class Swept:
             self.diverged += 1
             assert not [name for name in self._checkpoints.held if f"/{event['trial']}/" in name]
 
-    def close(self, timeout_s: float) -> None:
-        """Nothing to close."""
-
 
 def test_a_trial_that_diverges_leaves_no_checkpoint() -> None:
     checkpoints = CheckpointStore()
     swept = Swept(checkpoints)
-    trackers = [Worker(checkpoints), Retention(checkpoints), swept]
+    keeper = InTurn(Worker(checkpoints), Retention(checkpoints), swept)
     resolved = document(trials=20, eta=2)
-    state = Simulation(resolved, curve=sometimes_diverging, trackers=trackers).run()
+    state = Simulation(resolved, curve=sometimes_diverging, keeper=keeper).run()
     assert swept.diverged
     assert any(t.outcome is Outcome.DIVERGED and t.checkpoint for t in state.trials.values())
 
@@ -155,8 +150,8 @@ def test_deleting_takes_no_longer_the_more_trials_have_ended() -> None:
     for trials in (50, 100):
         checkpoints = CheckpointStore()
         counted = Counted(checkpoints)
-        trackers = [Worker(checkpoints), counted]
-        Simulation(document(trials=trials), trackers=trackers, journal=MemoryJournal()).run()
+        keeper = InTurn(Worker(checkpoints), counted)
+        Simulation(document(trials=trials), keeper=keeper, journal=MemoryJournal()).run()
         looks.append(counted.looks)
     assert looks[1] < 2.5 * looks[0]
 
@@ -232,18 +227,13 @@ class Killed:
             (work / "checkpoint-3").mkdir(parents=True)
             self.left.append(work)
 
-    def close(self, timeout_s: float) -> None:
-        """Nothing to close."""
-
 
 def test_what_killed_workers_left_half_written_goes_with_the_next_segment_or_the_trial(
     tmp_path: Path,
 ) -> None:
     killed = Killed(tmp_path)
-    trackers = [Retention(FolderCheckpoints(tmp_path)), killed]
-    simulation = Simulation(
-        document(trials=20), trackers=trackers, journal=MemoryJournal(), death=0.3
-    )
+    keeper = InTurn(Retention(FolderCheckpoints(tmp_path)), killed)
+    simulation = Simulation(document(trials=20), keeper=keeper, journal=MemoryJournal(), death=0.3)
     state = simulation.run()
     assert sum(trial.losses for trial in state.trials.values())
     assert len(killed.left) > len(state.trials)

@@ -9,6 +9,7 @@ from types import ModuleType
 from typing import Any
 
 from tune_app import plugins
+from tune_app.core.blame import blamed
 from tune_app.core.ports import Scheduler, Searcher, Tracker
 from tune_app.space.domains import from_document
 
@@ -37,12 +38,18 @@ def searcher(document: Mapping[str, Any]) -> Searcher:
     return made
 
 
-def trackers(document: Mapping[str, Any], folder: Path) -> list[Tracker]:
-    """The trackers of a study; `folder` is the study's."""
+def trackers(document: Mapping[str, Any], folder: Path) -> list[tuple[str, Tracker]]:
+    """The trackers of a study, each with its name; `folder` is the study's.
+
+    Raises:
+        UserError: one of them is not found, or raises.
+    """
     made = []
     for entry in document["trackers"]:
         name, options = _named(entry)
-        made.append(plugins.load("tracker", name).create(folder, **options))
+        module = plugins.load("tracker", name)
+        with blamed(f"tracker {name}"):
+            made.append((name, module.create(folder, **options)))
     return made
 
 
