@@ -164,6 +164,20 @@ def test_a_mistake_on_the_way_reaches_the_person_after_the_trackers_are_closed(
     assert notes(tmp_path / "tiny") == [("study_started", 0), ("close", 0)]
 
 
+def test_ctrl_c_while_trackers_finish_waits_for_none_and_keeps_the_reason_for_the_end(
+    sit: Callable[[Drive], Path], tmp_path: Path
+) -> None:
+    def refuse(session: Session, screen: screens.Screen, recorder: Recorder) -> None:
+        raise UserError(Problem("nothing fits"))
+
+    waits = "self._write(['close', timeout_s])\n        if timeout_s: raise KeyboardInterrupt"
+    (tmp_path / "mine.py").write_text(TRACKER.replace('self._write(["close", 0])', waits))
+    with pytest.raises(UserError, match="nothing fits"):
+        sit(refuse)
+    assert [name for name, _ in notes(tmp_path / "tiny")] == ["study_started", "close", "close"]
+    assert notes(tmp_path / "tiny")[-1] == ("close", 0)
+
+
 def test_a_tracker_that_cannot_be_made_costs_nothing_and_leaves_no_event(
     sit: Callable[[Drive], Path], tmp_path: Path
 ) -> None:

@@ -127,7 +127,11 @@ class Session:
             recorder.record("study_interrupted")
             recorder.commit()
         finally:
-            recorder.close(TRACKERS_TIMEOUT_S)
+            try:
+                recorder.close(TRACKERS_TIMEOUT_S)
+            except KeyboardInterrupt:
+                # Nobody is waited for any more; what ended the session is still to be told.
+                recorder.close(0.0)
 
     def _drive(self, screen: screens.Screen, recorder: Recorder) -> None:
         screen.say("starting Ray …")
