@@ -33,7 +33,9 @@ from tune_app.console import screens
 from tune_app.core.conductor import Conductor
 from tune_app.core.journal import Event, Journal, follow
 from tune_app.core.ports import LocalPaths
+from tune_app.core.recorder import Recorder
 from tune_app.core.state import StudyState
+from tune_app.core.tracking import TrackerGroup
 from tune_app.core.trial import Decision
 from tune_app.plugins import make
 from tune_app.storage.checkpoints import FolderCheckpoints
@@ -200,21 +202,17 @@ def without_ray(home: Path, trials: int, workers: int) -> None:
     study = study_file.load(written(home, trials, workers), [], "stress").to_definition()
     folder, meter = home / "stress", Meter(trials)
     folder.mkdir()
-    state = StudyState()
     with open(os.devnull, "w", encoding="utf-8") as nowhere:
         screen = screens.create(nowhere, folder)
-        conductor = Conductor(
-            state,
-            Journal(folder),
-            make.searcher(study),
-            make.scheduler(study),
-            [screen, Retention(FolderCheckpoints(folder)), meter],
-        )
+        trackers = TrackerGroup([("screen", screen), ("meter", meter)])
+        keeper = Retention(FolderCheckpoints(folder))
+        recorder = Recorder(StudyState(), Journal(folder), trackers, keeper)
+        conductor = Conductor(recorder, make.searcher(study), make.scheduler(study))
         conductor.record("study_started", study=study.to_document(), software={}, machine={})
         pool = Pool(conductor, folder, workers)
         pool.run()
         pool.close()
-        conductor.close(0)
+        recorder.close(0)
 
 
 def with_ray(home: Path, trials: int, workers: int) -> None:

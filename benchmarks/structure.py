@@ -5,7 +5,7 @@
     python benchmarks/structure.py --walk             # the files that a value passes, by running it
 
 Counts files at the root of the package, lengths of files and functions, `Any` in signatures, reads
-of the study's document as a dictionary, and import arrows between folders. `--walk` sends a value of
+of the study's document as a dictionary, and import arrows between folders. `--walk` sends
 `learning_rate` from a study file to a real `Trainer` on this machine, and `eval_loss` back to the
 study's state, and notes each file of the package through whose functions it goes.
 """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from tune_app import plugins
 from tune_app.core.journal import FILE_NAME, Event, read
 from tune_app.core.ports import Tracker
 from tune_app.core.state import StudyState
+from tune_app.core.tracking import TrackerGroup
 from tune_app.plugins import make
 
 NAMES = plugins.names("tracker")
@@ -38,7 +40,7 @@ def study(tmp_path: Path) -> tuple[Path, list[Event]]:
     }
     simulation = on_disk(tmp_path, resolved, curve=sometimes_diverging)
     simulation.run()
-    simulation.conductor.close(0)
+    simulation.close()
     return tmp_path, read(tmp_path / FILE_NAME)[0]
 
 
@@ -77,7 +79,8 @@ def test_a_study_can_have_all_of_them(
     monkeypatch.setenv("WANDB_MODE", "disabled")
     folder, events = study
     trackers = make.trackers(defined(trackers=[{"name": name} for name in NAMES]), folder)
-    for tracker in trackers:
+    assert [name for name, _ in trackers] == NAMES
+    for _, tracker in trackers:
         tell(tracker, events)
         tracker.close(CLOSE_TIMEOUT_S)
     assert (folder / "optuna.journal").stat().st_size > 0
@@ -124,6 +127,45 @@ def test_a_folder_that_cannot_be_written_to_is_no_reason_to_raise(
     tracker = made(name, Path("/dev/null/nowhere"))
     tell(tracker, events)
     tracker.close(CLOSE_TIMEOUT_S)
+
+
+class Raises:
+    """Breaks the contract as far as one can."""
+
+    def on_event(self, event: Event, state: StudyState) -> None:
+        raise RuntimeError(event["event"])
+
+    def close(self, timeout_s: float) -> None:
+        raise RuntimeError("close")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_one_that_raises_is_no_trouble_for_another(
+    name: str, study: tuple[Path, list[Event]], caplog: pytest.LogCaptureFixture
+) -> None:
+    folder, events = study
+    raises: Tracker = Raises()
+    group = TrackerGroup([("first", raises), (name, made(name, folder)), ("last", raises)])
+    tell(group, events)
+    group.close(CLOSE_TIMEOUT_S)
+    told = [record.getMessage() for record in caplog.records]
+    assert [line.partition(": ")[0] for line in told] == [
+        "the tracker first raised RuntimeError",
+        "the tracker last raised RuntimeError",
+    ]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_folder_that_goes_away_is_told_of_at_most_once(
+    name: str, study: tuple[Path, list[Event]], caplog: pytest.LogCaptureFixture
+) -> None:
+    folder, events = study
+    group = TrackerGroup([(name, made(name, folder))])
+    tell(group, events[:9])
+    shutil.rmtree(folder)
+    tell(group, events)
+    group.close(CLOSE_TIMEOUT_S)
+    assert len(caplog.records) <= 1
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -56,7 +56,7 @@ def storage(tmp_path: Path) -> Path:
     (tmp_path / "good").mkdir()
     simulation = on_disk(tmp_path / "good", document(trials=12))
     simulation.run()
-    simulation.conductor.close(0)
+    simulation.close()
     return tmp_path
 
 

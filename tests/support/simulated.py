@@ -16,6 +16,7 @@ from typing import Any
 from tune_app.budget import Unit
 from tune_app.core.definition import Budget, PlugIn, StudyDefinition
 from tune_app.core.journal import Event, Journal, encode
+from tune_app.core.ports import CheckpointKeeper
 from tune_app.core.state import StudyState
 from tune_app.core.trial import TrialState
 from tune_app.plugins import make
@@ -92,6 +93,17 @@ def defined(**changes: Any) -> StudyDefinition:
 def on_disk(folder: Path, resolved: Mapping[str, Any], **options: Any) -> Simulation:
     """A simulation that writes a real journal in `folder`."""
     return Simulation(resolved, journal=Journal(folder), **options)
+
+
+class InTurn:
+    """Keepers of checkpoints that are told one after the other: what surrounds the real one."""
+
+    def __init__(self, *keepers: CheckpointKeeper) -> None:
+        self._keepers = keepers
+
+    def on_event(self, event: Event, state: StudyState) -> None:
+        for keeper in self._keepers:
+            keeper.on_event(event, state)
 
 
 def searched(state: StudyState) -> list[TrialState]:

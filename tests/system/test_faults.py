@@ -172,6 +172,45 @@ def test_a_worker_that_hangs_before_its_first_word_is_replaced(
     assert len(hung) > 2
 
 
+MINE = """
+class Mine:
+    def __init__(self, folder):
+        self._notes = folder / "notes.txt"
+
+    def on_event(self, event, state):
+        with open(self._notes, "a") as notes:
+            print(event["event"], file=notes)
+        if event["event"] == "report":
+            raise ValueError("no room for reports")
+
+    def close(self, timeout_s):
+        raise TypeError("nor for an end")
+
+def create(folder):
+    return Mine(folder)
+"""
+
+
+def test_a_tracker_that_raises_costs_the_study_nothing(shell: Shell, tmp_path: Path) -> None:
+    toys = Shell(tmp_path, shell.cache, {"PYTHONPATH": str(Path(__file__).parents[2])})
+    (tmp_path / "mine.py").write_text(MINE)
+    (tmp_path / "toy.yaml").write_text(TOY.replace("trackers: []", "trackers: [./mine.py]"))
+    launch = "import sys; from benchmarks.chaos import launch; sys.exit(launch.main())"
+    process = toys.start("run", "toy.yaml", "--name", "mine", program=("-c", launch))
+    out, err = process.communicate(timeout=200)
+    assert process.returncode == 0, out + err
+    events = [event["event"] for event in toys.journal("mine")]
+    told = (toys.study("mine") / "notes.txt").read_text().split()
+    assert told == events[: events.index("report") + 1]
+    assert told[0] == "study_started"
+    (line,) = [line for line in out.splitlines() if "mine.py raised" in line]
+    assert "ValueError: no room for reports" in line
+    assert "mine.py, line 10)" in line
+    assert "Traceback" not in out + err
+    log = (toys.study("mine") / "logs" / "driver.log").read_text()
+    assert "ValueError: no room for reports" in log
+
+
 def test_a_journal_that_cannot_be_written_ends_the_study_though_a_worker_hangs(
     shell: Shell,
 ) -> None:

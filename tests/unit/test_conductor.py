@@ -208,7 +208,7 @@ def test_a_lost_worker_costs_only_what_came_after_the_last_checkpoint() -> None:
     conductor.on_worker_gone(segment.trial, "power cut")
     again = conductor.next_segment()
     assert again is not None
-    assert (again.trial, again.checkpoint) == (segment.trial, "checkpoints/0000/step-3")
+    assert (again.trial, again.checkpoint) == (segment.trial, Checkpoint("0000", 3))
     assert [report.step for report in state.trials[segment.trial].reports] == [3]
 
 
@@ -418,10 +418,9 @@ def test_trackers_see_every_event_after_the_state_has_it() -> None:
         def close(self, timeout_s: float) -> None:
             raise AssertionError
 
-    simulation = Simulation(document(trials=3))
-    simulation.conductor._trackers.append(Tracker())
+    simulation = Simulation(document(trials=3), trackers=[Tracker()])
     simulation.run()
-    assert [name for name, _ in seen] == [event["event"] for event in simulation.events[1:]]
+    assert [name for name, _ in seen] == [event["event"] for event in simulation.events]
 
 
 def test_a_journal_on_disk_says_what_the_state_says(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any, cast
 import pytest
 
 from tests.support.simulated import MemoryJournal, document
+from tune_app.core.recorder import Recorder
 from tune_app.core.state import StudyState, rebuild
 from tune_app.engine.cluster import Cluster
 from tune_app.engine.driver import Driver
@@ -38,7 +39,8 @@ def driver(tmp_path: Path, **changes: Any) -> tuple[Driver, StudyState, MemoryJo
     needed = {"trainable": "causal_lm", "prompt": "", "accelerator": "cpu"}
     journal.append("study_started", study=resolved | needed)
     state = rebuild(journal.events)
-    return Driver(FolderStudy(tmp_path), state, journal, [], cast(Cluster, None)), state, journal
+    made = Driver(FolderStudy(tmp_path), Recorder(state, journal), cast(Cluster, None))
+    return made, state, journal
 
 
 def keep(made: Driver, space: Space) -> None:

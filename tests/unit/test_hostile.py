@@ -25,7 +25,7 @@ def study(tmp_path: Path) -> Path:
     folder.mkdir(parents=True)
     simulation = on_disk(folder, document(trials=3, name="victim", working_directory="."))
     simulation.run()
-    simulation.conductor.close(0)
+    simulation.close()
     (tmp_path / "x" / "step-1").mkdir(parents=True)
     (tmp_path / "x" / "step-1" / "precious").touch()
     return folder

@@ -11,7 +11,15 @@ import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from tests.support.simulated import MemoryJournal, Simulation, crossing, defined, document, searched
+from tests.support.simulated import (
+    InTurn,
+    MemoryJournal,
+    Simulation,
+    crossing,
+    defined,
+    document,
+    searched,
+)
 from tune_app.analysis import report_sections
 from tune_app.console import screens
 from tune_app.core.conductor import EXHAUSTED
@@ -279,7 +287,7 @@ def test_options_that_do_not_fit_are_all_told(options: dict[str, Any], told: int
 
 
 class Disk:
-    """A tracker that writes the checkpoints that workers would, and checks those they load."""
+    """Writes the checkpoints that workers would, and checks those they load."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -295,9 +303,6 @@ class Disk:
             if trial.checkpoint and trial.takeovers:
                 assert (self._folder / trial.checkpoint.name).is_dir()
 
-    def close(self, timeout_s: float) -> None:
-        """Nothing to close."""
-
 
 @pytest.mark.parametrize("workers", [1, 3])
 @pytest.mark.parametrize("death", [0.0, 0.1])
@@ -309,7 +314,7 @@ def test_a_checkpoint_is_kept_until_nobody_begins_from_it_and_no_longer(
         population(),
         workers=workers,
         death=death,
-        trackers=[disk, Retention(FolderCheckpoints(tmp_path))],
+        keeper=InTurn(disk, Retention(FolderCheckpoints(tmp_path))),
         journal=MemoryJournal(),
     )
     state = simulation.run()

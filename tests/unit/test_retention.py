@@ -7,7 +7,13 @@ from typing import Any
 
 import pytest
 
-from tests.support.simulated import MemoryJournal, Simulation, document, sometimes_diverging
+from tests.support.simulated import (
+    InTurn,
+    MemoryJournal,
+    Simulation,
+    document,
+    sometimes_diverging,
+)
 from tune_app.core.journal import Event
 from tune_app.core.state import StudyState
 from tune_app.core.trial import Outcome, Status, TrialState
@@ -20,7 +26,7 @@ SIZE = 1000
 
 
 class CheckpointStore:
-    """A checkpoints of checkpoints of one size, put there as trials report them."""
+    """Checkpoints of one size, put there as trials report them."""
 
     def __init__(self) -> None:
         self.held: set[str] = set()
@@ -49,7 +55,7 @@ class CheckpointStore:
 
 
 class Worker:
-    """Puts on the checkpoints what a report names, and loads what a segment begins from."""
+    """Stores what a report names, and loads what a segment begins from."""
 
     def __init__(self, checkpoints: CheckpointStore) -> None:
         self._checkpoints = checkpoints
@@ -61,21 +67,15 @@ class Worker:
         elif name:
             self._checkpoints.held.add(name)
 
-    def close(self, timeout_s: float) -> None:
-        """Nothing to do."""
-
 
 class Eye:
-    """Sees how full the checkpoints is after each event."""
+    """Sees how full the store is after each event."""
 
     def __init__(self, checkpoints: CheckpointStore) -> None:
         self._checkpoints = checkpoints
 
     def on_event(self, event: Event, state: StudyState) -> None:
         self._checkpoints.most = max(self._checkpoints.most, len(self._checkpoints.held))
-
-    def close(self, timeout_s: float) -> None:
-        """Nothing to do."""
 
 
 def name_of(trial: TrialState) -> str | None:
@@ -84,10 +84,8 @@ def name_of(trial: TrialState) -> str | None:
 
 
 def searched(checkpoints: CheckpointStore, **options: Any) -> Simulation:
-    trackers = [Worker(checkpoints), Retention(checkpoints, **options), Eye(checkpoints)]
-    simulation = Simulation(
-        document(trials=20), journal=MemoryJournal(), trackers=trackers, workers=3
-    )
+    keeper = InTurn(Worker(checkpoints), Retention(checkpoints, **options), Eye(checkpoints))
+    simulation = Simulation(document(trials=20), journal=MemoryJournal(), keeper=keeper, workers=3)
     simulation.run()
     return simulation
 
@@ -97,7 +95,7 @@ def test_the_best_stay_and_all_else_goes(keep: int) -> None:
     checkpoints = CheckpointStore()
     state = searched(checkpoints, keep=keep).conductor.state
     best = state.completed()[:keep]
-    assert checkpoints.held == {trial.checkpoint for trial in best}
+    assert checkpoints.held == {name_of(trial) for trial in best}
 
 
 def test_with_a_cap_the_worst_of_the_best_go_first_and_the_search_is_the_same() -> None:
@@ -131,16 +129,13 @@ class Swept:
             self.diverged += 1
             assert not [name for name in self._checkpoints.held if f"/{event['trial']}/" in name]
 
-    def close(self, timeout_s: float) -> None:
-        """Nothing to close."""
-
 
 def test_a_trial_that_diverges_leaves_no_checkpoint() -> None:
     checkpoints = CheckpointStore()
     swept = Swept(checkpoints)
-    trackers = [Worker(checkpoints), Retention(checkpoints), swept]
+    keeper = InTurn(Worker(checkpoints), Retention(checkpoints), swept)
     resolved = document(trials=20, eta=2)
-    state = Simulation(resolved, curve=sometimes_diverging, trackers=trackers).run()
+    state = Simulation(resolved, curve=sometimes_diverging, keeper=keeper).run()
     assert swept.diverged
     assert any(t.outcome is Outcome.DIVERGED and t.checkpoint for t in state.trials.values())
 
@@ -160,8 +155,8 @@ def test_deleting_takes_no_longer_the_more_trials_have_ended() -> None:
     for trials in (50, 100):
         checkpoints = CheckpointStore()
         counted = Counted(checkpoints)
-        trackers = [Worker(checkpoints), counted]
-        Simulation(document(trials=trials), trackers=trackers, journal=MemoryJournal()).run()
+        keeper = InTurn(Worker(checkpoints), counted)
+        Simulation(document(trials=trials), keeper=keeper, journal=MemoryJournal()).run()
         looks.append(counted.looks)
     assert looks[1] < 2.5 * looks[0]
 
@@ -169,13 +164,13 @@ def test_deleting_takes_no_longer_the_more_trials_have_ended() -> None:
 def test_what_a_dead_session_left_is_cleared_by_the_next() -> None:
     checkpoints = CheckpointStore()
     state = searched(checkpoints, keep=1).conductor.state
-    ended = next(t for t in state.trials.values() if t.checkpoint not in checkpoints.held)
+    ended = next(t for t in state.trials.values() if name_of(t) not in checkpoints.held)
     checkpoints.held.add(f"checkpoints/{ended.id}/step-1")
     retention = Retention(checkpoints, keep=1)
     last = next(t for t in state.completed())
     event = {"event": "trial_ended", "trial": last.id, "time": 0}
     retention.on_event(event, state)
-    assert checkpoints.held == {last.checkpoint}
+    assert checkpoints.held == {name_of(last)}
 
 
 @pytest.mark.parametrize("ended", [True, False])
@@ -237,18 +232,13 @@ class Killed:
             (work / "checkpoint-3").mkdir(parents=True)
             self.left.append(work)
 
-    def close(self, timeout_s: float) -> None:
-        """Nothing to close."""
-
 
 def test_what_killed_workers_left_half_written_goes_with_the_next_segment_or_the_trial(
     tmp_path: Path,
 ) -> None:
     killed = Killed(tmp_path)
-    trackers = [Retention(FolderCheckpoints(tmp_path)), killed]
-    simulation = Simulation(
-        document(trials=20), trackers=trackers, journal=MemoryJournal(), death=0.3
-    )
+    keeper = InTurn(Retention(FolderCheckpoints(tmp_path)), killed)
+    simulation = Simulation(document(trials=20), keeper=keeper, journal=MemoryJournal(), death=0.3)
     state = simulation.run()
     assert sum(trial.losses for trial in state.trials.values())
     assert len(killed.left) > len(state.trials)

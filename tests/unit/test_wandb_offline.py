@@ -20,11 +20,12 @@ import pytest
 from tests.support.story import DOCUMENT, EFFECTIVE, Story
 from tune_app.core.definition import StudyDefinition
 from tune_app.core.state import StudyState
-from tune_app.trackers import _wandb_mirror, _wandb_writer
+from tune_app.trackers import _wandb_writer
 from tune_app.trackers import wandb as wandb_tracker
-from tune_app.trackers._wandb_ledger import Ledger
-from tune_app.trackers._wandb_pass import Mirror
+from tune_app.trackers._remote_mirror import keep_up, locked
+from tune_app.trackers._remote_pass import Mirror
 from tune_app.trackers._wandb_run import describe, run_id
+from tune_app.trackers._wandb_service import WandbService
 from tune_app.trackers._wandb_writer import _has_key
 
 
@@ -282,14 +283,14 @@ def test_a_full_disk_costs_no_run_once_there_is_room(
     story = Story(tmp_path)
     story.start()
     story.complete(0)
-    monkeypatch.setattr(_wandb_mirror, "WAITS_S", (0.2,))
     monkeypatch.setattr(_wandb_writer, "ROOM_BYTES", 1 << 60)
-    with _wandb_mirror.locked(tmp_path, wait=True):
-        assert not _wandb_mirror.keep_up(tmp_path, lambda: True, patience_s=0.3)
+    service, waits_s = WandbService(), (0.2,)
+    with locked(tmp_path / "wandb", wait=True):
+        assert not keep_up(service, tmp_path, lambda: True, patience_s=0.3, waits_s=waits_s)
         assert "W&B mirror waits: No space left on device" in capsys.readouterr().err
         assert not (tmp_path / "wandb" / "mirrored.jsonl").exists()
         monkeypatch.setattr(_wandb_writer, "ROOM_BYTES", 0)
-        assert _wandb_mirror.keep_up(tmp_path, lambda: True, patience_s=0.3)
+        assert keep_up(service, tmp_path, lambda: True, patience_s=0.3, waits_s=waits_s)
     assert mirrored(tmp_path) == ["0000"]
     assert len(run_folders(tmp_path)) == 1
 
@@ -326,7 +327,7 @@ def test_the_mirror_reads_what_was_written_before_the_word_to_end(tmp_path: Path
     story = Story(tmp_path)
     story.start()
     (tmp_path / "wandb").mkdir()
-    seen = Mirror(tmp_path)
+    seen = Mirror(WandbService(), tmp_path)
     asked: list[bool] = []
 
     def told() -> bool:
@@ -379,20 +380,3 @@ def test_run_ids_differ_between_studies_of_one_name_and_not_between_drivers(tmp_
     assert run_id(state, "0001") != run_id(namesake, "0001")
     odd = StudyState(replace(study, name="поиск/№1: a?b#c%"), started=1.0)
     assert set(run_id(odd, "0001")).isdisjoint("/\\#?%: ")
-
-
-def test_a_torn_ledger_forgets_only_its_last_line(tmp_path: Path) -> None:
-    Ledger(tmp_path, "offline p").add("0000", "run", "d")
-    with open(tmp_path / "mirrored.jsonl", "ab") as file:
-        file.write(b'{"trial": "00')
-    again = Ledger(tmp_path, "offline p")
-    assert again.trials == {"0000"}
-    again.add("0001", "run", "d")
-    assert Ledger(tmp_path, "offline p").trials == {"0000", "0001"}
-
-
-def test_what_is_written_in_one_place_is_not_written_in_another(tmp_path: Path) -> None:
-    Ledger(tmp_path, "offline p").add("0000", "run", "d")
-    assert Ledger(tmp_path, "offline p").has("0000", "d")
-    assert not Ledger(tmp_path, "offline p").has("0000", "another")
-    assert not Ledger(tmp_path, "https://wandb.example.org p").has("0000", "d")

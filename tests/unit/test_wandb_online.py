@@ -24,13 +24,13 @@ from tests.support.wandb_server import KEY, Server, Trouble, serving
 from tests.support.wandb_store import Run
 from tune_app.__main__ import main
 from tune_app.core.state import StudyState
-from tune_app.trackers import _wandb_mirror
-from tune_app.trackers._wandb_mirror import keep_up, locked
+from tune_app.trackers._remote_mirror import keep_up, locked
 from tune_app.trackers._wandb_run import describe
+from tune_app.trackers._wandb_service import WandbService
 
 PROJECT = DOCUMENT["project"]
 MIRROR = [sys.executable, "-m", "tune_app.trackers._wandb_mirror"]
-
+WAITS_S = (0.5,)
 
 SOON = {
     "WANDB_INIT_TIMEOUT": "30",
@@ -46,7 +46,6 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     with serving(tmp_path) as found:
         for name, value in {**found.environment, **SOON}.items():
             monkeypatch.setenv(name, value)
-        monkeypatch.setattr(_wandb_mirror, "WAITS_S", (0.5,))
         yield found
 
 
@@ -68,8 +67,8 @@ def story(tmp_path: Path) -> Story:
 
 def mirror(folder: Path) -> bool:
     """Brings the server up to what the journal holds now."""
-    with locked(folder, wait=True):
-        return keep_up(folder, lambda: True, patience_s=60)
+    with locked(folder / "wandb", wait=True):
+        return keep_up(WandbService(), folder, lambda: True, patience_s=60, waits_s=WAITS_S)
 
 
 @contextmanager
@@ -78,7 +77,11 @@ def mirroring(folder: Path) -> Iterator[None]:
     is_told = threading.Event()
     done: list[bool] = []
     (folder / "wandb").mkdir(exist_ok=True)
-    thread = threading.Thread(target=lambda: done.append(keep_up(folder, is_told.is_set, 60)))
+
+    def follow() -> None:
+        done.append(keep_up(WandbService(), folder, is_told.is_set, 60, WAITS_S))
+
+    thread = threading.Thread(target=follow)
     thread.start()
     try:
         yield
@@ -392,7 +395,7 @@ def test_the_verb_says_that_wandb_is_switched_off(
 
 
 def test_one_mirror_at_a_time(story: Story, capsys: pytest.CaptureFixture[str]) -> None:
-    with locked(story.folder, wait=True):
+    with locked(story.folder / "wandb", wait=True):
         assert verb(story) == 2
     assert "another mirror of this study is at work" in capsys.readouterr().err
 

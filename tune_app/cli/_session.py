@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import os
 import signal
-import time
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from textwrap import indent
@@ -19,15 +20,17 @@ from tune_app.analysis.importance_words import in_full
 from tune_app.cache import cache_folder
 from tune_app.cli import _common, _requests
 from tune_app.console import closing, commands, screens, terminal
-from tune_app.core.definition import CheckpointPolicy
+from tune_app.core.definition import StudyDefinition
 from tune_app.core.failures import own_traceback
 from tune_app.core.journal import Journal
-from tune_app.core.ports import Tracker
+from tune_app.core.recorder import Recorder
 from tune_app.core.state import StudyState
+from tune_app.core.tracking import TrackerGroup
 from tune_app.core.trial import Outcome, TrialState
 from tune_app.errors import Problem, UserError
 from tune_app.plugins import make
 from tune_app.storage import catalogue, places
+from tune_app.storage.retention import Retention
 from tune_app.storage.study import Study
 
 if TYPE_CHECKING:
@@ -48,7 +51,24 @@ class _Warnings(logging.Handler):
         self._screen = screen
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._screen.say(record.getMessage())
+        if record.exc_info:
+            # Standard error is the driver's log.
+            print(logging.Formatter().formatException(record.exc_info), file=sys.stderr)
+        try:
+            self._screen.say(record.getMessage())
+        except Exception:
+            # It may be the screen that the warning is about.
+            self._screen.last_words(record.getMessage())
+
+
+@contextmanager
+def _warnings_on(screen: screens.Screen) -> Iterator[None]:
+    handler, logger = _Warnings(screen), logging.getLogger("tune_app.trackers")
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
 
 
 class Session:
@@ -75,21 +95,50 @@ class Session:
         with terminal.reserved(log) as (stdout, stderr):
             shown = stderr if self._args.json else stdout
             screen = screens.create(shown, self._study.address)
-            try:
-                with self._signals(screen, shown), places.answering(self._study.address):
-                    self._drive(screen, event, fields)
-            except KeyboardInterrupt:
-                self._record("study_interrupted")
-                self._journal.commit()
-            finally:
-                screen.close(0)
-                self._journal.close()
+            with (
+                contextlib.closing(self._journal),
+                _warnings_on(screen),
+                places.answering(self._study.address),
+            ):
+                begun = fields.get("study")
+                study = StudyDefinition.from_document(begun) if begun else self._state.definition
+                recorder = self._recorder(screen, study)
+                with self._signals(screen, shown):
+                    self._sit(screen, recorder, event, fields)
             self._report(screen)
             return self._say_goodbye(stdout, screen)
 
-    def _drive(self, screen: screens.Screen, event: str, fields: dict[str, Any]) -> None:
-        self._record(event, **fields)
-        self._journal.commit()
+    def _recorder(self, screen: screens.Screen, study: StudyDefinition) -> Recorder:
+        """What is told of the study's events, made before the first of them.
+
+        Raises:
+            UserError: a tracker raises.
+        """
+        keeper = Retention(
+            self._study.checkpoints, study.checkpoints.keep, study.checkpoints.disk_gb
+        )
+        trackers = TrackerGroup([("screen", screen), *make.trackers(study, self._folder)])
+        return Recorder(self._state, self._journal, trackers, keeper)
+
+    def _sit(
+        self, screen: screens.Screen, recorder: Recorder, event: str, fields: dict[str, Any]
+    ) -> None:
+        """From the session's first event to its last."""
+        try:
+            recorder.record(event, **fields)
+            recorder.commit()
+            self._drive(screen, recorder)
+        except KeyboardInterrupt:
+            recorder.record("study_interrupted")
+            recorder.commit()
+        finally:
+            try:
+                recorder.close(TRACKERS_TIMEOUT_S)
+            except KeyboardInterrupt:
+                # Nobody is waited for any more; what ended the session is still to be told.
+                recorder.close(0.0)
+
+    def _drive(self, screen: screens.Screen, recorder: Recorder) -> None:
         screen.say("starting Ray …")
         # Ray takes seconds to import: only once something is on the screen.
         if self._args.address is None:
@@ -97,30 +146,11 @@ class Session:
         from tune_app.engine.cluster import connect
         from tune_app.engine.driver import Driver
 
-        definition = self._state.definition
         screen.opening(self._state)
         with connect(self._args.address, cache_folder()) as cluster:
             screen.say(f"Ray: {cluster.describe()}; dashboard {cluster.dashboard or 'off'}")
-            logging.getLogger("tune_app.trackers").addHandler(_Warnings(screen))
-            mirrors = make.trackers(definition, self._folder)
-            trackers: list[Tracker] = [screen, self._retention(definition.checkpoints), *mirrors]
-            driver = self._driver = Driver(
-                self._study, self._state, self._journal, trackers, cluster
-            )
-            try:
-                driver.run(screen.say, screen.last_words)
-            finally:
-                end = time.monotonic() + TRACKERS_TIMEOUT_S
-                for mirror in mirrors:
-                    mirror.close(max(0.0, end - time.monotonic()))
-
-    def _retention(self, policy: CheckpointPolicy) -> Tracker:
-        from tune_app.storage.retention import Retention
-
-        return Retention(self._study.checkpoints, policy.keep, policy.disk_gb)
-
-    def _record(self, event: str, **fields: Any) -> None:
-        self._state.apply(self._journal.append(event, **fields))
+            self._driver = Driver(self._study, recorder, cluster)
+            self._driver.run(screen.say, screen.last_words)
 
     @contextmanager
     def _signals(self, screen: screens.Screen, shown: terminal.Outlet) -> Iterator[None]:

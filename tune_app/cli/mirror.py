@@ -22,15 +22,17 @@ def execute(args: argparse.Namespace) -> int:
     study = catalogue.find(args.storage, args.name)
     folder = study.folder
     catalogue.read(folder)
-    from tune_app.trackers._wandb_mirror import Busy, locked
-    from tune_app.trackers._wandb_pass import Away, Mirror
+    from tune_app.trackers._remote_mirror import Busy, locked
+    from tune_app.trackers._remote_pass import Away, Mirror
+    from tune_app.trackers._wandb_service import WandbService
     from tune_app.trackers._wandb_writer import Target
 
-    mirror = Mirror(folder, Target(project=args.project, entity=args.entity), is_checking=True)
+    service = WandbService(Target(project=args.project, entity=args.entity))
+    mirror = Mirror(service, folder, is_checking=True)
     try:
         with (
             catalogue.explained("keep W&B's files", folder / "wandb"),
-            locked(folder, wait=False),
+            locked(service.remote.home(folder), wait=False),
             catalogue.shared(study, "wandb"),
         ):
             mirror.run(lambda: True, poll_s=0.0)
@@ -44,7 +46,7 @@ def execute(args: argparse.Namespace) -> int:
         raise UserError(Problem(what, mirror.place, fix=fix)) from error
     finally:
         mirror.close()
-    if mirror.mode == "disabled":
+    if mirror.is_off:
         raise UserError(Problem("W&B is switched off", "WANDB_MODE", fix="unset WANDB_MODE"))
     return _told(args, mirror.place, mirror.written, mirror.kept)
 

@@ -17,7 +17,9 @@ class Outlet(io.TextIOWrapper):
     """
 
     def __init__(self, fd: int) -> None:
-        super().__init__(os.fdopen(fd, "wb", buffering=0), encoding="utf-8", write_through=True)
+        raw = os.fdopen(fd, "wb", buffering=0)
+        # Half characters, as in names of files that are not UTF-8, are shown as escapes.
+        super().__init__(raw, encoding="utf-8", errors="backslashreplace", write_through=True)
         self.on_gone: Callable[[], None] | None = None
         self._gone = False
 

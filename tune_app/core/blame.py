@@ -6,6 +6,7 @@ import sysconfig
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from tune_app.errors import Problem, UserError
 
@@ -26,9 +27,21 @@ def blamed(kind: str) -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:
-        what = f"the {kind} raised {type(error).__name__}: {error}"
         fix = "--debug shows the whole traceback"
-        raise PlugInFailed(Problem(what, _place(error), fix=fix)) from error
+        raise PlugInFailed(replace(problem_of(kind, error), fix=fix)) from error
+
+
+def problem_of(kind: str, error: Exception) -> Problem:
+    """What a plug-in raised, and where; called from the function that yielded to it."""
+    return Problem(f"the {kind} raised {_in_words(error)}", _place(error))
+
+
+def _in_words(error: Exception) -> str:
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception:
+        # A class of the plug-in's own, whose text raises as well.
+        return type(error).__name__
 
 
 def _place(error: Exception) -> str:

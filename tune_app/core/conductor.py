@@ -7,42 +7,37 @@ and obeys its decisions. A segment is an uninterrupted stay of a trial on a work
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from typing import Any
 
 from tune_app.core.blame import blamed
 from tune_app.core.failures import MAX_LOSSES, Losses, is_broken
 from tune_app.core.heartbeat import ALIVE, HeartbeatMonitor
-from tune_app.core.journal import Journal
-from tune_app.core.ports import Bracketed, Exploiting, Scheduler, Searcher, Tracker
-from tune_app.core.state import StudyState
+from tune_app.core.ports import Bracketed, Exploiting, Scheduler, Searcher
+from tune_app.core.recorder import Recorder
 from tune_app.core.task import Task, task_of
 from tune_app.core.trial import Decision, Kind, Outcome, Params, Status, TrialState
 from tune_app.errors import nearest
 
 
 class Conductor:
-    """Holds the study's state and the only pen that writes its journal."""
+    """Answers workers, and decides with searcher and scheduler which trial runs on."""
 
     def __init__(
         self,
-        state: StudyState,
-        journal: Journal,
+        recorder: Recorder,
         searcher: Searcher,
         scheduler: Scheduler,
-        trackers: Iterable[Tracker] = (),
         baseline: Params | None = None,
         heartbeats: HeartbeatMonitor | None = None,
         losses: Losses | None = None,
     ) -> None:
-        self.state = state
+        self.state = recorder.state
         self.interrupted = False
-        self._journal = journal
+        self._recorder = recorder
         self._searcher = searcher
         self._scheduler = scheduler
         self._brackets = scheduler if isinstance(scheduler, Bracketed) else None
         self._exploits = scheduler if isinstance(scheduler, Exploiting) else None
-        self._trackers = list(trackers)
         self._baseline = baseline
         self._settled = False
         self.heartbeats = heartbeats or HeartbeatMonitor()
@@ -50,11 +45,8 @@ class Conductor:
         self._losses = losses or Losses(rest_s={}, most=math.inf)
 
     def record(self, event: str, **fields: Any) -> None:
-        """Writes one event, folds it into the state, and tells the trackers."""
-        written = self._journal.append(event, **fields)
-        self.state.apply(written)
-        for tracker in self._trackers:
-            tracker.on_event(written, self.state)
+        """Writes one event, as `Recorder.record` does."""
+        self._recorder.record(event, **fields)
 
     @property
     def finished(self) -> bool:
@@ -160,13 +152,7 @@ class Conductor:
         Raises:
             UserError: the storage does not take the journal.
         """
-        self._journal.commit()
-
-    def close(self, timeout_s: float) -> None:
-        """Lets the trackers finish."""
-        for tracker in self._trackers:
-            tracker.close(timeout_s)
-        self._journal.close()
+        self._recorder.commit()
 
     def _settle(self) -> None:
         """Does what the last driver died before: from a report to its decision and what follows."""

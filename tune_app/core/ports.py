@@ -77,14 +77,37 @@ class Exploiting(Protocol):
 
 
 class Tracker(Protocol):
-    """Shows or mirrors a study; never decides anything and never delays it."""
+    """Shows or mirrors a study; never decides anything and never delays it.
+
+    It runs in the driver, between a trial's report and the answer to it. So it must not block: what
+    waits for a network or for another program belongs into a thread or a process of its own, as
+    `trackers/wandb.py` has one. What it raises is told the person once, as a warning; it is told no
+    further events until the study is resumed, and costs the study nothing. What its `create` raises
+    stops the study before it begins.
+    """
 
     def on_event(self, event: Event, state: StudyState) -> None:
-        """Called after each event is in the journal and in `state`."""
+        """Called once after each event is in the journal and in `state`; changes neither.
+
+        The first event of a session is `study_started`, or `study_resumed` with all that was before
+        it in `state`.
+        """
         ...
 
     def close(self, timeout_s: float) -> None:
-        """Finishes what it can within `timeout_s`."""
+        """Finishes what it can within `timeout_s`; called even where `on_event` has raised."""
+        ...
+
+
+class CheckpointKeeper(Protocol):
+    """Deletes the checkpoints that nothing needs any more. What it raises ends the session."""
+
+    def on_event(self, event: Event, state: StudyState) -> None:
+        """Called after each event is in the journal and in `state`, before any tracker.
+
+        Raises:
+            UserError: the checkpoints that are needed do not fit.
+        """
         ...
 
 

@@ -15,9 +15,7 @@ from tune_app.core.blame import PlugInFailed, blamed
 from tune_app.core.conductor import Conductor
 from tune_app.core.definition import PREPARED, StudyDefinition
 from tune_app.core.failures import Losses
-from tune_app.core.journal import Journal
-from tune_app.core.ports import Tracker
-from tune_app.core.state import StudyState
+from tune_app.core.recorder import Recorder
 from tune_app.engine import tuner
 from tune_app.engine.cluster import Cluster
 from tune_app.engine.demand import Demand, wait_for_a_machine, wanted
@@ -43,16 +41,13 @@ class Driver:
     def __init__(
         self,
         study: Study,
-        state: StudyState,
-        journal: Journal,
-        trackers: list[Tracker],
+        recorder: Recorder,
         cluster: Cluster,
     ) -> None:
         self._study = study
         self._folder = study.folder
-        self._state = state
-        self._journal = journal
-        self._trackers = trackers
+        self._state = recorder.state
+        self._recorder = recorder
         self._cluster = cluster
         study.stop(False)
         self._conductor: Conductor | None = None
@@ -134,10 +129,7 @@ class Driver:
 
     def record(self, event: str, **fields: Any) -> None:
         """Writes an event before there is a conductor."""
-        written = self._journal.append(event, **fields)
-        self._state.apply(written)
-        for tracker in self._trackers:
-            tracker.on_event(written, self._state)
+        self._recorder.record(event, **fields)
 
     @contextmanager
     def _full_disk_explained(self) -> Iterator[None]:
@@ -174,11 +166,9 @@ class Driver:
         with blamed("scheduler"):
             scheduler = make.scheduler(study)
         return Conductor(
-            self._state,
-            self._journal,
+            self._recorder,
             searcher,
             scheduler,
-            self._trackers,
             study.baseline_params if study.baseline else None,
             losses=Losses(),
         )

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tune_app.cache import cache_folder
 from tune_app.core.definition import StudyDefinition
+from tune_app.core.recorder import Recorder
 from tune_app.core.state import StudyState
 from tune_app.engine.cluster import Cluster
 from tune_app.engine.driver import Driver
@@ -47,9 +48,10 @@ def find_out(
     Raises:
         UserError: as `Driver.prepare`.
     """
-    state, journal = StudyState(), MemoryJournal()
-    state.apply(journal.append("study_started", study=study.to_document()))
-    driver = Driver(FolderStudy(scratch), state, journal, [], cluster)
+    state = StudyState()
+    recorder = Recorder(state, MemoryJournal())
+    recorder.record("study_started", study=study.to_document())
+    driver = Driver(FolderStudy(scratch), recorder, cluster)
     trial = driver.prepare(say)
     limit = study.resources.concurrent or 10**6
     known = Known(state, driver.probed, trial, min(limit, cluster.slots(trial)))

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import ModuleType
 
 from tune_app import plugins
+from tune_app.core.blame import blamed
 from tune_app.core.definition import Budget, PlugIn, StudyDefinition, budget_document
 from tune_app.core.ports import Scheduler, Searcher, Tracker
 from tune_app.space.domains import Space
@@ -37,9 +38,15 @@ def searcher(study: StudyDefinition) -> Searcher:
     return made
 
 
-def trackers(study: StudyDefinition, folder: Path) -> list[Tracker]:
-    """The trackers of a study; `folder` is the study's."""
-    return [
-        plugins.load("tracker", tracker.name).create(folder, **tracker.options)
-        for tracker in study.trackers
-    ]
+def trackers(study: StudyDefinition, folder: Path) -> list[tuple[str, Tracker]]:
+    """The trackers of a study, each with its name; `folder` is the study's.
+
+    Raises:
+        UserError: one of them is not found, or raises.
+    """
+    made = []
+    for named in study.trackers:
+        module = plugins.load("tracker", named.name)
+        with blamed(f"tracker {named.name}"):
+            made.append((named.name, module.create(folder, **named.options)))
+    return made

@@ -16,13 +16,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from tune_app.budget import Horizon, horizon
+from tune_app.core.blame import PlugInFailed
 from tune_app.core.conductor import Conductor
 from tune_app.core.definition import StudyDefinition
 from tune_app.core.journal import Event, Journal, encode
-from tune_app.core.ports import Scheduler, Searcher, Tracker
+from tune_app.core.ports import CheckpointKeeper, Scheduler, Searcher, Tracker
+from tune_app.core.recorder import Recorder
 from tune_app.core.state import StudyState, rebuild
 from tune_app.core.task import Task
+from tune_app.core.tracking import TrackerGroup
 from tune_app.core.trial import Checkpoint, Decision, Params
+from tune_app.errors import Problem
 from tune_app.plugins import make
 
 MAX_STEPS = 24
@@ -95,6 +99,7 @@ class Simulation:
         max_steps: int = MAX_STEPS,
         pace: Pace = overtaking,
         trackers: Iterable[Tracker] = (),
+        keeper: CheckpointKeeper | None = None,
         plan: Horizon | None = None,
         fraction: Callable[[int], float] | None = None,
     ) -> None:
@@ -115,12 +120,13 @@ class Simulation:
         self.messages = 0
         self.memory = MemoryJournal(events)
         state = rebuild(self.memory.events)
+        named = [(type(tracker).__name__, tracker) for tracker in trackers]
+        self._journal = journal or self.memory
+        recorder = Recorder(state, self._journal, TrackerGroup(named, _raise), keeper)
         self.conductor = Conductor(
-            state,
-            journal or self.memory,
+            recorder,
             searcher or make.searcher(study),
             scheduler or make.scheduler(study),
-            trackers,
             baseline=study.baseline_params if study.baseline else None,
         )
         event = "study_resumed" if events else "study_started"
@@ -139,6 +145,10 @@ class Simulation:
     def next_at(self) -> float:
         """When the next message comes; infinite where none ever does."""
         return self._queue[0][0] if self._queue else math.inf
+
+    def close(self) -> None:
+        """Closes the journal, for others to read or to write on."""
+        self._journal.close()
 
     def run(self, interrupt_after: int | None = None, die_after: int | None = None) -> StudyState:
         """Runs to the end, or until so many messages came: then Ctrl-C, or the driver dies."""
@@ -223,6 +233,11 @@ class Simulation:
             "rung": rung,
             "checkpoint": None if rung is None else Checkpoint(task.trial, step).name,
         }
+
+
+def _raise(problem: Problem, error: Exception) -> None:
+    """Those who watch a simulation are a part of it: without one its figures would be wrong."""
+    raise PlugInFailed(problem) from error
 
 
 def _ended(outcome: str) -> Message:

@@ -16,7 +16,7 @@ GB = 1_000_000_000
 
 
 class Retention:
-    """A tracker that deletes what the journal says is not needed any more.
+    """Deletes what the journal says is not needed any more.
 
     With a cap on the disk, copies of the best trials go first, the worst of them before the others;
     what a trial needs to go on is never given up for it.
@@ -66,9 +66,6 @@ class Retention:
             self._checkpoints.clean(event["trial"])
         if name:
             self._fit(state)
-
-    def close(self, timeout_s: float) -> None:
-        """Nothing is left to do."""
 
     def _tidy(self, state: StudyState) -> None:
         """Clears what the last session died before: no trial has to give way to leftovers."""

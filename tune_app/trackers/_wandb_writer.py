@@ -20,8 +20,10 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
-from tune_app.trackers._wandb_ledger import Ledger
-from tune_app.trackers._wandb_run import RunRecord
+from tune_app.core.state import StudyState
+from tune_app.trackers._wandb_run import RunRecord, sweep_config
+from tune_app.trackers._wandb_sweeps import Sweeps
+from tune_app.trackers.wandb import WANDB
 
 TIMEOUTS_S = {"WANDB_INIT_TIMEOUT": "30", "WANDB_FINISH_TIMEOUT": "60"}
 """Longest waits at a run's start and for the rest of its upload; what the user has set stays."""
@@ -73,7 +75,7 @@ class Writer:
     `mode` is online, offline or disabled: what the environment says, and offline without a key.
     """
 
-    def __init__(self, folder: Path, target: Target) -> None:
+    def __init__(self, folder: Path, target: Target, record: RunRecord) -> None:
         import wandb  # Takes most of a second, which a study without a trial need not pay.
 
         for name, value in {**TIMEOUTS_S, "GOMEMLIMIT": SERVICE_MEMORY}.items():
@@ -93,37 +95,47 @@ class Writer:
         self._options = {**known, "x_skip_transaction_log": self.mode == "online"}
         self._api: Any = None
         self._sweep: str | None = None
+        entity, project = self._entity(record), self._project(record)
+        where = "offline" if self.mode == "offline" else self._server
+        self.place = f"{where} {entity}/{project}" if entity else f"{where} {project}"
 
-    def reach(self) -> None:
-        """Makes sure that somebody listens, of whom the client would go on asking for a minute.
+    @property
+    def is_live(self) -> bool:
+        return self.mode == "online"
+
+    @property
+    def is_off(self) -> bool:
+        return self.mode == "disabled"
+
+    def begin(self, state: StudyState, record: RunRecord) -> None:
+        """Reaches the server, and makes the runs part of a sweep there.
 
         Raises:
-            OSError: nobody does.
+            OSError: nobody listens.
         """
-        if self.mode != "online" or getproxies():
+        if self.is_live:
+            self._reach()
+            self._join_sweep(sweep_config(state), record)
+
+    def _reach(self) -> None:
+        """Makes sure that somebody listens, of whom the client would go on asking for a minute."""
+        if getproxies():
             return
         server = urlsplit(self._server)
         port = server.port or (443 if server.scheme == "https" else 80)
         socket.create_connection((str(server.hostname), port), REACH_S).close()
 
-    def place(self, project: str, entity: str | None) -> str:
-        """The target's name in the ledger, and for a person."""
-        project, entity = self._target.project or project, self._target.entity or entity
-        where = "offline" if self.mode == "offline" else self._server
-        return f"{where} {entity}/{project}" if entity else f"{where} {project}"
-
-    def join_sweep(self, ledger: Ledger, config: dict[str, Any], record: RunRecord) -> None:
+    def _join_sweep(self, config: dict[str, Any], record: RunRecord) -> None:
         """Makes all runs from now on part of a sweep, where the server has such a thing."""
-        if self.mode != "online":
-            return
-        self._sweep = ledger.sweep or self._sweep_of(record)
+        sweeps = Sweeps(WANDB.home(self._folder), self.place)
+        self._sweep = sweeps.known() or self._sweep_of(record)
         if self._sweep is not None:
             return
         entity, project = self._entity(record), self._project(record)
         # A server without sweeps is none the worse: the runs are the same.
         with contextlib.suppress(Exception), contextlib.redirect_stdout(io.StringIO()):
             self._sweep = str(self._wandb.sweep(config, entity, project))
-            ledger.keep_sweep(self._sweep)
+            sweeps.keep(self._sweep)
 
     def _sweep_of(self, record: RunRecord) -> str | None:
         """The sweep that a run is in already: the ledger may be lost with its machine."""

@@ -74,9 +74,6 @@ class _Mirror:
     def __init__(self, storage: JournalStorage, state: StudyState) -> None:
         self._storage = storage
         self._study = _study_id(storage, state)
-        self._domains = {
-            name: to_document(domain) for name, domain in searched(state.definition.space).items()
-        }
         known = storage.get_all_trials(self._study, deepcopy=False)
         self._ids: dict[str, int] = {
             frozen.user_attrs["trial"]: frozen._trial_id
@@ -87,7 +84,7 @@ class _Mirror:
     def update(self, trial: TrialState, state: StudyState) -> None:
         """Writes what Optuna does not know of `trial` yet."""
         if trial.id not in self._ids:
-            new = _running(trial, self._domains)
+            new = _running(trial, _searched(state))
             self._ids[trial.id] = self._storage.create_new_trial(self._study, new)
         trial_id = self._ids[trial.id]
         frozen = self._storage.get_trial(trial_id)
@@ -125,6 +122,12 @@ def _study_id(storage: JournalStorage, state: StudyState) -> int:
             return int(study._study_id)
     direction = StudyDirection.MINIMIZE if state.sign > 0 else StudyDirection.MAXIMIZE
     return int(storage.create_new_study([direction], state.name))
+
+
+def _searched(state: StudyState) -> dict[str, Any]:
+    """The domains as they are when a trial begins: preflight may have left choices out."""
+    space = searched(state.definition.space)
+    return {name: to_document(domain) for name, domain in space.items()}
 
 
 def _running(trial: TrialState, domains: Mapping[str, Any]) -> FrozenTrial:

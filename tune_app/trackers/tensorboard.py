@@ -46,7 +46,7 @@ class TensorBoardTracker:
         if not self._works:
             return
         try:
-            if event["event"] in ("study_started", "study_resumed") or not self._reports:
+            if event["event"] in ("study_started", "study_resumed"):
                 for trial in state.trials.values():
                     self._write_anew(trial, state)
             elif (trial_or_none := state.trials.get(event.get("trial", ""))) is not None:
