@@ -27,6 +27,9 @@ from trainables.data.sizes import SIZES, Size
 from trainables.data.vocabulary import end_of
 from tune_app.training.data import Data, Log
 
+METRICS: dict[str, str] = {}
+"""What it reports besides `eval_loss`: nothing."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Config(CorpusOptions):

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel, Trainer, TrainingArguments, set_seed
 
-from trainables.causal_lm import sample, trainer_for
+from trainables.causal_lm import METRICS, sample, trainer_for
 from trainables.data import checks
 from trainables.data.blocks import prepare_blocks
 from trainables.data.corpora import CorpusOptions
@@ -16,7 +16,7 @@ from trainables.data.hub import from_pretrained
 from tune_app.errors import Problem, UserError
 from tune_app.training.data import Data, Log
 
-__all__ = ["Config", "build", "prepare", "sample"]
+__all__ = ["METRICS", "Config", "build", "prepare", "sample"]
 
 
 @dataclass(frozen=True, kw_only=True)

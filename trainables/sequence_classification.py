@@ -32,6 +32,9 @@ from trainables.data.hub import from_pretrained
 from trainables.data.sizes import SIZES
 from tune_app.training.data import Data, Log
 
+METRICS = {"eval_accuracy": "maximize"}
+"""What it reports besides `eval_loss`."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Config(CorpusOptions):

@@ -21,7 +21,7 @@ from tests.support.simulated import (
     searched,
     sometimes_diverging,
 )
-from tune_app.core.conductor import BROKEN, EXHAUSTED, Conductor
+from tune_app.core.conductor import BROKEN, EXHAUSTED, UNREPORTED, Conductor
 from tune_app.core.failures import MAX_LOSSES, REST_S, Losses, own_traceback
 from tune_app.core.journal import FILE_NAME, Event, Journal, read
 from tune_app.core.state import StudyState, rebuild
@@ -378,8 +378,9 @@ def test_an_objective_that_is_not_finite_at_a_rung_is_divergence(value: float, r
 def test_a_trial_that_reports_no_objective_fails_with_the_metrics_it_has() -> None:
     metric = {"name": "final_eval_los", "goal": "minimize"}
     state = Simulation(document(metric=metric), metric="eval_loss").run()
-    assert state.ended == BROKEN
+    assert state.ended == UNREPORTED
     assert "did you mean 'eval_loss'?" in state.trials["0000"].reason
+    assert len(state.trials) == 1
 
 
 def test_a_trial_that_says_completed_before_its_budget_is_spent_has_failed() -> None:
@@ -591,3 +592,62 @@ def test_a_task_has_no_inactive_constant() -> None:
         {"optim": "adamw", "beta": 0.95},
         {"optim": "apex"},
     ]
+
+
+def evaluated(step: int, rung: int | None = None, **metrics: float) -> dict[str, Any]:
+    """A report of a trial of 24 steps."""
+    saved = None if rung is None else f"checkpoints/0000/step-{step}"
+    figures = {"tokens": step, "step": step, "fraction": step / 24, "seconds": 1.0}
+    return {**figures, "metrics": metrics, "rung": rung, "checkpoint": saved}
+
+
+@pytest.mark.parametrize("rung", [None, 0])
+def test_a_metric_that_the_first_evaluation_lacks_ends_the_study_with_its_first_trial(
+    rung: int | None,
+) -> None:
+    simulation, names = begun(2)
+    conductor, state = simulation.conductor, simulation.state
+    trained = evaluated(1, train_loss=2.0, grad_norm=1.0)
+    assert conductor.on_message(names[0], "report", trained) is Decision.CONTINUE
+    first = evaluated(3, rung, train_loss=2.0, eval_loose=2.0, eval_f1=0.5)
+    assert conductor.on_message(names[0], "report", first) is Decision.STOP
+    trial, other = (state.trials[name] for name in names)
+    assert trial.outcome is Outcome.FAILED
+    assert trial.reason == (
+        "it reports no 'eval_loss' but eval_f1, eval_loose: did you mean 'eval_loose'?"
+    )
+    assert other.outcome is Outcome.CANCELLED
+    assert state.ended == UNREPORTED
+    assert conductor.next_segment() is None
+    assert rebuild(simulation.events).ended == UNREPORTED
+
+
+def test_figures_of_the_training_are_not_proposed_where_an_evaluation_reports_nothing() -> None:
+    simulation, names = begun(1)
+    told = evaluated(3, 0, train_loss=2.0, grad_norm=1.0)
+    simulation.conductor.on_message(names[0], "report", told)
+    assert simulation.state.trials[names[0]].reason == (
+        "it reports no 'eval_loss': its evaluations report nothing"
+    )
+    assert simulation.state.ended == UNREPORTED
+
+
+def test_a_metric_that_some_trial_reports_fails_only_those_that_do_not() -> None:
+    simulation, names = begun(2)
+    conductor, state = simulation.conductor, simulation.state
+    conductor.on_message(names[0], "report", evaluated(3, eval_loss=2.0))
+    conductor.on_message(names[1], "report", evaluated(3, eval_f1=2.0))
+    assert state.trials[names[1]].outcome is Outcome.FAILED
+    assert state.ended is None
+    # Once is enough until a rung: it may be too dear for every evaluation.
+    later = evaluated(4, eval_f1=2.0)
+    assert conductor.on_message(names[0], "report", later) is Decision.CONTINUE
+    assert conductor.on_message(names[0], "report", evaluated(5, 0, eval_f1=2.0)) is Decision.STOP
+
+
+def test_a_trial_that_fails_before_its_first_evaluation_says_nothing_of_the_metric() -> None:
+    simulation, names = begun(2)
+    simulation.conductor.on_message(names[0], "report", evaluated(1, train_loss=2.0))
+    ended = {"outcome": "failed", "reason": "ValueError: no", "error": ""}
+    simulation.conductor.on_message(names[0], "trial_ended", ended)
+    assert simulation.state.ended is None

@@ -193,3 +193,62 @@ def test_a_trainable_that_cannot_be_asked_is_told_of_and_refused_where_it_cannot
     assert row["status"] == status
     (text,) = [m["text"] for m in row["messages"] if m["key"] == "tune.trainable"]
     assert words in text
+
+
+def sweep_of(folder: Path, trainable: str, metric: str) -> Path:
+    path = folder / "sweep.yaml"
+    tune = f"{{trainable: {trainable}, budget: {{tokens: 60000}}}}"
+    space = "{learning_rate: {min: 0.1, max: 1.0}}"
+    path.write_text(f"method: random\nmetric: {metric}\nparameters: {space}\ntune: {tune}\n")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("trainable", "name", "words"),
+    [
+        ("causal_lm", "eval_los", "did you mean 'eval_loss'?"),
+        ("causal_lm", "val/loss", "did you mean 'eval_loss'?"),
+        ("causal_lm", "loss", "did you mean 'eval_loss'?"),
+        ("causal_lm", "final_eval_accuracy", "reports no 'eval_accuracy'"),
+        ("continue_causal_lm", "perplexity", "known: eval_loss"),
+        ("sequence_classification", "eval/acc", "did you mean 'eval_accuracy'?"),
+        ("sequence_classification", "accuracy", "did you mean 'eval_accuracy'?"),
+        ("sequence_classification", "train_accuracy", "did you mean 'eval_accuracy'?"),
+        ("sequence_classification", "test/accuracy", "there is no test set"),
+    ],
+)
+def test_a_metric_that_the_trainable_does_not_report_is_refused_with_one_that_it_does(
+    trainable: str, name: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (row,) = rows(capsys, sweep_of(tmp_path, trainable, f"{{name: {name}, goal: minimize}}"))
+    (told,) = [item for item in row["messages"] if "reports no" in item["text"]]
+    assert (told["level"], told["key"], told["line"]) == ("error", "metric.name", 2)
+    assert words in told["text"]
+    assert "train_loss" not in told["text"]
+
+
+@pytest.mark.parametrize(
+    ("trainable", "metric", "status"),
+    [
+        ("causal_lm", "{name: eval_loss, goal: minimize}", "ok"),
+        ("causal_lm", "{name: final_eval_loss}", "ok"),
+        ("causal_lm", "{name: eval/loss, goal: minimize}", "warned"),
+        ("causal_lm", "{name: train_loss, goal: minimize}", "ok"),
+        ("causal_lm", "{name: eval_loss, goal: maximize}", "warned"),
+        ("sequence_classification", "{name: final_eval_accuracy, goal: maximize}", "ok"),
+        ("sequence_classification", "{name: eval_accuracy}", "warned"),
+        ("own.py", "{name: eval_whatever, goal: maximize}", "ok"),
+    ],
+)
+def test_a_metric_that_the_trainable_reports_may_have_a_goal_that_is_warned_of(
+    trainable: str,
+    metric: str,
+    status: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own.py").write_text("from trainables.causal_lm import Config, build, prepare\n")
+    (row,) = rows(capsys, sweep_of(tmp_path, trainable, metric))
+    assert row["status"] == status, row

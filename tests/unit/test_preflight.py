@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tune_app.core.definition import StudyDefinition
+from tune_app.core.definition import Metric, StudyDefinition
 from tune_app.errors import UserError
 from tune_app.plugins import make
 from tune_app.study import file as study_file
@@ -74,6 +74,21 @@ def test_rungs_that_were_asked_for_stay_and_need_a_step_each(corpus: Path) -> No
     assert prepare(study_of(corpus, 3 * LARGEST_STEP, scheduler=asked), corpus).rungs[0] == 0.01
     with pytest.raises(UserError, match="are 2 optimiser steps at batch size 8 x accumulation 2"):
         prepare(study_of(corpus, 2 * LARGEST_STEP, scheduler=asked), corpus)
+
+
+def test_a_metric_that_no_trial_will_report_is_refused_before_the_first(corpus: Path) -> None:
+    study = study_of(corpus, 60 * LARGEST_STEP)
+    resolved = replace(study, metric=Metric("final_eval_accuracy"))
+    with pytest.raises(UserError, match="the trainable reports no 'eval_accuracy'"):
+        prepare(resolved, corpus)
+
+
+def test_a_goal_that_would_keep_the_worst_trial_is_told(corpus: Path) -> None:
+    study = study_of(corpus, 60 * LARGEST_STEP)
+    assert not [note for note in prepare(study, corpus).notes if "goal" in note]
+    wrong = replace(study, metric=replace(study.metric, goal="maximize"))
+    (note,) = [note for note in prepare(wrong, corpus).notes if "goal" in note]
+    assert "better where eval_loss is lower (write goal: minimize)" in note
 
 
 def test_a_budget_in_seconds_has_its_rungs_before_any_step_is_known(corpus: Path) -> None:

@@ -248,6 +248,31 @@ def test_another_batch_size_than_asked_is_refused_wherever_a_trial_goes_on(
     assert f"tokens of step {seen_at}: asked for 512, runs 256" in ended["reason"]
 
 
+def test_an_evaluation_of_several_sets_is_one_report(task: Task, tmp_path: Path) -> None:
+    """Half of it would be without the metric of a study that another set tells."""
+    path = tmp_path / "two_sets.py"
+    path.write_text(
+        textwrap.dedent("""
+            from trainables import causal_lm
+            from trainables.causal_lm import Config, prepare
+            def build(config, data, args):
+                trainer = causal_lm.build(config, data, args)
+                trainer.eval_dataset = {"near": data.evaluation, "far": data.evaluation}
+                return trainer
+        """)
+    )
+    both = replace(task, document={**task.document, "trainable": str(path)})
+    recorder = run(both, Recorder(tmp_path))
+    evaluated = [
+        (report["step"], {n for n in report["metrics"] if n.startswith("eval_")})
+        for report in recorder.reports()
+        if report["step"] % 3 == 0
+    ]
+    sets = {"eval_near_loss", "eval_far_loss"}
+    assert evaluated == [(step, sets) for step in range(3, 28, 3)]
+    assert recorder.of("trial_ended")["outcome"] == "completed"
+
+
 def test_an_interrupted_trial_saves_and_goes_on(
     task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,8 +16,11 @@ from transformers import Trainer, TrainingArguments
 
 from trainables import causal_lm, continue_causal_lm, sequence_classification
 from trainables.data.sizes import SIZES
+from tune_app import plugins
 from tune_app.errors import UserError
 from tune_app.training.data import Data
+from tune_app.training.reporter import TIMINGS
+from tune_app.training.trainable import load
 
 LM: dict[str, Any] = {"block_size": 16, "vocab_size": 400, "eval_tokens": 64}
 
@@ -274,6 +277,34 @@ def test_the_default_task_of_the_classifier_needs_no_download(tmp_path: Path) ->
     assert data.facts["labels"] == ["gospel", "history", "law", "letters", "poetry", "prophecy"]
     assert data.facts["train_examples"] > 25_000
     assert len(data.evaluation) == 1024  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", plugins.names("trainable"))
+def test_a_trainable_declares_just_what_it_reports(
+    name: str, corpus: Path, cache: Path, tmp_path: Path
+) -> None:
+    module = load(name).module
+    options: dict[str, Any] = {"vocab_size": 400}
+    if name == "continue_causal_lm":
+        first, _ = started(causal_lm, causal_lm.Config(dataset=str(corpus), **LM), cache, tmp_path)
+        first.save_model(str(tmp_path / "checkpoint"))
+        options = {"model": str(tmp_path / "checkpoint"), "block_size": 16}
+    config = module.Config(dataset=str(corpus), **options)
+    trainer, _ = started(module, config, cache, tmp_path)
+    reported = {key for key in trainer.evaluate() if not key.endswith(TIMINGS)}
+    assert reported - {"epoch"} == {"eval_loss", *module.METRICS}
+
+
+@pytest.mark.parametrize(
+    "wrong", ["['eval_f1']", "{'f1': 'maximize'}", "{'eval_f1': 'max'}", "{1: 'maximize'}"]
+)
+def test_what_a_trainable_reports_is_declared_with_goals(wrong: str, tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    own = "from trainables.causal_lm import Config, build, prepare\n"
+    path.write_text(f"{own}METRICS = {wrong}\n")
+    assert "names that begin with eval_" in str(error_of(lambda: load(str(path))))
+    (tmp_path / "other.py").write_text(own)
+    assert load(str(tmp_path / "other.py")).metrics is None
 
 
 def test_accuracy_is_the_part_of_hits() -> None:

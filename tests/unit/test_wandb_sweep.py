@@ -418,6 +418,33 @@ def test_keys_of_launch_are_named_and_skipped() -> None:
     assert [note.where for note in parsed.notes] == ["sweep.yaml:1:1 job", "sweep.yaml:2:1 queue"]
 
 
+@pytest.mark.parametrize(
+    ("shown", "reported"),
+    [
+        ("eval/loss", "eval_loss"),
+        ("eval/f1/macro", "eval_f1/macro"),
+        ("train/loss", "train_loss"),
+        ("train/grad_norm", "grad_norm"),
+        ("train/learning_rate", "learning_rate"),
+    ],
+)
+def test_a_metric_as_wandb_shows_it_is_read_as_the_one_that_the_trainer_reports(
+    shown: str, reported: str
+) -> None:
+    for metric in (f"{{name: {shown}, goal: minimize}}", shown):
+        text = f"method: random\nmetric: {metric}\nparameters: {{p: {{value: 1}}}}"
+        sweep, problems = parse(text)
+        assert (sweep.metric, problems) == (reported, [])
+        assert f"{shown!r} is read as {reported}" in warnings(text)[-1]
+
+
+@pytest.mark.parametrize("name", ["eval_loss", "final_eval_loss", "val/loss", "test/loss", "a/b"])
+def test_other_metrics_keep_their_names(name: str) -> None:
+    text = f"method: random\nmetric: {{name: {name}}}\nparameters: {{p: {{value: 1}}}}"
+    assert parse(text)[0].metric == name
+    assert not warnings(text)
+
+
 def test_words_of_other_capitals_are_read_and_said() -> None:
     text = (
         "method: Random\nmetric: {name: acc, goal: MAX}\nrun_cap: '25'\nparameters: {p: {value: 1}}"
@@ -502,6 +529,7 @@ def test_mistyped_keys_and_a_wrapped_sweep_are_recognised() -> None:
         ("method: grid\nmetric: {goal: Maximise}", {"metric.goal": "read as maximize"}),
         ("method: random", {}),
         ("method: bayes\nmetric: {name: x, goal: maximize}", {}),
+        ("method: grid\nmetric: {name: eval/loss}", {"metric.name": "read as eval_loss"}),
     ],
 )
 def test_what_wandb_refuses_and_has_one_reading_is_told(text: str, told: dict[str, str]) -> None:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tune_app import plugins
+from tune_app.core.definition import Metric
 from tune_app.errors import Problem, UserError, nearest
 from tune_app.space.domains import Domain
 
@@ -42,9 +43,12 @@ def _file_problem(path: Path) -> Problem | None:
     return None
 
 
-def check(reference: str, space: Mapping[str, Domain]) -> tuple[list[Problem], list[Problem]]:
-    """What a trainable has against the parameters of a space; a warning if it cannot be asked.
+def check(
+    reference: str, space: Mapping[str, Domain], metric: Metric
+) -> tuple[list[Problem], list[Problem]]:
+    """What a trainable has against a study's space and metric, and what is to be warned of.
 
+    That it cannot be asked is a warning.
     Imports it: seconds for the first one of a process.
     """
     problem = reference_problem(reference)
@@ -62,9 +66,12 @@ def check(reference: str, space: Mapping[str, Domain]) -> tuple[list[Problem], l
                 for item in error.problems
             ]
         from tune_app.training import trainable
-        from tune_app.training.preflight import preflight
+        from tune_app.training.preflight import metrics, preflight
 
         try:
-            return preflight.space_problems(trainable.load(reference), space), []
+            loaded = trainable.load(reference)
+            problems = preflight.space_problems(loaded, space)
         except UserError as error:
             return list(error.problems), []
+        problems += metrics.metric_problems(loaded, metric)
+        return problems, metrics.goal_warnings(loaded, metric)

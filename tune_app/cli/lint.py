@@ -62,7 +62,7 @@ def _checked(path: Path) -> dict[str, Any]:
     problems, warnings = list(found.problems), list(found.warnings)
     if found.trainable is not None:
         # Sweeps in general tune other programs: only a file that is surely ours is worth the time.
-        more = _trainable.check(found.trainable, found.space)
+        more = _trainable.check(found.trainable, found.space, found.metric)
         problems += _study.placed(more[0], path, [])
         warnings += _study.placed(more[1], path, [])
     status = "refused" if problems else "warned" if warnings else "ok"

@@ -10,7 +10,7 @@ import math
 from typing import Any
 
 from tune_app.core.blame import blamed
-from tune_app.core.failures import MAX_LOSSES, Losses, is_broken
+from tune_app.core.failures import MAX_LOSSES, Losses, is_broken, is_unreported
 from tune_app.core.heartbeat import ALIVE, HeartbeatMonitor
 from tune_app.core.ports import Bracketed, Exploiting, Scheduler, Searcher
 from tune_app.core.recorder import Recorder
@@ -104,6 +104,9 @@ class Conductor:
         self.record(event, trial=trial_id, **fields)
         if event == "report":
             self._losses.forget()
+            metric = self.state.reported_metric
+            if trial.reports[-1].is_evaluation and trial.latest(metric) is None:
+                return self._unranked(trial)
         if event == "report" and fields.get("rung") is not None:
             return self._at_rung(trial, int(fields["rung"]))
         return Decision.CONTINUE if trial.status is Status.RUNNING else Decision.STOP
@@ -238,25 +241,28 @@ class Conductor:
         self.end_trial(trial, Outcome.STOPPED, reason=f"stopped at rung {trial.decided_rung}")
 
     def _unranked(self, trial: TrialState) -> Decision:
-        """Ends a trial that comes to a rung without a finite objective."""
-        metric, metrics = self.state.reported_metric, trial.reports[-1].metrics
-        if metric in metrics:
-            reason = f"{metric} is not finite at step {trial.reports[-1].step}"
+        """Ends a trial that comes to a rung without a finite objective, or never reports it."""
+        metric, report = self.state.reported_metric, trial.reports[-1]
+        if metric in report.metrics:
+            reason = f"{metric} is not finite at step {report.step}"
             self.end_trial(trial, Outcome.DIVERGED, reason)
         else:
-            reason = f"it reports no {metric!r}: {nearest(metric, metrics)}"
-            self.end_trial(trial, Outcome.FAILED, reason)
+            self.end_trial(trial, Outcome.FAILED, _unreported(metric, report.evaluation))
         self._after_end()
         return Decision.STOP
 
     def _after_end(self) -> None:
         self._drop_hopeless()
-        if not is_broken(self.state):
-            return
+        if is_unreported(self.state):
+            self._give_up(UNREPORTED)
+        elif is_broken(self.state):
+            self._give_up(BROKEN)
+
+    def _give_up(self, reason: str) -> None:
         for trial in self.state.trials.values():
             if trial.outcome is None:
-                self.end_trial(trial, Outcome.CANCELLED, reason=BROKEN)
-        self._end(BROKEN)
+                self.end_trial(trial, Outcome.CANCELLED, reason=reason)
+        self._end(reason)
 
     def _drop_hopeless(self) -> None:
         """One that ends can take the last hope of another: until there is none of them left."""
@@ -276,7 +282,17 @@ class Conductor:
         self.record("study_ended", reason=reason)
 
 
+def _unreported(metric: str, names: list[str]) -> str:
+    """What a trial says that was evaluated without its objective, but with these metrics."""
+    if not names:
+        return f"it reports no {metric!r}: its evaluations report nothing"
+    hint = nearest(metric, names)
+    more = f": {hint}" if hint.startswith("did you mean") else ""
+    return f"it reports no {metric!r} but {', '.join(names)}{more}"
+
+
 TARGET = "the target of the metric was reached"
 EXHAUSTED = "every combination of the space was tried"
 ALL_ALLOWED = "no other combination that the constraints allow was found"
+UNREPORTED = "no trial reports the metric of the study"
 BROKEN = "trials fail in the same way and none comes further"

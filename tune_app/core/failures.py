@@ -80,6 +80,18 @@ def is_broken(state: StudyState) -> bool:
     return any(kinds.count(kind) >= FAILURES_THAT_STOP for kind in set(kinds))
 
 
+def is_unreported(state: StudyState) -> bool:
+    """Whether a trial was evaluated and failed, and none has ever reported the objective.
+
+    None ever will: which metrics there are does not depend on a trial's values.
+    """
+    trials = state.trials.values()
+    if any(trial.latest(state.reported_metric) is not None for trial in trials):
+        return False
+    failed = (trial for trial in trials if trial.outcome is Outcome.FAILED)
+    return any(report.is_evaluation for trial in failed for report in trial.reports)
+
+
 def _kind(trial: TrialState) -> str:
     """What was raised, without the figures of this trial."""
     return trial.reason.partition(":")[0]

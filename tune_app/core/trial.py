@@ -103,6 +103,16 @@ class Report:
     time: float = 0.0
     """When it was written, Unix seconds."""
 
+    @property
+    def evaluation(self) -> list[str]:
+        """The names of what an evaluation reports in it, sorted."""
+        return sorted(name for name in self.metrics if name.startswith("eval_"))
+
+    @property
+    def is_evaluation(self) -> bool:
+        """Whether it comes from an evaluation, which there is one of at each rung."""
+        return self.rung is not None or bool(self.evaluation)
+
 
 @dataclass(frozen=True, slots=True)
 class Takeover:

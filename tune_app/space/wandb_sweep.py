@@ -36,6 +36,13 @@ UNUSED_KEYS = {
 }
 """Legal in W&B, without a meaning here; named and passed over."""
 
+SHOWN_AS = {
+    "train/loss": "train_loss",
+    "train/grad_norm": "grad_norm",
+    "train/learning_rate": "learning_rate",
+}
+"""Figures of the training, which transformers tells W&B under names of their own."""
+
 
 @dataclass(slots=True)
 class Sweep:
@@ -203,7 +210,10 @@ def _metric(document: Mapping[str, Any], sweep: Sweep, reader: Reader) -> None:
             reader.problem(("metric", key), f"unknown key {key!r}", fix=nearest(str(key), known))
     name = metric.get("name", sweep.metric)
     if isinstance(name, str) and name:
-        sweep.metric = name
+        sweep.metric = _as_reported(name)
+        if sweep.metric != name:
+            what = f"{name!r} is read as {sweep.metric}, which is what the Trainer calls it"
+            reader.warn(("metric", "name"), what, f"write {sweep.metric}")
     else:
         reader.problem(("metric", "name"), f"{name!r} is not a name", expected="a string")
     sweep.goal = _goal(metric, reader)
@@ -211,6 +221,13 @@ def _metric(document: Mapping[str, Any], sweep: Sweep, reader: Reader) -> None:
     if "impute" in metric:
         what = "not used: what a failed trial says depends on why it failed"
         reader.note(("metric", "impute"), what)
+
+
+def _as_reported(name: str) -> str:
+    """The name of a metric in a report, by the one that W&B shows it under."""
+    if name.startswith("eval/"):
+        return f"eval_{name.removeprefix('eval/')}"
+    return SHOWN_AS.get(name, name)
 
 
 def _goal(metric: Mapping[str, Any], reader: Reader) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
+from tune_app.core.definition import Metric
 from tune_app.errors import Problem, UserError, nearest, once
 from tune_app.history import warm
 from tune_app.space import constraint_checks, wandb_sweep
@@ -42,6 +43,7 @@ class Read:
     """What the tune section names or leaves to the default; None for a file without a section."""
     space: Mapping[str, Domain] = field(default_factory=dict)
     """The parameters that were understood."""
+    metric: Metric = Metric("")
 
 
 def load(
@@ -107,6 +109,7 @@ def read(
         once(notes),
         tune.trainable if ours else None,
         sweep.parameters,
+        Metric(sweep.metric, sweep.goal, sweep.target),
     )
 
 

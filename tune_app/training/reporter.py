@@ -26,7 +26,8 @@ SAVE_SHARE = 0.05
 EXPLOSION = 4.0
 """A training loss this many times the first one counts as diverged."""
 
-_TIMINGS = ("_runtime", "_per_second", "_preparation_time")
+TIMINGS = ("_runtime", "_per_second", "_preparation_time")
+"""How the figures of an evaluation end that are none of the model."""
 
 
 class Diverged(Exception):
@@ -80,6 +81,7 @@ class Reporter(TrainerCallback):  # type: ignore[misc]
         self._save_began = self._save_s = 0.0
         self._tokens = 0
         self._metrics: dict[str, float] = {}
+        self._is_evaluated = False
         self._meter = Meter()
 
     def on_train_begin(
@@ -90,6 +92,7 @@ class Reporter(TrainerCallback):  # type: ignore[misc]
     def on_step_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
+        self._send_evaluation(state)
         self._begun = self._clock()
 
     def on_step_end(
@@ -157,19 +160,26 @@ class Reporter(TrainerCallback):  # type: ignore[misc]
         kept = {
             name: float(value)
             for name, value in metrics.items()
-            if name.startswith("eval_") and not name.endswith(_TIMINGS)
+            if name.startswith("eval_") and not name.endswith(TIMINGS)
         }
         self._metrics |= kept
         if not math.isfinite(kept.get("eval_loss", 0.0)):
             self._send(state, comes_to_rung=False)
             raise Diverged(f"the evaluation loss is not finite at step {state.global_step}")
-        if not self._saves_now(control):
-            self._send(state)
+        # One of several sets of examples may be all that this call is about.
+        self._is_evaluated = True
         self._save_began = self._clock()
+
+    def _send_evaluation(self, state: TrainerState) -> None:
+        """Reports an evaluation as a whole, once nothing more can come of it."""
+        if self._is_evaluated:
+            self._send(state)
 
     def on_save(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
+        if self.interrupted:
+            self._send_evaluation(state)
         folder = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
         name = self._context.publish(folder, state.global_step)
         self._saved_at, self._save_s = self._seconds, self._clock() - self._save_began
@@ -178,10 +188,16 @@ class Reporter(TrainerCallback):  # type: ignore[misc]
         else:
             self._send(state, checkpoint=name)
 
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        self._send_evaluation(state)
+
     def _send(
         self, state: TrainerState, checkpoint: str | None = None, comes_to_rung: bool = True
     ) -> None:
         metrics, self._metrics = self._metrics, {}
+        self._is_evaluated = False
         # Before its evaluation a trial would be missing the objective that a rung asks for.
         rung = self._horizon.rung_at(state.global_step) if comes_to_rung else None
         self._context.send(

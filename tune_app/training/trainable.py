@@ -6,6 +6,7 @@
     def build(config, data, args) -> Trainer            a fresh model for each trial
     def sample(trainer, data, prompt) -> str            optional: a continuation of the prompt
     def parameters(config) -> int                       optional: weights but embeddings, for a law
+    METRICS = {"eval_accuracy": "maximize"}             optional: all it reports besides eval_loss
 
 A parameter of a study is a field of `Config`, or of `transformers.TrainingArguments`, or of both: a
 field of `Config` that is also a training argument is passed on, so that its default here counts.
@@ -54,7 +55,7 @@ OWNED_PREFIXES = {
     "push_to_hub": "nothing is uploaded",
     "hub_": "nothing is uploaded",
 }
-
+GOALS = ("minimize", "maximize")
 
 _NONE = object()
 
@@ -74,6 +75,8 @@ class Trainable:
     argument_fields: dict[str, Any]
     types: dict[str, str]
     """The annotation of every field as text, e.g. `int` or `bool | None`."""
+    metrics: dict[str, str] | None = None
+    """What it declares to report besides `eval_loss`, each with its goal; None if it does not."""
 
     def defaults(self, names: Iterable[str]) -> dict[str, Any]:
         """The untuned values of parameters; a key of a mapping that has no such key has none."""
@@ -138,11 +141,12 @@ def load(reference: str) -> Trainable:
         what = f"the trainable {reference!r} lacks {', '.join(missing)}"
         fix = "see CONTRIBUTING.md, 'A trainable'"
         raise UserError(Problem(what, "tune.trainable", "Config, prepare and build", fix))
-    problems = _config_problems(module.Config, reference)
+    metrics = getattr(module, "METRICS", None)
+    problems = _config_problems(module.Config, reference) + _metrics_problems(metrics, reference)
     if problems:
         raise UserError(problems)
     types = _types(TrainingArguments) | _types(module.Config)
-    return Trainable(module, _defaults(module.Config), _defaults(TrainingArguments), types)
+    return Trainable(module, _defaults(module.Config), _defaults(TrainingArguments), types, metrics)
 
 
 def _config_problems(cls: Any, reference: str) -> list[Problem]:
@@ -158,6 +162,19 @@ def _config_problems(cls: Any, reference: str) -> list[Problem]:
         and item.default is dataclasses.MISSING
         and item.default_factory is dataclasses.MISSING
     ]
+
+
+def _metrics_problems(metrics: Any, reference: str) -> list[Problem]:
+    """Why a trainable's `METRICS` is no declaration of what it reports."""
+    if metrics is None or (
+        isinstance(metrics, dict)
+        and all(isinstance(name, str) and name.startswith("eval_") for name in metrics)
+        and all(goal in GOALS for goal in metrics.values())
+    ):
+        return []
+    what = f"METRICS is {metrics!r}"
+    expected = f"a dictionary from names that begin with eval_ to {' or '.join(GOALS)}"
+    return [Problem(what, f"trainable {reference}", expected)]
 
 
 def _types(cls: Any) -> dict[str, str]:

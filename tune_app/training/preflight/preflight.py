@@ -13,7 +13,7 @@ from tune_app.plugins import make
 from tune_app.space.domains import Choice, Domain, Space, identity, searched, without
 from tune_app.training import trainable
 from tune_app.training.data import Data, Log
-from tune_app.training.preflight import equivalence, inert, lengths, probe_cache, step_law
+from tune_app.training.preflight import equivalence, inert, lengths, metrics, probe_cache, step_law
 from tune_app.training.preflight.found import Findings, Impossible, Probed
 from tune_app.training.preflight.probe import PRECISIONS
 from tune_app.training.preflight.values import ends, value_problems
@@ -26,10 +26,12 @@ def check_names(study: StudyDefinition) -> trainable.Trainable:
     """Loads the trainable and checks the parameters against it.
 
     Raises:
-        UserError: with every name it does not know and every value its Config refuses.
+        UserError: with every name it does not know, every value its Config refuses, and the
+            metric if it reports no such one.
     """
     loaded = trainable.load(study.trainable)
     problems = space_problems(loaded, study.space)
+    problems += metrics.metric_problems(loaded, study.metric)
     if problems:
         raise UserError(problems)
     return loaded
@@ -97,6 +99,7 @@ def prepare(
             *_equivalences(sized, loaded, data, dropped),
             *_rungs_note(study.rungs, rungs),
             *_evaluation_note(study, data),
+            *(warning.in_one_line() for warning in metrics.goal_warnings(loaded, study.metric)),
             *law_notes,
         ),
     )
