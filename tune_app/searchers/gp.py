@@ -38,6 +38,8 @@ from tune_app.space.cube import Array, Cube
 from tune_app.space.domains import Space
 from tune_app.space.prior import Belief
 
+STARTUP = 8
+"""Quasi-random trials before the model is used."""
 HANDOVER = 250
 """Trials from which on `tpe` proposes."""
 GROWTH = 1.15
@@ -173,7 +175,7 @@ def _milestone(count: int, first: int) -> int:
     return reached
 
 
-def create(space: Space, seed: int, *, startup: int = 8) -> Handover:
+def create(space: Space, seed: int, *, startup: int = STARTUP) -> Handover:
     """The searcher.
 
     Args:
