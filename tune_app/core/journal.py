@@ -154,9 +154,9 @@ class Journal:
         """
         try:
             for _ in range(LOCK_TRIES):
-                if _is_taken(self._file, fcntl.LOCK_EX):
+                if try_lock(self._file, fcntl.LOCK_EX):
                     return
-                if not _is_taken(self._file, fcntl.LOCK_SH):
+                if not try_lock(self._file, fcntl.LOCK_SH):
                     break
                 fcntl.flock(self._file, fcntl.LOCK_UN)
                 time.sleep(LOCK_PAUSE_S)
@@ -221,8 +221,8 @@ def _can_wait(event: Event) -> bool:
     return plain or event["event"] in ("sample", "trial_effective")
 
 
-def _is_taken(file: IO[bytes], lock: int) -> bool:
-    """Takes a lock of a file; False where somebody else's is in the way."""
+def try_lock(file: IO[bytes], lock: int) -> bool:
+    """Takes a lock of a file without waiting; False where somebody else's is in the way."""
     try:
         fcntl.flock(file, lock | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -237,7 +237,7 @@ def is_locked(folder: Path) -> bool:
     """
     try:
         with open(folder / FILE_NAME, "rb") as file:
-            return not _is_taken(file, fcntl.LOCK_SH)
+            return not try_lock(file, fcntl.LOCK_SH)
     except FileNotFoundError:
         return False
 
