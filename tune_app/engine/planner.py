@@ -53,7 +53,8 @@ def find_out(
     driver = Driver(FolderStudy(scratch), state, journal, [], cluster)
     trial = driver.prepare(say)
     limit = document["resources"]["concurrent"] or 10**6
-    slots = min(limit, cluster.slots(trial))
+    # Preflight ran somewhere, but its node may have left since.
+    slots = min(limit, max(1, cluster.slots(trial)))
     known = Known(state, driver.probed, trial, slots)
     arguments, total = (state.document, str(cache_folder()), trial.cpu), 0
     begun = time.monotonic()
