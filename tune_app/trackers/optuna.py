@@ -73,11 +73,6 @@ class _Mirror:
     def __init__(self, storage: JournalStorage, state: StudyState) -> None:
         self._storage = storage
         self._study = _study_id(storage, state)
-        self._domains = {
-            name: domain
-            for name, domain in state.document["parameters"].items()
-            if domain["type"] != "fixed"
-        }
         known = storage.get_all_trials(self._study, deepcopy=False)
         self._ids: dict[str, int] = {
             frozen.user_attrs["trial"]: frozen._trial_id
@@ -88,7 +83,8 @@ class _Mirror:
     def update(self, trial: TrialState, state: StudyState) -> None:
         """Writes what Optuna does not know of `trial` yet."""
         if trial.id not in self._ids:
-            new = _running(trial, self._domains)
+            # Preflight may have left less of the space than there was at the first event.
+            new = _running(trial, state.document["parameters"])
             self._ids[trial.id] = self._storage.create_new_trial(self._study, new)
         trial_id = self._ids[trial.id]
         frozen = self._storage.get_trial(trial_id)
@@ -134,7 +130,7 @@ def _running(trial: TrialState, domains: Mapping[str, Any]) -> FrozenTrial:
     distributions: dict[str, BaseDistribution] = {}
     outside: dict[str, Any] = {}
     for name, value in trial.params.items():
-        if name in domains and _fits(domains[name], value):
+        if _fits(domains.get(name), value):
             params[name] = to_optuna(domains[name], value)
             distributions[name] = distribution(domains[name])
         else:
@@ -155,8 +151,10 @@ def _running(trial: TrialState, domains: Mapping[str, Any]) -> FrozenTrial:
     )
 
 
-def _fits(domain: Mapping[str, Any], value: Any) -> bool:
-    """Whether Optuna can hold this very value, not one moved onto a step."""
+def _fits(domain: Mapping[str, Any] | None, value: Any) -> bool:
+    """Whether it is searched, and Optuna can hold this very value, not one moved onto a step."""
+    if domain is None or domain["type"] == "fixed":
+        return False
     try:
         held = from_optuna(domain, to_optuna(domain, value))
     except ValueError:
