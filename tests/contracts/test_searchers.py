@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 
-from tests.support.simulated import Simulation, document, sometimes_diverging
+from tests.support.simulated import Curve, Simulation, document, sometimes_diverging
 from tune_app import plugins
 from tune_app.core.ports import Searcher
 from tune_app.core.state import rebuild
 from tune_app.errors import UserError
+from tune_app.plugins import make
 from tune_app.space.constraints import Constraints
 from tune_app.space.domains import (
     Choice,
@@ -161,6 +162,22 @@ def test_sets_that_differ_in_inactive_parameters_only_are_one(name: str) -> None
     assert len(state.trials) == 51
     flat = [t.params for t in state.trials.values() if t.params["kind"] == "flat"]
     assert flat == [{"kind": "flat"}]
+
+
+def signed(sign: int) -> Curve:
+    return lambda params, step: sign * sum(map(ord, identity(params)))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_searcher_says_truly_whether_it_learns_from_history(name: str) -> None:
+    study = resolved(name, spaces(name)[-1], trials=40, seed=1, scheduler={"name": "fifo"})
+    searcher: Searcher = make.searcher(study)
+    assert type(searcher.learns_from_history) is bool
+    proposed = []
+    for sign in (1, -1):
+        state = Simulation(study, curve=signed(sign)).run()
+        proposed.append([trial.params for trial in state.trials.values()])
+    assert (identity(proposed[0]) != identity(proposed[1])) == searcher.learns_from_history
 
 
 @pytest.mark.parametrize("name", NAMES)

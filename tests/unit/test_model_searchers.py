@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.support.searchers import LEARNING
 from tests.support.simulated import MemoryJournal, Simulation, searched
 from tests.unit.test_searchers import PLANE, distance, history, late_mean, resolved, told
 from tune_app import plugins
@@ -19,7 +20,6 @@ from tune_app.searchers import _gaussian_process, auto, bohb, gp
 from tune_app.space.constraints import Constraints
 from tune_app.space.domains import Choice, Float, Space, contains
 
-MODELS = ("gp", "tpe", "bohb", "auto")
 LIKE_GP = ("gp", "tpe", "auto")
 """Those that know of pending trials, of memory and of priors."""
 LINE: Space = {"x": Float(0.0, 1.0)}
@@ -41,14 +41,14 @@ def line(x: float, value: float | None, outcome: str | None = "completed") -> To
     return {"x": x}, value, outcome
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", LEARNING)
 def test_a_model_comes_nearer_to_the_optimum_than_random_draws(name: str) -> None:
     model = [late_mean(name, seed) for seed in range(2)]
     draws = [late_mean("random", seed) for seed in range(2)]
     assert sum(model) < 0.75 * sum(draws)
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", LEARNING)
 def test_a_model_maximises_where_that_is_the_goal(name: str) -> None:
     metric = {"name": "final_eval_loss", "goal": "maximize"}
     study = resolved(PLANE, trials=36, searcher=name, scheduler={"name": "fifo"}, metric=metric)
@@ -58,7 +58,7 @@ def test_a_model_maximises_where_that_is_the_goal(name: str) -> None:
     assert np.median(late) < (0.35 if name == "bohb" else 0.15)
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", LEARNING)
 def test_where_trials_diverge_no_more_are_sent(name: str) -> None:
     """Half of the line diverges; the rest is flat, so that nothing else speaks for a place."""
     good = [line(0.025 * i, 1.0) for i in range(1, 20)]
@@ -69,7 +69,7 @@ def test_where_trials_diverge_no_more_are_sent(name: str) -> None:
     assert safe >= (12 if name == "bohb" else 16)
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", LEARNING)
 @pytest.mark.parametrize("last", [None, "diverged"])
 def test_a_slope_that_ends_in_divergence_is_followed_to_its_edge(
     name: str, last: str | None
@@ -115,7 +115,7 @@ def test_bohb_counts_what_does_not_fit_in_memory_among_the_bad_trials() -> None:
     assert after <= 3 < 10 <= before
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", LEARNING)
 def test_a_study_in_which_nothing_fits_goes_on(name: str) -> None:
     bad = [line(0.04 * i, None, "out_of_memory") for i in range(1, 20)]
     assert create(name, LINE).suggest(told(LINE, *bad), 30) is not None
@@ -123,7 +123,7 @@ def test_a_study_in_which_nothing_fits_goes_on(name: str) -> None:
     assert create(name, LINE).suggest(told(LINE, *lost), 30) is not None
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", LEARNING)
 @pytest.mark.parametrize("outcome", [Outcome.FAILED, Outcome.LOST, Outcome.CANCELLED])
 @pytest.mark.parametrize("value", [None, 0.0])
 def test_an_end_that_says_nothing_of_the_values_moves_no_model(
@@ -195,7 +195,7 @@ def test_a_wrong_prior_is_outgrown(name: str) -> None:
     assert np.median([np.median(distances(name, WRONG, seed)[38:]) for seed in range(2)]) < 0.15
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", LEARNING)
 def test_a_model_learns_on_what_a_tight_constraint_leaves(name: str) -> None:
     """A thousandth of the plane: what is drawn around a good trial is nearly never allowed."""
     space: Space = {"x": Float(0.0, 1.0), "y": Float(0.0, 1.0), "z": Float(0.0, 1.0)}
@@ -211,7 +211,7 @@ def test_a_model_learns_on_what_a_tight_constraint_leaves(name: str) -> None:
     assert late(name) < 0.7 * late("random")
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", LEARNING)
 def test_a_model_stays_within_constraints_and_learns_at_their_edge(name: str) -> None:
     study = resolved(
         PLANE,
@@ -227,7 +227,7 @@ def test_a_model_stays_within_constraints_and_learns_at_their_edge(name: str) ->
     assert np.median(late) < 0.12
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", LEARNING)
 def test_a_model_learns_of_parameters_that_count_sometimes_only(name: str) -> None:
     space: Space = {"kind": Choice(("a", "b")), "x": Float(0.0, 1.0), "y": Float(0.0, 1.0)}
 
@@ -244,7 +244,7 @@ def test_a_model_learns_of_parameters_that_count_sometimes_only(name: str) -> No
     assert late.count("a") > len(late) / 2
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", LEARNING)
 def test_the_same_arrivals_are_answered_alike_with_several_workers(name: str) -> None:
     """Also by searchers made anew, as after a crash: nothing hangs on what was asked before."""
     study = resolved(PLANE, trials=24, searcher=name, seed=7, scheduler={"name": "asha"})
@@ -259,7 +259,7 @@ def test_the_same_arrivals_are_answered_alike_with_several_workers(name: str) ->
         assert anew.suggest(state, number) == create(name, PLANE, seed=7).suggest(state, number)
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", LEARNING)
 def test_the_space_may_have_weights_steps_and_words(name: str) -> None:
     space: Space = {
         "optim": Choice(("a", "b", "c"), (0.8, 0.1, 0.1)),
@@ -277,7 +277,7 @@ def test_the_space_may_have_weights_steps_and_words(name: str) -> None:
     assert min(curve(params, 1) for params in proposed) == 0.0
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", LEARNING)
 @pytest.mark.parametrize("huge", [1e30, -1e30])
 def test_huge_values_break_no_model(name: str, huge: float) -> None:
     trials = [*history(), ({"x": 0.5, "y": 0.5}, huge, "completed")]
@@ -327,7 +327,7 @@ def test_a_gp_learns_from_trials_that_were_stopped_early() -> None:
         journal.append("report", trial=name, **spent, metrics=metrics, rung=0, checkpoint=None)
         journal.append("trial_ended", trial=name, outcome="stopped")
     state = rebuild(journal.events)
-    for name in MODELS:
+    for name in LEARNING:
         asked = [params["x"] for params in suggestions(name, LINE, state)]
         assert np.median(np.abs(np.array(asked) - 0.8)) < 0.25, name
 

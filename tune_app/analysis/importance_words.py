@@ -11,15 +11,14 @@ from tune_app.analysis.effects import CONFIDENCE, LEVEL
 from tune_app.analysis.importance import Importance, importance
 from tune_app.analysis.summary import summarise
 from tune_app.core.state import StudyState
+from tune_app.errors import UserError
+from tune_app.plugins import make
 
 NAMED = 3
 """So many parameters are named in a sentence."""
 
 LITTLE = 0.05
 """A share that nobody would tune for."""
-
-_EVEN = {"random", "quasirandom", "grid"}
-"""Searchers that try good values no more often than bad ones."""
 
 
 def in_full(state: StudyState) -> dict[str, Any]:
@@ -81,6 +80,15 @@ def _interval(item: Importance) -> str:
     return f"{format.share(item.low)} to {format.share(item.high)}"
 
 
+def _prefers_good_values(state: StudyState) -> bool:
+    """Whether the search tried good values more often than others, as far as can be told."""
+    try:
+        return bool(state.document.get("prior")) or make.learns_from_history(state.document)
+    except UserError:
+        # A searcher of the user's own need not be where the report is read.
+        return True
+
+
 def _notes(state: StudyState, count: int) -> list[str]:
     """What has to be known to read the table."""
     notes = [
@@ -97,7 +105,7 @@ def _notes(state: StudyState, count: int) -> list[str]:
             "Trials that ended early count by their early values, and what matters early is not "
             "always what matters in the end: for the full budget intervals are too narrow."
         )
-    if state.document["searcher"]["name"] not in _EVEN or state.document.get("prior"):
+    if _prefers_good_values(state):
         notes.append(
             "The search tried good values more often than others: a parameter whose good values it "
             "found soon has varied little since, and matters more in the whole space than here."

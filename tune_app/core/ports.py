@@ -21,12 +21,26 @@ from tune_app.core.trial import Decision, TrialState
 class Searcher(Protocol):
     """Proposes values. Keeps no state of its own: the study's state is its memory."""
 
+    @property
+    def learns_from_history(self) -> bool:
+        """Whether the values of trials, and earlier runs (`warm_start`), change what it proposes.
+
+        How far a prior is trusted does not count. A class attribute will do; a searcher without
+        one counts as one that learns.
+        """
+        ...
+
     def suggest(self, state: StudyState, number: int) -> dict[str, Any] | None:
         """Values for trial `number`, or None when there is nothing left to propose.
 
         The same state, number and seed give the same values, in any process.
         """
         ...
+
+
+def learns_from_history(searcher: object) -> bool:
+    """What a searcher says of itself; one of a user's own need not."""
+    return bool(getattr(searcher, "learns_from_history", True))
 
 
 class Scheduler(Protocol):

@@ -29,9 +29,6 @@ from tune_app.space.domains import Space, contains, own_value, searched
 MOST = 200
 """Runs that are kept: the better half of them the best ones, the others spread over the rest."""
 
-BLIND = frozenset({"grid", "quasirandom", "random"})
-"""Searchers that make nothing of it."""
-
 CONSTRAINTS = "the constraints"
 
 Scored = list[tuple[dict[str, Any], float]]

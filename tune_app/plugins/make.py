@@ -9,6 +9,8 @@ from types import ModuleType
 from typing import Any
 
 from tune_app import plugins
+from tune_app.core import ports
+from tune_app.core.blame import blamed
 from tune_app.core.ports import Scheduler, Searcher, Tracker
 from tune_app.space.domains import from_document
 
@@ -35,6 +37,16 @@ def searcher(document: Mapping[str, Any]) -> Searcher:
     space = {key: from_document(item) for key, item in document["parameters"].items()}
     made: Searcher = plugins.load("searcher", name).create(space, document["seed"], **options)
     return made
+
+
+def learns_from_history(document: Mapping[str, Any]) -> bool:
+    """Whether the searcher of a study proposes by what trials came to.
+
+    Raises:
+        UserError: there is no such searcher here, or it raises something.
+    """
+    with blamed("searcher"):
+        return ports.learns_from_history(searcher(document))
 
 
 def trackers(document: Mapping[str, Any], folder: Path) -> list[Tracker]:

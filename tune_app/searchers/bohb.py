@@ -40,6 +40,8 @@ NARROWEST = 1e-3
 class Bohb:
     """Proposes the candidate with the largest ratio of the good to the bad density."""
 
+    learns_from_history = True
+
     def __init__(self, space: Space, seed: int) -> None:
         self._space = space
         self._seed = seed

@@ -57,6 +57,8 @@ WARM_START_ALONE = 3
 class Gp:
     """Proposes the candidate with the largest expected improvement."""
 
+    learns_from_history = True
+
     def __init__(self, space: Space, seed: int, startup: int) -> None:
         self._space = space
         self._seed = seed

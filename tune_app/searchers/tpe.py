@@ -47,6 +47,8 @@ CANDIDATES = 64
 class Tpe:
     """Proposes what is likely among the good trials and unlikely among the others."""
 
+    learns_from_history = True
+
     def __init__(self, space: Space, seed: int, startup: int) -> None:
         self._space = space
         self._seed = seed

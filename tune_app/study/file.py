@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tune_app.errors import Problem, UserError, nearest, once
 from tune_app.history import warm
+from tune_app.plugins import make
 from tune_app.space import constraint_checks, wandb_sweep
 from tune_app.space.domains import Domain
 from tune_app.space.feasible import Verdict
@@ -92,9 +93,9 @@ def read(
     tune, scheduler_notes = _with_scheduler(sweep, tune, source)
     notes = parsed.notes + scheduler_notes
     study = Study(chosen, str(path), sweep, tune, sweep.parameters, str(Path.cwd()))
-    warnings += _unused(study, source)
     problems += plugin_checks.problems(study, source, try_out=not problems)
     if tune.warm_start and not problems:
+        warnings += _unused(study, source)
         earlier = _earlier(study, source)
         problems += earlier.problems
         warnings += earlier.warnings
@@ -113,10 +114,10 @@ def read(
 
 def _unused(study: Study, source: Source) -> list[Problem]:
     """Earlier runs that are given to a searcher that makes nothing of them."""
-    name = study.searcher.name
-    if not study.tune.warm_start or name not in warm.BLIND:
+    if make.learns_from_history(study.to_document()):
         return []
-    what, fix = f"not used: {name} learns from no earlier run", "use searcher: auto"
+    what = f"not used: {study.searcher.name} learns from no earlier run"
+    fix = "use searcher: auto"
     return [Problem(what, source.where((TUNE, "warm_start")), fix=fix)]
 
 
