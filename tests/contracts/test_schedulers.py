@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,7 +21,7 @@ from tests.support.simulated import (
 )
 from tune_app import plugins
 from tune_app.core.journal import Event
-from tune_app.core.ports import Bracketed, Exploit, Exploiting, Scheduler
+from tune_app.core.ports import Bracketed, Exploit, Exploiting, Scheduler, SchedulerContext
 from tune_app.core.state import StudyState, rebuild
 from tune_app.core.trial import Decision, Kind, Outcome, Status, TrialState
 from tune_app.plugins import make
@@ -134,6 +135,39 @@ def test_options_are_keywords_with_defaults(name: str) -> None:
     module = plugins.load("scheduler", name)
     assert plugins.option_problems(module, {}, "") == []
     assert plugins.option_problems(module, {"no_such_option": 1}, "")
+
+
+OWN = """
+class Own:
+    rungs = (1.0,)
+
+
+def create(context, *, budget, parameters=0):
+    made = Own()
+    made.told = context, budget, parameters
+    return made
+"""
+
+
+@pytest.mark.parametrize(
+    ("budget", "steps"),
+    [
+        ({"unit": "steps", "amount": 40}, 40),
+        ({"unit": "tokens", "amount": 40}, None),
+        ({"unit": "tokens", "amount": 40, "fewest_steps": 7.5}, 7.5),
+    ],
+)
+def test_a_scheduler_is_told_of_the_study_whatever_its_options_are_called(
+    tmp_path: Path, budget: dict[str, Any], steps: float | None
+) -> None:
+    (tmp_path / "own.py").write_text(OWN)
+    study = {
+        "scheduler": {"name": str(tmp_path / "own.py"), "budget": 3, "parameters": [1]},
+        "budget": budget | {"trials": 5, "evaluations": 9},
+        "parameters": {"lr": {}, "size": {}},
+    }
+    made: Any = make.scheduler(study)
+    assert made.told == (SchedulerContext(5, steps, frozenset({"lr", "size"})), 3, [1])
 
 
 Question = Callable[[Scheduler, StudyState], Any]

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tune_app.core.journal import Event, Journal, encode
+from tune_app.core.ports import SchedulerContext
 from tune_app.core.state import StudyState
 from tune_app.core.trial import TrialState
 from tune_app.plugins import make
@@ -21,6 +22,11 @@ from tune_app.simulation.simulation import MAX_STEPS, Curve, MemoryJournal, Simu
 X = {"x": {"type": "float", "low": 0.0, "high": 1.0, "log": False, "step": None}}
 
 __all__ = ["Curve", "MemoryJournal", "Simulation"]
+
+
+def context(trials: int = 1000, fewest_steps: float | None = None, *names: str) -> SchedulerContext:
+    """What a scheduler is told of a study."""
+    return SchedulerContext(trials, fewest_steps, frozenset(names))
 
 
 def document(**changes: Any) -> dict[str, Any]:

@@ -11,7 +11,14 @@ import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from tests.support.simulated import MemoryJournal, Simulation, crossing, document, searched
+from tests.support.simulated import (
+    MemoryJournal,
+    Simulation,
+    context,
+    crossing,
+    document,
+    searched,
+)
 from tune_app.analysis import report_sections
 from tune_app.console import screens
 from tune_app.core.conductor import EXHAUSTED
@@ -274,7 +281,7 @@ def test_a_takeover_is_told_in_one_line() -> None:
 )
 def test_options_that_do_not_fit_are_all_told(options: dict[str, Any], told: int) -> None:
     with pytest.raises(UserError) as caught:
-        pbt.create(["learning_rate", "optim"], **options)
+        pbt.create(context(20, None, "learning_rate", "optim"), **options)
     assert len(caught.value.problems) == told
 
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from tune_app import plugins
+from tune_app.budget import Unit
 from tune_app.core import ports
 from tune_app.core.blame import blamed
-from tune_app.core.ports import Scheduler, Searcher, Tracker
+from tune_app.core.ports import Scheduler, SchedulerContext, Searcher, Tracker
 from tune_app.space.domains import from_document
 
 
@@ -24,11 +24,16 @@ def scheduler(document: Mapping[str, Any]) -> Scheduler:
 def scheduler_of(
     module: ModuleType, options: Mapping[str, Any], document: Mapping[str, Any]
 ) -> Scheduler:
-    """What a plug-in makes of its options, and of the document's parts that it takes."""
-    takes = inspect.signature(module.create).parameters
-    parts = {part: document[part] for part in ("budget", "parameters") if part in takes}
-    made: Scheduler = module.create(**parts, **options)
+    """What a plug-in makes of its options and of the study."""
+    made: Scheduler = module.create(scheduler_context(document), **options)
     return made
+
+
+def scheduler_context(document: Mapping[str, Any]) -> SchedulerContext:
+    """What a scheduler gets to know of a study."""
+    budget = document["budget"]
+    steps = budget["amount"] if budget["unit"] == Unit.STEPS else budget.get("fewest_steps")
+    return SchedulerContext(budget["trials"], steps, frozenset(document["parameters"]))
 
 
 def searcher(document: Mapping[str, Any]) -> Searcher:
