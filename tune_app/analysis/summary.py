@@ -86,8 +86,16 @@ def rows(state: StudyState) -> list[dict[str, Any]]:
 
 def seed_spread(state: StudyState) -> dict[str, Any] | None:
     """How far runs of the same values, from the first step on, lie apart; None without repeats."""
-    whole = [trial for trial in ranked(state) if not trial.takeovers]
-    return seeds.spread((trial.params, _final(state, trial)) for trial in whole)
+    return seeds.spread(
+        seeds.Run(
+            trial.params,
+            state.final_value(trial),
+            is_judged=trial.decided_rung is not None or trial.outcome is Outcome.STOPPED,
+            has_diverged=trial.outcome is Outcome.DIVERGED,
+        )
+        for trial in state.trials.values()
+        if trial.segments and not trial.takeovers
+    )
 
 
 def improvement(state: StudyState) -> dict[str, Any]:
