@@ -92,6 +92,14 @@ def test_a_finite_space_is_proposed_as_a_whole_and_then_nothing(name: str) -> No
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_a_space_with_seeds_is_proposed_as_a_whole_as_well(name: str) -> None:
+    space: Space = {"a": Choice(("x", "y", "z")), "seed": Int(0, 9), "b": Choice((True, False))}
+    state = Simulation(resolved(name, space, trials=70), workers=2).run()
+    assert len({identity(trial.params) for trial in state.trials.values()}) == 60
+    assert len(state.trials) == 60
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_a_space_with_nothing_to_search_is_proposed_once(name: str) -> None:
     state = Simulation(resolved(name, {"f": Fixed(0)}, trials=5)).run()
     assert [trial.params for trial in state.trials.values()] == [{}]

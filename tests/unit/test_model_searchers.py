@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from tune_app.core.state import StudyState, rebuild
 from tune_app.core.trial import Outcome
 from tune_app.searchers import _gaussian_process, auto, bohb, gp
 from tune_app.space.constraints import Constraints
-from tune_app.space.domains import Choice, Float, Space, contains
+from tune_app.space.domains import Choice, Float, Int, Space, contains, identity
 
 LIKE_GP = ("gp", "tpe", "auto")
 """Those that know of pending trials, of memory and of priors."""
@@ -344,3 +345,72 @@ def test_bohb_widens_choices_by_the_spread_of_their_indexes() -> None:
     indexes = [n % 3 for n in range(3, 20)]
     reference = 1.06 * np.std(indexes) * len(indexes) ** (-1 / 6)
     assert densities[1].widths[1] == pytest.approx(reference)
+
+
+SEEDED: Space = {**PLANE, "seed": Choice((0, 1, 2, 3))}
+
+
+def seeded(seeds: Callable[[int], int], bad: int | None = None) -> StudyState:
+    """A history whose seeds are given by number; with a `bad` one all are bad."""
+    trials = [
+        ({**params, "seed": seeds(number)}, value + 5 * (seeds(number) == bad), end)
+        for number, (params, value, end) in enumerate(history(40))
+    ]
+    return told(SEEDED, *trials)
+
+
+@pytest.mark.parametrize("name", LEARNING)
+def test_no_model_chooses_by_the_seed_or_learns_from_it(name: str) -> None:
+    searcher = create(name, SEEDED)
+    one = [searcher.suggest(seeded(lambda n: n % 4), number) for number in range(50, 58)]
+    other = [create(name, SEEDED).suggest(seeded(lambda n: 0), n) for n in range(50, 58)]
+    known = [params for params in one if params is not None]
+    assert one == other
+    assert all(params.keys() == {"x", "y", "seed"} for params in known)
+
+
+@pytest.mark.parametrize("name", LEARNING)
+def test_seeds_that_were_good_are_proposed_no_more_often_than_others(name: str) -> None:
+    state = seeded(lambda n: n % 2, bad=1)
+    proposed = [create(name, SEEDED).suggest(state, number) for number in range(50, 130)]
+    counts = Counter(params["seed"] for params in proposed if params is not None)
+    assert min(counts[seed] for seed in range(4)) >= 8
+
+
+@pytest.mark.parametrize("name", LEARNING)
+def test_values_may_depend_on_the_seed(name: str) -> None:
+    space: Space = {
+        "extra": Float(0.0, 1.0),
+        "x": Float(0.0, 1.0),
+        "seed": Choice((0, 1, 2)),
+        "kind": Choice(("a", "b")),
+    }
+    rules = {
+        "when": {"extra": "seed == 1", "seed": "kind == 'a'"},
+        "constraints": ["seed != 2 or x < 0.5"],
+    }
+    study = resolved(space, trials=60, searcher=name, scheduler={"name": "fifo"}, **rules)
+    state = Simulation(study, curve=lambda params, step: params["x"]).run()
+    constraints = Constraints.of_document(study)
+    proposed = [trial.params for trial in state.trials.values()]
+    assert len({identity(params) for params in proposed}) == len(proposed) == 60
+    for params in proposed:
+        assert constraints.allows(params)
+        assert ("seed" in params) == (params["kind"] == "a")
+        assert ("extra" in params) == (params.get("seed") == 1)
+    assert {params.get("seed") for params in proposed[30:]} == {None, 0, 1, 2}
+
+
+@pytest.mark.parametrize("name", LEARNING)
+def test_a_model_proposes_the_best_values_again_with_another_seed(name: str) -> None:
+    """Of a space of choices, the best one is repeated more often than chance would."""
+    space: Space = {"kind": Choice(tuple("abcdefgh")), "seed": Int(0, 10_000)}
+    study = resolved(space, trials=80, searcher=name, scheduler={"name": "fifo"})
+
+    def curve(params: Mapping[str, Any], step: int) -> float:
+        return "abcdefgh".index(params["kind"]) + params["seed"] / 10_000
+
+    state = Simulation(study, curve=curve).run()
+    late = [trial.params["kind"] for trial in state.trials.values()][40:]
+    # A third of the draws of bohb is random.
+    assert late.count("a") >= (12 if name == "bohb" else 20)

@@ -54,6 +54,19 @@ def earlier(path: Path) -> warm.Scored:
     return found.runs
 
 
+def test_earlier_runs_are_of_use_whatever_their_seed_was(tmp_path: Path) -> None:
+    plain = earlier(table(tmp_path / "runs.csv"))
+    frame = pd.read_csv(tmp_path / "runs.csv")
+    frame["config.seed"] = frame["trial"] + 100
+    frame.to_csv(tmp_path / "seeds.csv", index=False)
+    space: Space = {**SPACE, "seed": Choice((0, 1))}
+    for name in ("runs.csv", "seeds.csv"):
+        path = str(tmp_path / name)
+        found = warm.gather([path], space, Constraints(), "final_eval_loss", "minimize")
+        assert (found.problems, found.warnings) == ([], [])
+        assert found.runs == plain
+
+
 def test_runs_of_a_table_are_scored_by_their_order_alone(tmp_path: Path) -> None:
     scored = earlier(table(tmp_path / "runs.csv"))
     assert len(scored) == 40

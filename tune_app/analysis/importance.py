@@ -16,6 +16,7 @@ from tune_app.core.state import StudyState
 from tune_app.space import domains
 from tune_app.space.constraints import Constraints
 from tune_app.space.cube import Array, Cube
+from tune_app.space.nuisance import without_seed
 
 MIN_TRIALS = 8
 """With fewer trials nothing at all can be told apart from chance."""
@@ -36,13 +37,13 @@ class Importance:
 def importance(state: StudyState) -> tuple[int, list[Importance]]:
     """The number of trials that tell something, and what they tell: what matters most first.
 
-    Diverged trials are the worst of all; those that ran out of memory, failed, were lost or
-    cancelled tell nothing, nor do those that changed their values on the way, or have values
-    outside of the space, as untuned defaults may.
+    The seed is not ranked: what it changes is noise. Diverged trials are the worst of all; those
+    that ran out of memory, failed, were lost or cancelled tell nothing, nor do those that changed
+    their values on the way, or have values outside of the space, as untuned defaults may.
     """
-    space = {
-        name: domains.from_document(item) for name, item in state.document["parameters"].items()
-    }
+    space = without_seed(
+        {name: domains.from_document(item) for name, item in state.document["parameters"].items()}
+    )
     cube = Cube(space)
     steady = {name: trial for name, trial in state.trials.items() if not trial.takeovers}
     observations = ObservationReader(space, cube).read(

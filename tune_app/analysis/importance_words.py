@@ -5,14 +5,15 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from tune_app.analysis import format
+from tune_app.analysis import format, seeds
 from tune_app.analysis import markdown as md
 from tune_app.analysis.effects import CONFIDENCE, LEVEL
 from tune_app.analysis.importance import Importance, importance
-from tune_app.analysis.summary import summarise
+from tune_app.analysis.summary import seed_spread, summarise
 from tune_app.core.state import StudyState
 from tune_app.errors import UserError
 from tune_app.plugins import make
+from tune_app.space.nuisance import SEED
 
 NAMED = 3
 """So many parameters are named in a sentence."""
@@ -100,6 +101,9 @@ def _notes(state: StudyState, count: int) -> list[str]:
         f"{format.share(LEVEL)} of cases. So about one in {round(1 / LEVEL)} parameters without "
         "any meaning is said to matter.",
     ]
+    if state.document["parameters"].get(SEED, {}).get("type", "fixed") != "fixed":
+        known = seeds.told(seed_spread(state)) or "How much that is was not measured."
+        notes.append(f"The seed is not ranked: what it changes is noise. {known}")
     if any(trial.fraction < 1 for trial in state.trials.values()):
         notes.append(
             "Trials that ended early count by their early values, and what matters early is not "
