@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,13 +21,15 @@ from tests.support.simulated import (
     sometimes_diverging,
 )
 from tune_app import plugins
-from tune_app.core.definition import StudyDefinition
+from tune_app.budget import Unit
+from tune_app.core.definition import Budget, PlugIn, StudyDefinition
 from tune_app.core.journal import Event
-from tune_app.core.ports import Bracketed, Exploit, Exploiting, Scheduler
+from tune_app.core.ports import Bracketed, Exploit, Exploiting, Scheduler, SchedulerContext
 from tune_app.core.state import StudyState, rebuild
 from tune_app.core.trial import Decision, Kind, Outcome, Status, TrialState
 from tune_app.plugins import make
 from tune_app.simulation.simulation import MAX_STEPS, plan_of
+from tune_app.space.domains import Fixed
 
 NAMES = plugins.names("scheduler")
 
@@ -136,6 +139,36 @@ def test_options_are_keywords_with_defaults(name: str) -> None:
     module = plugins.load("scheduler", name)
     assert plugins.option_problems(module, {}, "") == []
     assert plugins.option_problems(module, {"no_such_option": 1}, "")
+
+
+OWN = """
+class Own:
+    rungs = (1.0,)
+
+
+def create(context, *, budget, parameters=0):
+    made = Own()
+    made.told = context, budget, parameters
+    return made
+"""
+
+
+@pytest.mark.parametrize(
+    ("budget", "steps"),
+    [
+        ({"unit": Unit.STEPS, "amount": 40}, 40),
+        ({"unit": Unit.TOKENS, "amount": 40}, None),
+        ({"unit": Unit.TOKENS, "amount": 40, "fewest_steps": 7}, 7),
+    ],
+)
+def test_a_scheduler_is_told_of_the_study_whatever_its_options_are_called(
+    tmp_path: Path, budget: dict[str, Any], steps: float | None
+) -> None:
+    (tmp_path / "own.py").write_text(OWN)
+    own = PlugIn(str(tmp_path / "own.py"), {"budget": 3, "parameters": [1]})
+    given = Budget(**budget | {"trials": 5, "evaluations": 9})
+    made: Any = make.scheduler_of(own, given, {"lr": Fixed(1), "size": Fixed(2)})
+    assert made.told == (SchedulerContext(5, steps, frozenset({"lr", "size"})), 3, [1])
 
 
 Question = Callable[[Scheduler, StudyState], Any]

@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 
-from tests.support.simulated import Simulation, document, sometimes_diverging
+from tests.support.simulated import Curve, Simulation, document, sometimes_diverging
 from tune_app import plugins
 from tune_app.core.definition import StudyDefinition
 from tune_app.core.ports import Searcher
 from tune_app.core.state import rebuild
 from tune_app.errors import UserError
+from tune_app.plugins import make
 from tune_app.space.domains import (
     Choice,
     Drawn,
@@ -91,6 +92,14 @@ def test_a_finite_space_is_proposed_as_a_whole_and_then_nothing(name: str) -> No
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_a_space_with_seeds_is_proposed_as_a_whole_as_well(name: str) -> None:
+    space: Space = {"a": Choice(("x", "y", "z")), "seed": Int(0, 9), "b": Choice((True, False))}
+    state = Simulation(resolved(name, space, trials=70), workers=2).run()
+    assert len({identity(trial.params) for trial in state.trials.values()}) == 60
+    assert len(state.trials) == 60
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_a_space_with_nothing_to_search_is_proposed_once(name: str) -> None:
     state = Simulation(resolved(name, {"f": Fixed(0)}, trials=5)).run()
     assert [trial.params for trial in state.trials.values()] == [{}]
@@ -161,6 +170,22 @@ def test_sets_that_differ_in_inactive_parameters_only_are_one(name: str) -> None
     assert len(state.trials) == 51
     flat = [t.params for t in state.trials.values() if t.params["kind"] == "flat"]
     assert flat == [{"kind": "flat"}]
+
+
+def signed(sign: int) -> Curve:
+    return lambda params, step: sign * sum(map(ord, identity(params)))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_searcher_says_truly_whether_it_learns_from_history(name: str) -> None:
+    study = resolved(name, spaces(name)[-1], trials=40, seed=1, scheduler={"name": "fifo"})
+    searcher: Searcher = make.searcher(StudyDefinition.from_document(study))
+    assert type(searcher.learns_from_history) is bool
+    proposed = []
+    for sign in (1, -1):
+        state = Simulation(study, curve=signed(sign)).run()
+        proposed.append([trial.params for trial in state.trials.values()])
+    assert (identity(proposed[0]) != identity(proposed[1])) == searcher.learns_from_history
 
 
 @pytest.mark.parametrize("name", NAMES)

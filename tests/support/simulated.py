@@ -16,7 +16,7 @@ from typing import Any
 from tune_app.budget import Unit
 from tune_app.core.definition import Budget, PlugIn, StudyDefinition
 from tune_app.core.journal import Event, Journal, encode
-from tune_app.core.ports import CheckpointKeeper
+from tune_app.core.ports import CheckpointKeeper, SchedulerContext
 from tune_app.core.state import StudyState
 from tune_app.core.trial import TrialState
 from tune_app.plugins import make
@@ -37,6 +37,11 @@ class Simulation(simulation.Simulation):
     ) -> None:
         super().__init__(StudyDefinition.from_document(document), **options)
         self._metric = metric or self._metric
+
+
+def context(trials: int = 1000, fewest_steps: float | None = None, *names: str) -> SchedulerContext:
+    """What a scheduler is told of a study."""
+    return SchedulerContext(trials, fewest_steps, frozenset(names))
 
 
 def document(**changes: Any) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import pytest
 from tests.support.simulated import (
     Curve,
     Simulation,
+    context,
     crossing,
     document,
     searched,
@@ -168,22 +169,22 @@ def test_the_baseline_takes_no_place_at_a_rung() -> None:
 def test_rungs_are_shares_that_end_with_the_whole_budget(
     eta: float, rungs: int, shares: tuple[float, ...]
 ) -> None:
-    assert asha.create(eta=eta, rungs=rungs).rungs == pytest.approx(shares)
+    assert asha.create(context(), eta=eta, rungs=rungs).rungs == pytest.approx(shares)
 
 
 @pytest.mark.parametrize("eta", [1, 0, -3, 1.0, math.nan, math.inf, 10**400, "3", None, True])
 def test_a_reduction_factor_that_makes_no_ladder_is_refused(eta: Any) -> None:
     with pytest.raises(UserError, match="reduction factor"):
-        asha.create(eta=eta)
+        asha.create(context(), eta=eta)
 
 
 @pytest.mark.parametrize("rungs", [0, -1, 11, 2.0, "3", None, True])
 def test_a_number_of_rungs_that_makes_no_ladder_is_refused(rungs: Any) -> None:
     with pytest.raises(UserError, match="rungs"):
-        asha.create(rungs=rungs)
+        asha.create(context(), rungs=rungs)
 
 
 def test_both_mistakes_are_told_at_once() -> None:
     with pytest.raises(UserError) as caught:
-        asha.create(eta=0, rungs=0)
+        asha.create(context(), eta=0, rungs=0)
     assert len(caught.value.problems) == 2

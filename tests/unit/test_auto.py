@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
 
 import pytest
 
-from tests.support.simulated import Simulation, document
+from tests.support.simulated import Simulation, context, document
+from tune_app.budget import Unit
+from tune_app.core.definition import Budget, PlugIn
+from tune_app.plugins import make
 from tune_app.schedulers import auto
-
-
-def budget(trials: int, unit: str = "tokens", amount: float = 1e9) -> dict[str, Any]:
-    return {"unit": unit, "amount": amount, "trials": trials, "evaluations": 9}
 
 
 @pytest.mark.parametrize(
@@ -28,7 +27,7 @@ def budget(trials: int, unit: str = "tokens", amount: float = 1e9) -> dict[str, 
     ],
 )
 def test_fewer_trials_have_fewer_rungs(trials: int, rungs: tuple[float, ...]) -> None:
-    assert auto.create(budget(trials)).rungs == rungs
+    assert auto.create(context(trials)).rungs == rungs
 
 
 @pytest.mark.parametrize("unit", ["steps", "tokens"])
@@ -38,8 +37,10 @@ def test_fewer_trials_have_fewer_rungs(trials: int, rungs: tuple[float, ...]) ->
 def test_no_rung_lies_before_the_second_step_of_any_trial(
     unit: str, steps: int, rungs: int
 ) -> None:
-    known = budget(100, unit, steps) if unit == "steps" else {"fewest_steps": steps, **budget(100)}
-    found = auto.create(known).rungs
+    in_steps = unit == "steps"
+    budget = Budget(Unit(unit), steps if in_steps else 1e9, 100, 9)
+    budget = budget if in_steps else replace(budget, fewest_steps=steps)
+    found = make.scheduler_of(PlugIn("auto"), budget, {}).rungs
     assert len(found) == rungs
     assert all(share * steps >= 2 for share in found[:-1])
 

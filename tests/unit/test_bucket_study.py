@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from tests.support.memory_bucket import MemoryBucket
-from tune_app.core.journal import FILE_NAME, Journal, read
+from tune_app.core.journal import FILE_NAME, Journal, is_locked, read
 from tune_app.storage import journals
 from tune_app.storage.bucket_study import BucketStudy
 from tune_app.storage.checkpoints import BucketCheckpoints
@@ -135,3 +136,44 @@ def test_a_disk_that_is_gone_raises_nothing_into_what_a_signal_interrupted(
     gone.parent.touch()
     FolderStudy(gone).stop(wanted)
     BucketStudy(bucket, gone).stop(wanted)
+
+
+def test_who_reads_a_study_on_this_machine_keeps_no_driver_from_starting(
+    bucket: MemoryBucket, tmp_path: Path
+) -> None:
+    study, pen = session(bucket, tmp_path)
+    pen.append("trial_ended", trial="0000")
+    pen.commit()
+    done = threading.Event()
+
+    def look() -> None:
+        while not done.is_set():
+            BucketStudy(bucket, tmp_path).refresh()
+
+    with ThreadPoolExecutor(4) as readers:
+        looks = [readers.submit(look) for _ in range(4)]
+        try:
+            for _ in range(100):
+                pen.close()
+                study.close_session()
+                study, pen = session(bucket, tmp_path)
+                pen.append("trial_ended", trial="0000")
+                pen.commit()
+        finally:
+            done.set()
+        for item in looks:
+            item.result()
+    assert len(read(tmp_path / FILE_NAME)[0]) == 101
+    pen.close()
+    study.close_session()
+
+
+def test_a_study_that_is_being_read_does_not_count_as_running(
+    bucket: MemoryBucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[bool] = []
+    monkeypatch.setattr(
+        bucket, "list", lambda prefix: seen.append(is_locked(tmp_path)) or {}, raising=True
+    )
+    BucketStudy(bucket, tmp_path).refresh()
+    assert seen == [False]

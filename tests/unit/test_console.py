@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +136,72 @@ def test_last_words_are_out_at_once_and_leave_the_terminal_as_it_was(
     assert said.endswith("the end; [b]resume[/b]\n")
     if stream.isatty():
         assert said.rindex("\x1b[?25h") > said.rindex("\x1b[?25l")
+
+
+def many_trials(count: int) -> Iterator[dict[str, Any]]:
+    """A study's events: each trial begins, reports at the first rung and waits; some end."""
+    yield {"event": "study_started", "time": 0.0, "study": document(trials=count)}
+    for number in range(count):
+        name, time = f"{number:04d}", float(number)
+        told = {"trial": name, "time": time}
+        params = {"x": number / count}
+        yield (
+            told
+            | {"event": "trial_created", "number": number, "kind": "search"}
+            | {"params": params}
+        )
+        yield told | {"event": "segment_started", "segment": 1, "checkpoint": None}
+        spent = {"step": 10, "tokens": 100, "fraction": 1 / 9, "seconds": 1.0}
+        yield told | {"event": "report", "rung": 0, "metrics": {"eval_loss": params["x"]}} | spent
+        yield told | {"event": "decision", "rung": 0, "decision": "pause"}
+        if number % 3 == 0:
+            yield told | {"event": "trial_ended", "outcome": "stopped", "value": None}
+
+
+@pytest.fixture
+def often_switched() -> Iterator[None]:
+    """Threads take turns as often as they can, so that what may come between comes between."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.mark.parametrize("resumed", [False, True])
+@pytest.mark.usefixtures("often_switched")
+def test_a_table_is_drawn_in_one_thread_while_another_adds_thousands_of_trials(
+    monkeypatch: pytest.MonkeyPatch, resumed: bool
+) -> None:
+    monkeypatch.setattr(screens, "REFRESH_PER_S", 10_000)
+    broken: list[Any] = []
+    monkeypatch.setattr(threading, "excepthook", broken.append)
+    stream, state, events = Tty(), StudyState(), list(many_trials(3000))
+    screen = screens.create(stream, Path())
+    begun = 5000 if resumed else 0
+    for event in events[:begun]:
+        state.apply(event)
+    for event in events[begun:]:
+        state.apply(event)
+        screen.on_event(event, state)
+    screen.close(0)
+    assert not broken
+    assert "trials 3000/3000 (1000 ended)" in stream.getvalue()
+    assert state == rebuild(events)
+
+
+@pytest.mark.parametrize("height", [12, 40])
+def test_trials_are_shown_running_ones_first_then_paused_then_ended_and_the_best_of_each(
+    height: int,
+) -> None:
+    state = rebuild(many_trials(60))
+    for name in ("0058", "0031"):
+        event = {"event": "segment_started", "trial": name, "segment": 2, "checkpoint": None}
+        state.apply(event | {"time": 99.0})
+    text = shown(table.render(state, 100.0, ConsoleDimensions(120, height)), 120)
+    drawn = [word for line in text.splitlines() if (word := line.strip("★ ")[:4]).isdigit()]
+    paused = [f"{number:04d}" for number in range(60) if number % 3 and number not in (31, 58)]
+    assert drawn == sorted(["0031", "0058", *paused[: height - 11]])
+    assert f"and {60 - len(drawn)} more" in text
 
 
 def test_a_command_names_the_interpreter_that_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -124,6 +124,21 @@ def test_numbers_are_in_order_and_words_are_not() -> None:
     assert axis(DOMAINS["two"]).ordered, "of two values the order says nothing"
 
 
+@pytest.mark.parametrize("name", DOMAINS)
+def test_distances_are_ones_that_points_can_have_also_to_where_an_axis_does_not_count(
+    name: str,
+) -> None:
+    """Kernels of other distances are no covariances: a Gaussian process fails on them."""
+    cube = Cube({name: DOMAINS[name]})
+    rows = np.concatenate([cube.draw(np.random.default_rng(0), 30), [[np.nan]] * 2])
+    (gaps,) = cube.gaps(rows, rows)
+    centred = np.eye(32) - 1 / 32
+    assert np.linalg.eigvalsh(-centred @ gaps @ centred).min() > -1e-9
+    assert (gaps[-1] <= 1).all()
+    assert (gaps[-1, :-2] >= 0.75).all()
+    assert gaps[-1, -2] == 0
+
+
 def test_a_range_with_too_many_steps_counts_as_continuous() -> None:
     assert axis(Int(1, MAX_LEVELS)).levels is not None
     assert axis(Int(1, MAX_LEVELS + 1)).levels is None
@@ -161,7 +176,8 @@ def test_distances_along_each_axis() -> None:
     assert lr[0].tolist() == [0, 1, 1, 1]
     assert optim[0].tolist() == [0, 1, 1, 1]
     assert optim[3].tolist() == [1, 1, 1, 0], "counting and not counting are 1 apart"
-    assert n[0].tolist() == [0, 0, 1, 1]
+    assert n[0, :2].tolist() == [0, 0]
+    assert n[0, 2] == n[0, 3] == pytest.approx(0.75 + (rows[0, 2] - 0.5) ** 2)
     for gap in (lr, optim, n):
         assert (gap == gap.T).all()
 

@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+import ray
 
 from tests.support.simulated import MemoryJournal, document
 from tune_app.core.recorder import Recorder
 from tune_app.core.state import StudyState, rebuild
-from tune_app.engine.cluster import Cluster
+from tune_app.engine import driver as engine_driver
+from tune_app.engine.cluster import GROWING, Cluster
 from tune_app.engine.driver import Driver
 from tune_app.errors import UserError
 from tune_app.space.domains import Choice, Fixed, Int, Space, to_document
@@ -75,3 +77,44 @@ def test_a_dropped_choice_that_leaves_nothing_allowed_ends_the_study_before_a_tr
     with pytest.raises(UserError, match="the constraints allow no combination"):
         keep(made, space)
     assert state.definition.space["optim"] == SPACE["optim"]
+
+
+@pytest.mark.parametrize("looks", range(4))
+@pytest.mark.parametrize("grows", [False, True])
+def test_a_node_that_leaves_before_preflight_is_waited_for_or_told_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, looks: int, grows: bool
+) -> None:
+    """The only node is gone when it is looked at for the `looks + 1`-th time."""
+    resources = {"CPU": 2.0}
+    looked, waited, used = [0], [0], []
+
+    def nodes() -> list[dict[str, Any]]:
+        looked[0] += 1
+        alive = looked[0] <= looks or waited[0] > 0
+        return [{"Alive": alive, "NodeID": "here", "Resources": resources}]
+
+    def wait(*_: Any) -> None:
+        waited[0] += 1
+
+    def received(
+        _call: Any, _study: Any, _arguments: Any, _trial: Any, node: str
+    ) -> list[dict[str, Any]]:
+        used.append(node)
+        return []
+
+    monkeypatch.setattr(ray, "nodes", nodes)
+    monkeypatch.setattr(ray, "cluster_resources", lambda: resources)
+    monkeypatch.setattr(engine_driver, "wait_for_a_machine", wait)
+    monkeypatch.setattr(engine_driver, "received", received)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    if grows:
+        (tmp_path / GROWING).touch()
+    asked = {"cpu": 1, "gpu": None, "processes": 1, "concurrent": None}
+    made, _, _ = driver(tmp_path, resources=asked)
+    made._cluster = Cluster(dashboard="", local=False)
+    if looks == 0 and not grows:
+        with pytest.raises(UserError, match="fits on no node"):
+            made.prepare(lambda line: None)
+    else:
+        made.prepare(lambda line: None)
+        assert used == ["here"]

@@ -135,6 +135,29 @@ def test_a_trial_that_changed_its_values_on_the_way_says_nothing(tmp_path: Path)
     assert by_name(told.state()) == before
 
 
+def test_the_seed_is_noise_and_is_not_ranked(tmp_path: Path) -> None:
+    """Its values lie outside of the space in a baseline, which tells of the others all the same."""
+    seed = {"seed": {"type": "choice", "values": [0, 1], "weights": None}}
+    parameters = document()["parameters"]
+    ranked = []
+    for name, space in (("plain", parameters), ("seeded", parameters | seed)):
+        (tmp_path / name).mkdir()
+        told = SyntheticStudy(tmp_path / name, document(parameters=space))
+        for number in range(16):
+            own = {"seed": number % 2 if number else 42} if name == "seeded" else {}
+            params = VALUES | own | {"learning_rate": 10 ** -(2 + number / 8)}
+            kind = "search" if number else "baseline"
+            told.trial(params, [4.0] * 8 + [number % 2 + number / 100], kind=kind)
+        ranked.append(importance(told.state()))
+    assert ranked[0] == ranked[1]
+    text = section(told.state())
+    assert "seed is not ranked" in text
+    assert "How much that is was not measured" in text
+    for number in range(2):
+        told.trial(VALUES | {"seed": number}, [4.0] * 8 + [4.0 + number])
+    assert "differ in the seed alone have a standard deviation of 0.7071" in section(told.state())
+
+
 def test_a_metric_that_is_maximised_gives_the_same(tmp_path: Path) -> None:
     (tmp_path / "low").mkdir()
     (tmp_path / "high").mkdir()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import math
 import os
@@ -9,12 +10,22 @@ import resource
 import subprocess
 import sys
 import textwrap
+import threading
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tune_app.core.journal import FILE_NAME, Journal, encode, follow, is_locked, read
+from tune_app.core.journal import (
+    FILE_NAME,
+    AlreadyRunning,
+    Journal,
+    encode,
+    follow,
+    is_locked,
+    read,
+)
 from tune_app.errors import UserError
 
 
@@ -138,6 +149,44 @@ def test_a_writer_in_another_process_is_seen_until_it_dies(tmp_path: Path) -> No
         process.wait()
     assert not is_locked(tmp_path)
     Journal(tmp_path).close()
+
+
+def test_a_look_at_whether_a_study_runs_keeps_no_driver_from_starting(tmp_path: Path) -> None:
+    (tmp_path / FILE_NAME).touch()
+    done = threading.Event()
+
+    def look() -> None:
+        while not done.is_set():
+            assert not is_locked(tmp_path / "elsewhere")
+            is_locked(tmp_path)
+
+    with ThreadPoolExecutor(4) as lookers:
+        looks = [lookers.submit(look) for _ in range(4)]
+        try:
+            for number in range(300):
+                journal = Journal(tmp_path)
+                assert is_locked(tmp_path)
+                journal.append("started", number=number)
+                journal.close()
+        finally:
+            done.set()
+        for item in looks:
+            item.result()
+    assert len(read(tmp_path / FILE_NAME)[0]) == 300
+
+
+def test_a_driver_waits_for_a_look_to_end_and_of_several_drivers_one_starts(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / FILE_NAME).touch()
+    with ThreadPoolExecutor(4) as drivers, open(tmp_path / FILE_NAME, "rb") as looking:
+        fcntl.flock(looking, fcntl.LOCK_SH)
+        begun = [drivers.submit(Journal, tmp_path) for _ in range(4)]
+        assert not wait(begun, timeout=0.2).done
+        fcntl.flock(looking, fcntl.LOCK_UN)
+        errors = [item.exception() for item in begun]
+    assert [type(error) for error in errors if error] == [AlreadyRunning] * 3
+    assert is_locked(tmp_path)
 
 
 def test_a_full_disk_leaves_the_journal_as_it_was(tmp_path: Path) -> None:

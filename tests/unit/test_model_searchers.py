@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import pytest
 
+from tests.support.searchers import LEARNING
 from tests.support.simulated import MemoryJournal, Simulation, searched
 from tests.unit.test_searchers import PLANE, distance, history, late_mean, resolved, told
 from tune_app import plugins
@@ -16,9 +18,8 @@ from tune_app.core.ports import Searcher
 from tune_app.core.state import StudyState, rebuild
 from tune_app.core.trial import Outcome
 from tune_app.searchers import _gaussian_process, auto, bohb, gp
-from tune_app.space.domains import Choice, Float, Space, contains
+from tune_app.space.domains import Choice, Float, Int, Space, contains, identity
 
-MODELS = ("gp", "tpe", "bohb", "auto")
 LIKE_GP = ("gp", "tpe", "auto")
 """Those that know of pending trials, of memory and of priors."""
 LINE: Space = {"x": Float(0.0, 1.0)}
@@ -40,14 +41,14 @@ def line(x: float, value: float | None, outcome: str | None = "completed") -> To
     return {"x": x}, value, outcome
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", LEARNING)
 def test_a_model_comes_nearer_to_the_optimum_than_random_draws(name: str) -> None:
     model = [late_mean(name, seed) for seed in range(2)]
     draws = [late_mean("random", seed) for seed in range(2)]
     assert sum(model) < 0.75 * sum(draws)
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", LEARNING)
 def test_a_model_maximises_where_that_is_the_goal(name: str) -> None:
     metric = {"name": "final_eval_loss", "goal": "maximize"}
     study = resolved(PLANE, trials=36, searcher=name, scheduler={"name": "fifo"}, metric=metric)
@@ -57,7 +58,7 @@ def test_a_model_maximises_where_that_is_the_goal(name: str) -> None:
     assert np.median(late) < (0.35 if name == "bohb" else 0.15)
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", LEARNING)
 def test_where_trials_diverge_no_more_are_sent(name: str) -> None:
     """Half of the line diverges; the rest is flat, so that nothing else speaks for a place."""
     good = [line(0.025 * i, 1.0) for i in range(1, 20)]
@@ -68,7 +69,7 @@ def test_where_trials_diverge_no_more_are_sent(name: str) -> None:
     assert safe >= (12 if name == "bohb" else 16)
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", LEARNING)
 @pytest.mark.parametrize("last", [None, "diverged"])
 def test_a_slope_that_ends_in_divergence_is_followed_to_its_edge(
     name: str, last: str | None
@@ -114,7 +115,7 @@ def test_bohb_counts_what_does_not_fit_in_memory_among_the_bad_trials() -> None:
     assert after <= 3 < 10 <= before
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", LEARNING)
 def test_a_study_in_which_nothing_fits_goes_on(name: str) -> None:
     bad = [line(0.04 * i, None, "out_of_memory") for i in range(1, 20)]
     assert create(name, LINE).suggest(told(LINE, *bad), 30) is not None
@@ -122,7 +123,7 @@ def test_a_study_in_which_nothing_fits_goes_on(name: str) -> None:
     assert create(name, LINE).suggest(told(LINE, *lost), 30) is not None
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", LEARNING)
 @pytest.mark.parametrize("outcome", [Outcome.FAILED, Outcome.LOST, Outcome.CANCELLED])
 @pytest.mark.parametrize("value", [None, 0.0])
 def test_an_end_that_says_nothing_of_the_values_moves_no_model(
@@ -194,7 +195,7 @@ def test_a_wrong_prior_is_outgrown(name: str) -> None:
     assert np.median([np.median(distances(name, WRONG, seed)[38:]) for seed in range(2)]) < 0.15
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", LEARNING)
 def test_a_model_learns_on_what_a_tight_constraint_leaves(name: str) -> None:
     """A thousandth of the plane: what is drawn around a good trial is nearly never allowed."""
     space: Space = {"x": Float(0.0, 1.0), "y": Float(0.0, 1.0), "z": Float(0.0, 1.0)}
@@ -210,7 +211,7 @@ def test_a_model_learns_on_what_a_tight_constraint_leaves(name: str) -> None:
     assert late(name) < 0.7 * late("random")
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", LEARNING)
 def test_a_model_stays_within_constraints_and_learns_at_their_edge(name: str) -> None:
     study = resolved(
         PLANE,
@@ -226,7 +227,7 @@ def test_a_model_stays_within_constraints_and_learns_at_their_edge(name: str) ->
     assert np.median(late) < 0.12
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", LEARNING)
 def test_a_model_learns_of_parameters_that_count_sometimes_only(name: str) -> None:
     space: Space = {"kind": Choice(("a", "b")), "x": Float(0.0, 1.0), "y": Float(0.0, 1.0)}
 
@@ -243,7 +244,7 @@ def test_a_model_learns_of_parameters_that_count_sometimes_only(name: str) -> No
     assert late.count("a") > len(late) / 2
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", LEARNING)
 def test_the_same_arrivals_are_answered_alike_with_several_workers(name: str) -> None:
     """Also by searchers made anew, as after a crash: nothing hangs on what was asked before."""
     study = resolved(PLANE, trials=24, searcher=name, seed=7, scheduler={"name": "asha"})
@@ -258,7 +259,7 @@ def test_the_same_arrivals_are_answered_alike_with_several_workers(name: str) ->
         assert anew.suggest(state, number) == create(name, PLANE, seed=7).suggest(state, number)
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", LEARNING)
 def test_the_space_may_have_weights_steps_and_words(name: str) -> None:
     space: Space = {
         "optim": Choice(("a", "b", "c"), (0.8, 0.1, 0.1)),
@@ -276,7 +277,7 @@ def test_the_space_may_have_weights_steps_and_words(name: str) -> None:
     assert min(curve(params, 1) for params in proposed) == 0.0
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", LEARNING)
 @pytest.mark.parametrize("huge", [1e30, -1e30])
 def test_huge_values_break_no_model(name: str, huge: float) -> None:
     trials = [*history(), ({"x": 0.5, "y": 0.5}, huge, "completed")]
@@ -326,7 +327,7 @@ def test_a_gp_learns_from_trials_that_were_stopped_early() -> None:
         journal.append("report", trial=name, **spent, metrics=metrics, rung=0, checkpoint=None)
         journal.append("trial_ended", trial=name, outcome="stopped")
     state = rebuild(journal.events)
-    for name in MODELS:
+    for name in LEARNING:
         asked = [params["x"] for params in suggestions(name, LINE, state)]
         assert np.median(np.abs(np.array(asked) - 0.8)) < 0.25, name
 
@@ -343,3 +344,72 @@ def test_bohb_widens_choices_by_the_spread_of_their_indexes() -> None:
     indexes = [n % 3 for n in range(3, 20)]
     reference = 1.06 * np.std(indexes) * len(indexes) ** (-1 / 6)
     assert densities[1].widths[1] == pytest.approx(reference)
+
+
+SEEDED: Space = {**PLANE, "seed": Choice((0, 1, 2, 3))}
+
+
+def seeded(seeds: Callable[[int], int], bad: int | None = None) -> StudyState:
+    """A history whose seeds are given by number; with a `bad` one all are bad."""
+    trials = [
+        ({**params, "seed": seeds(number)}, value + 5 * (seeds(number) == bad), end)
+        for number, (params, value, end) in enumerate(history(40))
+    ]
+    return told(SEEDED, *trials)
+
+
+@pytest.mark.parametrize("name", LEARNING)
+def test_no_model_chooses_by_the_seed_or_learns_from_it(name: str) -> None:
+    searcher = create(name, SEEDED)
+    one = [searcher.suggest(seeded(lambda n: n % 4), number) for number in range(50, 58)]
+    other = [create(name, SEEDED).suggest(seeded(lambda n: 0), n) for n in range(50, 58)]
+    known = [params for params in one if params is not None]
+    assert one == other
+    assert all(params.keys() == {"x", "y", "seed"} for params in known)
+
+
+@pytest.mark.parametrize("name", LEARNING)
+def test_seeds_that_were_good_are_proposed_no_more_often_than_others(name: str) -> None:
+    state = seeded(lambda n: n % 2, bad=1)
+    proposed = [create(name, SEEDED).suggest(state, number) for number in range(50, 130)]
+    counts = Counter(params["seed"] for params in proposed if params is not None)
+    assert min(counts[seed] for seed in range(4)) >= 8
+
+
+@pytest.mark.parametrize("name", LEARNING)
+def test_values_may_depend_on_the_seed(name: str) -> None:
+    space: Space = {
+        "extra": Float(0.0, 1.0),
+        "x": Float(0.0, 1.0),
+        "seed": Choice((0, 1, 2)),
+        "kind": Choice(("a", "b")),
+    }
+    rules = {
+        "when": {"extra": "seed == 1", "seed": "kind == 'a'"},
+        "constraints": ["seed != 2 or x < 0.5"],
+    }
+    study = resolved(space, trials=60, searcher=name, scheduler={"name": "fifo"}, **rules)
+    state = Simulation(study, curve=lambda params, step: params["x"]).run()
+    constraints = state.definition.constraints
+    proposed = [trial.params for trial in state.trials.values()]
+    assert len({identity(params) for params in proposed}) == len(proposed) == 60
+    for params in proposed:
+        assert constraints.allows(params)
+        assert ("seed" in params) == (params["kind"] == "a")
+        assert ("extra" in params) == (params.get("seed") == 1)
+    assert {params.get("seed") for params in proposed[30:]} == {None, 0, 1, 2}
+
+
+@pytest.mark.parametrize("name", LEARNING)
+def test_a_model_proposes_the_best_values_again_with_another_seed(name: str) -> None:
+    """Of a space of choices, the best one is repeated more often than chance would."""
+    space: Space = {"kind": Choice(tuple("abcdefgh")), "seed": Int(0, 10_000)}
+    study = resolved(space, trials=80, searcher=name, scheduler={"name": "fifo"})
+
+    def curve(params: Mapping[str, Any], step: int) -> float:
+        return "abcdefgh".index(params["kind"]) + params["seed"] / 10_000
+
+    state = Simulation(study, curve=curve).run()
+    late = [trial.params["kind"] for trial in state.trials.values()][40:]
+    # A third of the draws of bohb is random.
+    assert late.count("a") >= (12 if name == "bohb" else 20)

@@ -100,6 +100,24 @@ def test_a_baseline_outside_of_the_space_is_told_in_an_attribute(tmp_path: Path)
     assert set(trial.params) == {"warmup_steps", "awkward"}
 
 
+def test_trials_have_the_distributions_of_the_space_that_preflight_left(tmp_path: Path) -> None:
+    story = Story(tmp_path, optuna_tracker.create(tmp_path))
+    story.start()
+    story.tell("choice_dropped", parameter="optim", value="adamw_torch", reason="not here")
+    left = {"type": "choice", "values": ["adafactor"], "weights": None}
+    added = {"type": "int", "low": 1, "high": 8, "log": False, "step": None}
+    space = DOCUMENT["parameters"] | {"optim": left, "depth": added}
+    del space["warmup_steps"]
+    story.tell("study_prepared", parameters=space)
+    story.complete(0, depth=2)
+    trial = reopened(tmp_path).trials[0]
+    searched = {name: domain for name, domain in space.items() if domain["type"] != "fixed"}
+    assert trial.distributions == {
+        name: optuna_domains.distribution(domain) for name, domain in searched.items()
+    }
+    assert trial.user_attrs["params"] == {"warmup_steps": 10}
+
+
 def test_an_optuna_view_that_cannot_be_written_warns_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

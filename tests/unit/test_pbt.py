@@ -15,6 +15,7 @@ from tests.support.simulated import (
     InTurn,
     MemoryJournal,
     Simulation,
+    context,
     crossing,
     defined,
     document,
@@ -282,7 +283,7 @@ def test_a_takeover_is_told_in_one_line() -> None:
 )
 def test_options_that_do_not_fit_are_all_told(options: dict[str, Any], told: int) -> None:
     with pytest.raises(UserError) as caught:
-        pbt.create(["learning_rate", "optim"], **options)
+        pbt.create(context(20, None, "learning_rate", "optim"), **options)
     assert len(caught.value.problems) == told
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -84,6 +85,25 @@ def test_a_file_is_imported_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert module.Config().a == 3
     monkeypatch.chdir(tmp_path)
     assert plugins.load("trainable", "mine.py") is module
+
+
+def test_a_file_has_one_module_name_in_every_process(tmp_path: Path) -> None:
+    """What a driver pickles of a user's classes, a worker finds."""
+    path = tmp_path / "mine.py"
+    path.write_text("class Config:\n    pass\n")
+    code = "import sys; from tune_app import plugins; "
+    code += "print(plugins.load('trainable', sys.argv[1]).Config.__module__)"
+    names = {
+        subprocess.run(
+            [sys.executable, "-c", code, str(path)],
+            env=os.environ | {"PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(names) == 1
 
 
 def test_two_files_of_one_name_are_two_modules(tmp_path: Path) -> None:

@@ -87,6 +87,22 @@ def test_every_order_is_what_sorting_anew_gives_after_every_event(seed: int) -> 
     check(rebuild(events))
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_the_leaders_of_a_rung_are_the_best_of_each_bracket(seed: int) -> None:
+    study = document(scheduler={"name": "hyperband", "eta": 2, "rungs": 3}, trials=14, seed=seed)
+    simulation = Simulation(study, workers=3, curve=sometimes_diverging, seed=seed)
+    simulation.run()
+    state = StudyState()
+    for event in simulation.events:
+        state.apply(event)
+        for rung in range(state.full_rung + 1):
+            best: dict[int, TrialState] = {}
+            for trial in sorted_anew(state, rung, lambda t: True):
+                best.setdefault(trial.bracket, trial)
+            by_number = sorted(state.rankings.leaders(rung), key=lambda trial: trial.number)
+            assert numbers(by_number) == sorted(numbers(best.values()))
+
+
 def test_a_rung_that_is_run_again_replaces_the_value() -> None:
     story = Story()
     first, second = story.create(1), story.create(2)

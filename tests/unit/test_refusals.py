@@ -74,8 +74,8 @@ def test_values_that_fit_are_no_problem() -> None:
     ],
 )
 def test_what_transformers_refuses_is_probed(name: str, value: Any, words: str) -> None:
-    assert words in str(probe.why_not(name, value, "cpu"))
-    assert probe.why_not("lr_scheduler_type", "cosine", "cpu") is None
+    assert words in str(probe.examine(name, value, "cpu").reason)
+    assert probe.examine("lr_scheduler_type", "cosine", "cpu").reason is None
 
 
 @pytest.mark.parametrize(

@@ -261,7 +261,7 @@ def test_an_evaluation_of_several_sets_is_one_report(task: Task, tmp_path: Path)
                 return trainer
         """)
     )
-    both = replace(task, document={**task.document, "trainable": str(path)})
+    both = replace(task, trainable=str(path))
     recorder = run(both, Recorder(tmp_path))
     evaluated = [
         (report["step"], {n for n in report["metrics"] if n.startswith("eval_")})

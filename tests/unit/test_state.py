@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.simulated import MemoryJournal, document
+from tests.support.simulated import MemoryJournal, Simulation, document, sometimes_diverging
 from tune_app.core.state import StudyState
 from tune_app.core.trial import Checkpoint, Kind, Outcome, Status, TrialState
 
@@ -230,6 +230,23 @@ def test_preflight_replaces_the_space_and_nothing_else() -> None:
     changed = {"parameters": {}, "baseline_params": {"x": 1}, "data": {"tokens": 3}}
     story.tell("study_prepared", **changed)
     assert story.state.definition.to_document() == before | changed
+
+
+@pytest.mark.parametrize("scheduler", ["asha", "hyperband", "pbt"])
+def test_a_copy_goes_on_by_itself_and_comes_to_the_same(scheduler: str) -> None:
+    study = document(scheduler={"name": scheduler}, trials=12)
+    simulation = Simulation(study, workers=3, curve=sometimes_diverging, death=0.1)
+    whole = simulation.run()
+    state = StudyState()
+    for number, event in enumerate(simulation.events):
+        state.apply(event)
+        before, copied = repr(state), state.copy()
+        assert repr(copied) == before
+        for later in simulation.events[number + 1 :]:
+            copied.apply(later)
+        assert repr(copied) == repr(whole)
+        assert repr(copied.completed()) == repr(whole.completed())
+        assert repr(state) == before
 
 
 def test_an_event_of_another_version_changes_nothing_but_the_time() -> None:

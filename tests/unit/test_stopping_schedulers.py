@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.simulated import context
 from tests.unit.test_state import Story
 from tune_app.core.ports import Scheduler
 from tune_app.core.trial import Decision
@@ -39,13 +40,13 @@ def arrive(
 def test_the_best_one_in_eta_of_those_so_far_go_on(
     eta: float, values: list[float], expected: list[Decision]
 ) -> None:
-    story, scheduler = Story(), asha_stopping.create(eta=eta)
+    story, scheduler = Story(), asha_stopping.create(context(), eta=eta)
     answers = [arrive(story, scheduler, n, [value]) for n, value in enumerate(values, start=1)]
     assert answers == expected
 
 
 def test_each_rung_is_judged_on_its_own() -> None:
-    story, scheduler = Story(), asha_stopping.create(eta=2)
+    story, scheduler = Story(), asha_stopping.create(context(), eta=2)
     assert arrive(story, scheduler, 1, [3.0]) is GO
     assert arrive(story, scheduler, 2, [2.0]) is GO
     assert arrive(story, scheduler, 2, [9.0], first_rung=1) is GO
@@ -54,12 +55,12 @@ def test_each_rung_is_judged_on_its_own() -> None:
 
 def test_larger_is_better_where_the_metric_is_maximised() -> None:
     story = Story(metric={"name": "final_eval_loss", "goal": "maximize"})
-    scheduler = asha_stopping.create(eta=2)
+    scheduler = asha_stopping.create(context(), eta=2)
     assert [arrive(story, scheduler, n, [float(n)]) for n in (1, 2, 3)] == [GO, GO, GO]
 
 
 def test_a_trial_worse_than_the_median_of_running_averages_is_stopped() -> None:
-    story, scheduler = Story(), median.create(rungs=3, grace=0, min_trials=3)
+    story, scheduler = Story(), median.create(context(), rungs=3, grace=0, min_trials=3)
     # Running averages at rung 1: 4, 6 and 3; their median is 4.
     for number, values in enumerate([[5.0, 3.0], [7.0, 5.0], [4.0, 2.0]], start=1):
         assert arrive(story, scheduler, number, values) is GO
@@ -68,13 +69,13 @@ def test_a_trial_worse_than_the_median_of_running_averages_is_stopped() -> None:
 
 
 def test_the_best_value_so_far_counts_and_a_tie_goes_on() -> None:
-    story, scheduler = Story(), median.create(rungs=3, grace=0, min_trials=1)
+    story, scheduler = Story(), median.create(context(), rungs=3, grace=0, min_trials=1)
     assert arrive(story, scheduler, 1, [5.0, 3.0]) is GO
     assert arrive(story, scheduler, 2, [4.0, 99.0]) is GO
 
 
 def test_with_an_even_number_of_others_the_median_lies_between() -> None:
-    story, scheduler = Story(), median.create(rungs=2, grace=0, min_trials=2)
+    story, scheduler = Story(), median.create(context(), rungs=2, grace=0, min_trials=2)
     for number, value in enumerate([2.0, 4.0], start=1):
         assert arrive(story, scheduler, number, [value]) is GO
     assert arrive(story, scheduler, 3, [3.1]) is STOP
@@ -82,7 +83,10 @@ def test_with_an_even_number_of_others_the_median_lies_between() -> None:
 
 
 def test_nothing_is_stopped_in_the_grace_or_with_too_few_others() -> None:
-    story, scheduler = Story(), median.create(rungs=[0.2, 0.5, 1], grace=0.5, min_trials=2)
+    story, scheduler = (
+        Story(),
+        median.create(context(), rungs=[0.2, 0.5, 1], grace=0.5, min_trials=2),
+    )
     for number, value in enumerate([1.0, 2.0, 9.0], start=1):
         assert arrive(story, scheduler, number, [value]) is GO
     assert arrive(story, scheduler, 1, [1.0], first_rung=1) is GO
@@ -92,7 +96,7 @@ def test_nothing_is_stopped_in_the_grace_or_with_too_few_others() -> None:
 
 def test_the_median_of_a_maximised_metric_stops_what_is_lower() -> None:
     story = Story(metric={"name": "final_eval_loss", "goal": "maximize"})
-    scheduler = median.create(rungs=2, grace=0, min_trials=1)
+    scheduler = median.create(context(), rungs=2, grace=0, min_trials=1)
     assert [arrive(story, scheduler, n, [v]) for n, v in ((1, 2.0), (2, 1.9), (3, 2.1))] == [
         GO,
         STOP,
@@ -101,7 +105,7 @@ def test_the_median_of_a_maximised_metric_stops_what_is_lower() -> None:
 
 
 def test_rungs_of_the_median_rule_are_evenly_spaced() -> None:
-    assert median.create(rungs=4).rungs == (0.25, 0.5, 0.75, 1.0)
+    assert median.create(context(), rungs=4).rungs == (0.25, 0.5, 0.75, 1.0)
 
 
 @pytest.mark.parametrize(
@@ -117,5 +121,5 @@ def test_options_of_the_median_rule_that_do_not_fit_are_all_told(
     options: dict[str, Any], told: int
 ) -> None:
     with pytest.raises(UserError) as caught:
-        median.create(**options)
+        median.create(context(), **options)
     assert len(caught.value.problems) == told

@@ -99,6 +99,36 @@ def test_an_override_reaches_the_document(
     assert found == value
 
 
+SEEDS = """metric: {name: final_eval_loss}
+parameters: {seed: {values: [0, 1, 2]}, optim: {values: [a, b]}}
+"""
+EARLY = "early_terminate: {type: hyperband, min_iter: 3}"
+
+
+@pytest.mark.parametrize(
+    ("text", "changes", "scheduler", "note"),
+    [
+        ("method: grid", [], "fifo", ":1:1 method: a grid is run whole"),
+        ("method: bayes", ["searcher=grid"], "fifo", "searcher=grid: a grid is run whole"),
+        ("method: grid", ["scheduler=auto"], "auto", None),
+        ("method: grid", ["scheduler.eta=4"], "asha", None),
+        (f"method: grid\n{EARLY}", [], "asha", "early_terminate: read as asha"),
+        (f"method: grid\n{EARLY}", ["scheduler=auto"], "auto", "early_terminate: not used"),
+        ("method: grid", ["searcher=random"], "auto", None),
+        ("method: bayes", [], "auto", None),
+    ],
+)
+def test_a_grid_is_run_whole_unless_a_scheduler_is_asked_for(
+    tmp_path: Path, text: str, changes: list[str], scheduler: str, note: str | None
+) -> None:
+    loaded = load(tmp_path, f"{text}\n{SEEDS}", *changes)
+    defined = loaded.to_definition()
+    assert defined.scheduler.name == scheduler
+    assert (defined.rungs == (1.0,)) == (scheduler == "fifo")
+    assert len(loaded.notes) == (note is not None)
+    assert all(note is not None and note in line for line in loaded.notes)
+
+
 def test_the_scheduler_is_asha_where_only_its_options_are_given(tmp_path: Path) -> None:
     loaded = load(tmp_path, "parameters: {lr: {min: 0.1, max: 0.2}}", "scheduler.eta=4")
     assert (loaded.tune.scheduler.name, loaded.tune.scheduler.options) == ("asha", {"eta": 4})

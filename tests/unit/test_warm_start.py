@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tests.support.searchers import LEARNING
 from tests.support.simulated import Simulation, document, on_disk
 from tune_app import plugins
+from tune_app.analysis.importance_words import _prefers_good_values
+from tune_app.core.state import StudyState
 from tune_app.errors import UserError
 from tune_app.history import warm
 from tune_app.space.constraints import Constraints, read_constraints
@@ -20,7 +24,6 @@ from tune_app.space.domains import Choice, Drawn, Float, Int, Space, to_document
 from tune_app.study import file as study_file
 
 SPACE: Space = {"lr": Float(1e-5, 1e-1, log=True), "optim": Choice(("a", "b"))}
-LEARNING = [name for name in plugins.names("searcher") if name not in warm.BLIND]
 SWEEP = """
 method: bayes
 metric: {name: final_eval_loss, goal: minimize}
@@ -49,6 +52,19 @@ def earlier(path: Path) -> warm.Scored:
     found = warm.gather([str(path)], SPACE, Constraints(), "final_eval_loss", "minimize")
     assert (found.problems, found.warnings) == ([], [])
     return found.runs
+
+
+def test_earlier_runs_are_of_use_whatever_their_seed_was(tmp_path: Path) -> None:
+    plain = earlier(table(tmp_path / "runs.csv"))
+    frame = pd.read_csv(tmp_path / "runs.csv")
+    frame["config.seed"] = frame["trial"] + 100
+    frame.to_csv(tmp_path / "seeds.csv", index=False)
+    space: Space = {**SPACE, "seed": Choice((0, 1))}
+    for name in ("runs.csv", "seeds.csv"):
+        path = str(tmp_path / name)
+        found = warm.gather([path], space, Constraints(), "final_eval_loss", "minimize")
+        assert (found.problems, found.warnings) == ([], [])
+        assert found.runs == plain
 
 
 def test_runs_of_a_table_are_scored_by_their_order_alone(tmp_path: Path) -> None:
@@ -117,6 +133,43 @@ def test_a_study_names_the_key_of_what_cannot_be_read(
     with pytest.raises(UserError) as error:
         study_file.load(file)
     assert [p.where.endswith("tune.warm_start") for p in error.value.problems] == [True]
+
+
+OWN = """
+class Own:
+    {attribute}
+
+    def suggest(self, state, number):
+        return None
+
+
+def create(space, seed):
+    return Own()
+"""
+
+
+@pytest.mark.parametrize(
+    ("attribute", "warned"), [("learns_from_history = False", True), ("pass", False)]
+)
+def test_a_searcher_of_ones_own_says_whether_earlier_runs_are_of_use(
+    attribute: str, warned: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    frame = pd.read_csv(table(tmp_path / "runs.csv"))
+    frame.rename(columns={"config.lr": "config.learning_rate"}).to_csv("runs.csv", index=False)
+    (tmp_path / "own.py").write_text(OWN.format(attribute=attribute))
+    file = tmp_path / "sweep.yaml"
+    file.write_text(SWEEP.replace("{warm_start", "{searcher: own.py, warm_start"))
+    found = study_file.read(file)
+    assert found.study is not None
+    told = [warning.what for warning in found.warnings]
+    assert told == ["not used: own.py learns from no earlier run"] * warned
+    assert found.study.earlier
+    state = StudyState(study=found.study.to_definition())
+    assert _prefers_good_values(state) is not warned
+    (tmp_path / "own.py").unlink()
+    sys.modules.pop(plugins.load("searcher", "own.py").__name__)
+    assert _prefers_good_values(state)
 
 
 @pytest.mark.parametrize(("method", "warned"), [("random", True), ("bayes", False)])

@@ -14,6 +14,7 @@ from tune_app.analysis.effects import LEVEL, Effect, effects
 from tune_app.core.observations import ObservationReader
 from tune_app.core.state import StudyState
 from tune_app.space.cube import Array, Cube
+from tune_app.space.nuisance import without_seed
 
 MIN_TRIALS = 8
 """With fewer trials nothing at all can be told apart from chance."""
@@ -34,11 +35,12 @@ class Importance:
 def importance(state: StudyState) -> tuple[int, list[Importance]]:
     """The number of trials that tell something, and what they tell: what matters most first.
 
-    Diverged trials are the worst of all; those that ran out of memory, failed, were lost or
-    cancelled tell nothing, nor do those that changed their values on the way, or have values
-    outside of the space, as untuned defaults may.
+    The seed is not ranked: what it changes is noise. Diverged trials are the worst of all; those
+    that ran out of memory, failed, were lost or cancelled tell nothing, nor do those that changed
+    their values on the way, or have values outside of the space, as untuned defaults may.
     """
-    space, constraints = state.definition.space, state.definition.constraints
+    study = state.definition
+    space, constraints = without_seed(study.space), study.constraints
     cube = Cube(space)
     steady = {name: trial for name, trial in state.trials.items() if not trial.takeovers}
     observations = ObservationReader(space, cube).read(replace(state, trials=steady), constraints)

@@ -5,21 +5,22 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from tune_app.analysis import format
+from tune_app.analysis import format, seeds
 from tune_app.analysis import markdown as md
 from tune_app.analysis.effects import CONFIDENCE, LEVEL
 from tune_app.analysis.importance import Importance, importance
-from tune_app.analysis.summary import summarise
+from tune_app.analysis.summary import seed_spread, summarise
 from tune_app.core.state import StudyState
+from tune_app.errors import UserError
+from tune_app.plugins import make
+from tune_app.space.domains import Fixed
+from tune_app.space.nuisance import SEED
 
 NAMED = 3
 """So many parameters are named in a sentence."""
 
 LITTLE = 0.05
 """A share that nobody would tune for."""
-
-_EVEN = {"random", "quasirandom", "grid"}
-"""Searchers that try good values no more often than bad ones."""
 
 
 def in_full(state: StudyState) -> dict[str, Any]:
@@ -81,6 +82,17 @@ def _interval(item: Importance) -> str:
     return f"{format.share(item.low)} to {format.share(item.high)}"
 
 
+def _prefers_good_values(state: StudyState) -> bool:
+    """Whether the search tried good values more often than others, as far as can be told."""
+    try:
+        study = state.definition
+        believed = study.prior or study.step_law_octaves is not None
+        return bool(believed) or make.learns_from_history(study.searcher, study.space, study.seed)
+    except UserError:
+        # A searcher of the user's own need not be where the report is read.
+        return True
+
+
 def _notes(state: StudyState, count: int) -> list[str]:
     """What has to be known to read the table."""
     notes = [
@@ -92,12 +104,15 @@ def _notes(state: StudyState, count: int) -> list[str]:
         f"{format.share(LEVEL)} of cases. So about one in {round(1 / LEVEL)} parameters without "
         "any meaning is said to matter.",
     ]
+    if not isinstance(state.definition.space.get(SEED, Fixed(None)), Fixed):
+        known = seeds.told(seed_spread(state)) or "How much that is was not measured."
+        notes.append(f"The seed is not ranked: what it changes is noise. {known}")
     if any(trial.fraction < 1 for trial in state.trials.values()):
         notes.append(
             "Trials that ended early count by their early values, and what matters early is not "
             "always what matters in the end: for the full budget intervals are too narrow."
         )
-    if state.definition.searcher.name not in _EVEN or state.definition.beliefs:
+    if _prefers_good_values(state):
         notes.append(
             "The search tried good values more often than others: a parameter whose good values it "
             "found soon has varied little since, and matters more in the whole space than here."

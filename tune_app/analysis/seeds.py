@@ -1,66 +1,119 @@
-"""What the seed alone changes, where a study ran the same values with several seeds."""
+"""What the seed alone changes, where a study ran the same values with several seeds.
+
+Only runs that nobody chose by their values say how far seeds lie apart. A scheduler that compares
+trials lets the lucky seeds run to the end: their spread is too small, also where all seeds of a set
+of values came through, for that is why they did. So a set counts if no scheduler has judged any of
+its runs. Runs that were lost, failed, did not fit or are not done yet are left out of their set:
+that has nothing to do with their values. A diverged one has no value that a spread could be told
+from, and its set is left out as a whole.
+"""
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from tune_app.analysis import format
+from tune_app.space.domains import identity
+from tune_app.space.nuisance import SEED
 
-SEED = "seed"
 UNKNOWN = (
     "Each is one run with one seed: this does not show that the difference is larger than "
     "seed noise."
 )
 
 
-def spread(results: Iterable[tuple[Mapping[str, Any], float]]) -> dict[str, Any] | None:
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of some values with one seed."""
+
+    params: Mapping[str, Any]
+    value: float | None
+    """At the full budget; None where it has none, or none yet."""
+    is_judged: bool
+    """Whether a scheduler has compared it with others, whatever it decided."""
+    has_diverged: bool
+
+
+def spread(runs: Iterable[Run]) -> dict[str, Any] | None:
     """The standard deviation of final values between seeds, pooled over sets of values.
 
-    Args:
-        results: hyper-parameters and final value of trials that ran to the end.
-
     Returns:
-        `deviation`, in the unit of the values, and the `sets` and `runs` that it comes from; None
-        where no two results differ in the seed alone.
+        `deviation`, in the unit of the values, and the `sets` and `runs` that it comes from; of all
+        sets that were begun with several seeds (`repeated`) how many a scheduler has `judged`, and
+        in how many others a seed has `diverged`. The deviation is None where none is left. None
+        where no two runs differ in the seed alone.
     """
-    sets: dict[str, dict[int, float]] = {}
-    for params, value in results:
-        if SEED in params:
-            others = {name: value for name, value in params.items() if name != SEED}
-            sets.setdefault(json.dumps(others, sort_keys=True), {})[params[SEED]] = value
-    repeated = [list(by_seed.values()) for by_seed in sets.values() if len(by_seed) > 1]
+    by_values: dict[str, dict[str, Run]] = {}
+    for run in runs:
+        if SEED in run.params:
+            others = {name: value for name, value in run.params.items() if name != SEED}
+            by_values.setdefault(identity(others), {})[identity(run.params[SEED])] = run
+    repeated = [list(by_seed.values()) for by_seed in by_values.values() if len(by_seed) > 1]
     if not repeated:
         return None
-    runs = sum(map(len, repeated))
-    away = [value - sum(values) / len(values) for values in repeated for value in values]
-    deviation = math.hypot(*away) / math.sqrt(runs - len(repeated))
-    return {"deviation": deviation, "sets": len(repeated), "runs": runs}
+    unjudged = [found for found in repeated if not any(run.is_judged for run in found)]
+    whole = [found for found in unjudged if not any(run.has_diverged for run in found)]
+    values = [[run.value for run in found if run.value is not None] for found in whole]
+    measured = [found for found in values if len(found) > 1]
+    return {
+        "deviation": _pooled(measured) if measured else None,
+        "sets": len(measured),
+        "runs": sum(map(len, measured)),
+        "repeated": len(repeated),
+        "judged": len(repeated) - len(unjudged),
+        "diverged": len(unjudged) - len(whole),
+    }
+
+
+def _pooled(sets: list[list[float]]) -> float:
+    """The standard deviation within sets of at least two values each."""
+    away = [value - sum(values) / len(values) for values in sets for value in values]
+    return math.hypot(*away) / math.sqrt(len(away) - len(sets))
 
 
 def caution(found: Mapping[str, Any] | None) -> str:
     """What two values of one run each must be read with."""
-    return f"{_told(found)}." if found else UNKNOWN
+    return told(found) or UNKNOWN
 
 
 def limit(found: Mapping[str, Any] | None) -> str:
     """What differences between trials do not mean."""
-    if found is None:
+    known = told(found)
+    if known is None:
         return (
             "Every trial is one run with one seed. Differences as small as those between seeds of "
             "the same values mean nothing, and how large these are was not measured here."
         )
     return (
-        f"{_told(found)}: differences as small as that mean nothing, and the best trial may owe "
-        "its rank to its seed."
+        f"{known} Differences as small as those between seeds mean nothing, and the best trial may "
+        "owe its rank to its seed."
     )
 
 
-def _told(found: Mapping[str, Any]) -> str:
-    sets = "one set" if found["sets"] == 1 else f"{found['sets']} sets"
-    return (
-        f"Runs that differ in the seed alone have a standard deviation of "
-        f"{format.loss(found['deviation'])} ({found['runs']} runs of {sets} of values)"
-    )
+def told(found: Mapping[str, Any] | None) -> str | None:
+    """What is known of the spread between seeds; None where values were not run twice over."""
+    if found is None:
+        return None
+    if found["deviation"] is not None:
+        diverged = found["diverged"]
+        beside = f"; in {_sets(diverged)} more a seed diverged" if diverged else ""
+        return (
+            f"Runs that differ in the seed alone have a standard deviation of "
+            f"{format.loss(found['deviation'])} ({found['runs']} runs of {_sets(found['sets'])} of "
+            f"values{beside})."
+        )
+    if found["judged"]:
+        return (
+            "The spread between seeds was not measured: early stopping compared the runs of "
+            f"{found['judged']} of {_sets(found['repeated'])} of values that ran with several "
+            "seeds, and what it lets run to the end lies closer together than all would. Use "
+            "scheduler: fifo."
+        )
+    return None
+
+
+def _sets(count: int) -> str:
+    return "one set" if count == 1 else f"{count} sets"

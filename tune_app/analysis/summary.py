@@ -86,8 +86,16 @@ def rows(state: StudyState) -> list[dict[str, Any]]:
 
 def seed_spread(state: StudyState) -> dict[str, Any] | None:
     """How far runs of the same values, from the first step on, lie apart; None without repeats."""
-    whole = [trial for trial in ranked(state) if not trial.takeovers]
-    return seeds.spread((trial.params, _final(state, trial)) for trial in whole)
+    return seeds.spread(
+        seeds.Run(
+            trial.params,
+            state.final_value(trial),
+            is_judged=trial.decided_rung is not None or trial.outcome is Outcome.STOPPED,
+            has_diverged=trial.outcome is Outcome.DIVERGED,
+        )
+        for trial in state.trials.values()
+        if trial.segments and not trial.takeovers
+    )
 
 
 def improvement(state: StudyState) -> dict[str, Any]:
@@ -159,12 +167,18 @@ def _spent_text(state: StudyState, facts: dict[str, Any], short: list[TrialState
     return f"{trials} cost {runs} instead of {number}: {', '.join(parts)}"
 
 
-def incumbent(state: StudyState) -> tuple[TrialState, float, float] | None:
+Incumbent = tuple[TrialState, float, float]
+"""A trial, its value, and the share of the budget at which that was measured."""
+
+
+def incumbent(state: StudyState) -> Incumbent | None:
     """The best so far at the highest rung that a searched trial reached: trial, value, share."""
     for rung in range(state.full_rung, -1, -1):
-        reached = [trial for trial in state.trials.values() if rung in trial.rung_values]
-        if any(trial.kind is Kind.SEARCH for trial in reached):
-            best = min(reached, key=lambda t: (state.sign * t.rung_values[rung], t.number))
+        if leaders := state.rankings.leaders(rung):
+            baseline = state.baseline()
+            if baseline is not None and rung in baseline.rung_values:
+                leaders.append(baseline)
+            best = min(leaders, key=lambda t: (state.sign * t.rung_values[rung], t.number))
             return best, best.rung_values[rung], state.definition.rungs[rung]
     return None
 

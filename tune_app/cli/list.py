@@ -1,8 +1,9 @@
-"""Lists the studies of a storage."""
+"""Lists the studies of a storage, oldest first."""
 
 from __future__ import annotations
 
 import argparse
+import math
 from datetime import datetime
 from typing import Any
 
@@ -29,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(args: argparse.Namespace) -> int:
     if args.submit is not None:
         return _submit.ask(args, "list")
-    rows = [_row(args.storage, name) for name in args.storage.names()]
+    rows = sorted((_row(args.storage, name) for name in args.storage.names()), key=_started)
     if args.json:
         _common.print_json(rows)
         return 0
@@ -64,6 +65,11 @@ def _row(storage: Storage, name: str) -> dict[str, Any]:
         "best": None if best is None else best["value"],
         "elapsed_s": summary["elapsed_s"],
     }
+
+
+def _started(row: dict[str, Any]) -> float:
+    """When a study started; those of which it is not known are listed last."""
+    return float(row.get("started") or math.inf)
 
 
 def live_status(status: str, study: Study) -> str:

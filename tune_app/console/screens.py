@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol, TextIO
 
@@ -93,15 +94,24 @@ class PlainScreen:
 
 
 class LiveScreen(PlainScreen):
-    """The same lines above a table that redraws itself."""
+    """The same lines above a table that redraws itself, so many times a second.
+
+    It is drawn in a thread of its own, from a state of its own that it keeps up with the events:
+    the driver's state changes while a table is drawn, and an event costs the driver no drawing.
+    """
 
     def __init__(self, console: Console, place: object, clock: Callable[[], float]) -> None:
         super().__init__(console, place, clock)
-        self._state: StudyState | None = None
+        self._drawn: StudyState | None = None
+        self._news: deque[Event] = deque()
+        """Events that are not in `_drawn` yet."""
         self._live: Live | None = None
 
     def on_event(self, event: Event, state: StudyState) -> None:
-        self._state = state
+        if self._drawn is None:
+            self._drawn = state.copy()
+        else:
+            self._news.append(event)
         if event["event"] in ("choice_dropped", "finding", "study_prepared"):
             super().on_event(event, state)
         if self._live is None and state.trials:
@@ -127,9 +137,12 @@ class LiveScreen(PlainScreen):
             self._live = None
 
     def _render(self) -> Group | Text:
-        if self._state is None:
+        """Rich calls this in one thread at a time."""
+        if self._drawn is None:
             return Text("")
-        return table.render(self._state, self._clock(), self.console.size)
+        while self._news:
+            self._drawn.apply(self._news.popleft())
+        return table.render(self._drawn, self._clock(), self.console.size)
 
 
 def opening_lines(state: StudyState, place: object) -> list[str]:

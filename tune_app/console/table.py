@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import heapq
+import math
+
 from rich.console import ConsoleDimensions, Group
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
 from tune_app.analysis import format
-from tune_app.analysis.summary import incumbent
+from tune_app.analysis.summary import Incumbent, incumbent
 from tune_app.console import forecast
 from tune_app.core.state import StudyState
 from tune_app.core.trial import Kind, Outcome, Status, TrialState
@@ -35,25 +38,30 @@ NARROWEST, WIDEST = 5, 12
 
 def render(state: StudyState, now: float, size: ConsoleDimensions) -> Group:
     """The table and the line below it; as many trials and as long values as fit the terminal."""
-    trials = list(state.trials.values())
-    shown = sorted(trials, key=lambda trial: _importance(trial, state))[
-        : max(3, size.height - MARGIN)
-    ]
+    shown = _shown(state, max(3, size.height - MARGIN))
     width = _value_width(state, size.width)
     table = _head(state, width)
     best = incumbent(state)
     for trial in sorted(shown, key=lambda trial: trial.number):
         _row(table, trial, state, best is not None and best[0] is trial, width)
-    hidden = len(trials) - len(shown)
-    parts = [table, Text(f"  … and {hidden} more that ended", "dim")] if hidden else [table]
-    return Group(*parts, _summary(state, now))
+    hidden = len(state.trials) - len(shown)
+    parts = [table, Text(f"  … and {hidden} more", "dim")] if hidden else [table]
+    return Group(*parts, _summary(state, best, now))
 
 
-def _importance(trial: TrialState, state: StudyState) -> tuple[int, float]:
-    """Running trials first, then paused, then ended ones by loss."""
-    order = [Status.RUNNING, Status.PAUSED, Status.ENDED]
-    value = trial.latest(state.reported_metric)
-    return order.index(trial.status), float("inf") if value is None else state.sign * value
+def _shown(state: StudyState, most: int) -> list[TrialState]:
+    """Running trials first, then paused, then ended ones; of each the best by their last loss."""
+    sign, metric = state.sign, state.reported_metric
+
+    def loss(trial: TrialState) -> float:
+        value = trial.latest(metric)
+        return math.inf if value is None or math.isnan(value) else sign * value
+
+    shown: list[TrialState] = []
+    for status in (Status.RUNNING, Status.PAUSED, Status.ENDED):
+        trials = state.rankings.with_status(status)
+        shown += heapq.nsmallest(most - len(shown), trials, key=loss)
+    return shown
 
 
 def _searched(state: StudyState) -> list[str]:
@@ -109,12 +117,12 @@ def _bar(trial: TrialState) -> Table:
     return cell
 
 
-def _summary(state: StudyState, now: float) -> Text:
-    begun = min((trial.created for trial in state.trials.values()), default=now)
+def _summary(state: StudyState, best: Incumbent | None, now: float) -> Text:
+    first = next(iter(state.trials.values()), None)
+    begun = now if first is None else first.created
     session = state.sessions[-1][0]
     training = now - max(begun, session) + sum(end - start for start, end in state.sessions[:-1])
-    best = incumbent(state)
-    ended = sum(trial.outcome is not None for trial in state.trials.values())
+    ended = len(state.rankings.with_status(Status.ENDED))
     parts = [f"trials {len(state.trials)}/{state.trials_planned} ({ended} ended)"]
     if best is not None:
         leader, value, share = best

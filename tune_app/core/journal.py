@@ -29,7 +29,6 @@ every line is strict JSON. Checkpoints are paths relative to the study's folder.
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import json
 import math
@@ -38,13 +37,16 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import IO, Any, Protocol
 
 from tune_app.errors import Problem, UserError
 
 Event = dict[str, Any]
 
 FILE_NAME = "journal.jsonl"
+
+LOCK_TRIES, LOCK_PAUSE_S = 1000, 0.01
+"""How often a driver asks for the lock while it is only looked at, which takes microseconds."""
 
 
 def encode(event: Event) -> str:
@@ -141,21 +143,29 @@ class Journal:
         self._clock = clock
         self._backing = backing
         self._has_news = False
-        self._file = open(self.path, "ab", buffering=0)  # noqa: SIM115 - closed by close()
+        # Read from as well: over NFS a file that is not cannot have the shared lock of `_lock`.
+        self._file = open(self.path, "ab+", buffering=0)  # noqa: SIM115 - closed by close()
         self._lock()
 
     def _lock(self) -> None:
-        """One writer a journal; the lock goes with the process, however it ends."""
+        """One writer a journal; the lock goes with the process, however it ends.
+
+        Who only looks whether there is a writer holds a shared lock for a moment; it is waited for.
+        """
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+            for _ in range(LOCK_TRIES):
+                if try_lock(self._file, fcntl.LOCK_EX):
+                    return
+                if not try_lock(self._file, fcntl.LOCK_SH):
+                    break
+                fcntl.flock(self._file, fcntl.LOCK_UN)
+                time.sleep(LOCK_PAUSE_S)
+        except OSError:
             self._file.close()
-            if error.errno != errno.EWOULDBLOCK:
-                raise
-            fix = "wait for it to end, or stop it"
-            raise AlreadyRunning(
-                Problem("this study is already running", str(self.path), fix=fix)
-            ) from error
+            raise
+        self._file.close()
+        fix = "wait for it to end, or stop it"
+        raise AlreadyRunning(Problem("this study is already running", str(self.path), fix=fix))
 
     def append(self, event: str, **fields: Any) -> Event:
         """Writes one event and returns it as it can be read back.
@@ -211,16 +221,25 @@ def _can_wait(event: Event) -> bool:
     return plain or event["event"] in ("sample", "trial_effective")
 
 
+def try_lock(file: IO[bytes], lock: int) -> bool:
+    """Takes a lock of a file without waiting; False where somebody else's is in the way."""
+    try:
+        fcntl.flock(file, lock | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
 def is_locked(folder: Path) -> bool:
-    """Whether a driver on this machine is writing the journal in `folder` now."""
+    """Whether a driver on this machine is writing the journal in `folder` now.
+
+    Looks with a shared lock, which a driver that starts meanwhile tells from another driver's.
+    """
     try:
         with open(folder / FILE_NAME, "rb") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
+            return not try_lock(file, fcntl.LOCK_SH)
     except FileNotFoundError:
         return False
-    return False
 
 
 def follow(path: Path, poll_s: float = 0.5) -> Iterator[Event | None]:

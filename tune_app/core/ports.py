@@ -1,8 +1,13 @@
 """The contracts of what can be plugged in. One file in its folder is one plug-in.
 
 A module under `tune_app/searchers`, `tune_app/schedulers` or `tune_app/trackers` offers a function
-`create` that returns an object of these shapes; its keyword-only arguments are the plug-in's
-options. A scheduler's may also take the study's `budget`, and the names of its `parameters`.
+`create` that returns an object of these shapes:
+
+    create(space: Space, seed: int, *, options...) -> Searcher
+    create(context: SchedulerContext, *, options...) -> Scheduler
+    create(folder: Path, *, options...) -> Tracker
+
+The keyword-only arguments are the plug-in's options, as a study file names them.
 `trainables/*` offer `Config`, `prepare`, `build` (see `tune_app.training.trainable`).
 tests/contracts holds every plug-in found to its contract.
 """
@@ -21,12 +26,38 @@ from tune_app.core.trial import Decision, TrialState
 class Searcher(Protocol):
     """Proposes values. Keeps no state of its own: the study's state is its memory."""
 
+    @property
+    def learns_from_history(self) -> bool:
+        """Whether the values of trials, and earlier runs (`warm_start`), change what it proposes.
+
+        How far a prior is trusted does not count. A class attribute will do; a searcher without
+        one counts as one that learns.
+        """
+        ...
+
     def suggest(self, state: StudyState, number: int) -> dict[str, Any] | None:
         """Values for trial `number`, or None when there is nothing left to propose.
 
         The same state, number and seed give the same values, in any process.
         """
         ...
+
+
+def learns_from_history(searcher: object) -> bool:
+    """What a searcher says of itself; one of a user's own need not."""
+    return bool(getattr(searcher, "learns_from_history", True))
+
+
+@dataclass(frozen=True, slots=True)
+class SchedulerContext:
+    """What of a study a scheduler may depend on, beside its own options."""
+
+    trials: int
+    """That there will be at most."""
+    fewest_steps: float | None
+    """Optimiser steps of the shortest trial; None until they are known, once the data is."""
+    parameters: frozenset[str]
+    """The names of all in the space, the fixed ones included."""
 
 
 class Scheduler(Protocol):

@@ -59,6 +59,7 @@ class Rankings:
     def __init__(self) -> None:
         self._rankings: dict[Hashable, Ranking] = {}
         self._places: dict[str, dict[Hashable, float]] = {}
+        self._brackets: set[int] = set()
 
     def with_status(self, status: Status) -> Ranking:
         """By number."""
@@ -80,6 +81,11 @@ class Rankings:
         """Competitors with a value at `rung`, best first."""
         return self._ranking((REACHED, bracket, rung))
 
+    def leaders(self, rung: int) -> list[TrialState]:
+        """The first of `reached` in each bracket that has any."""
+        brackets = [self.reached(rung, bracket) for bracket in self._brackets]
+        return [reached[0] for reached in brackets if reached]
+
     def averages(self, rung: int, bracket: int = 0) -> Ranking:
         """The same by the mean of their values up to `rung`."""
         return self._ranking((AVERAGES, bracket, rung))
@@ -98,6 +104,7 @@ class Rankings:
 
     def place(self, trial: TrialState, sign: int, full_rung: int) -> None:
         """Puts a trial where it belongs now. `sign` is -1 where larger values are better."""
+        self._brackets.add(trial.bracket)
         before = self._places.get(trial.id, {})
         after = _places(trial, sign, full_rung)
         if before == after:

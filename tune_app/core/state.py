@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tune_app.core.definition import StudyDefinition
@@ -133,6 +133,30 @@ class StudyState:
             handler(event)
             if event.get("trial") in self.trials:
                 self._place(self.trials[event["trial"]])
+
+    def copy(self) -> StudyState:
+        """A state that goes on by itself: what is applied to one does not change the other."""
+        trials = {
+            trial.id: replace(
+                trial,
+                reports=[*trial.reports],
+                rung_values={**trial.rung_values},
+                samples={**trial.samples},
+                takeovers=[*trial.takeovers],
+            )
+            for trial in self.trials.values()
+        }
+        copied = replace(
+            self,
+            trials=trials,
+            dropped=[*self.dropped],
+            findings=[*self.findings],
+            sessions=[[*session] for session in self.sessions],
+            rankings=Rankings(),
+        )
+        for trial in trials.values():
+            copied._place(trial)
+        return copied
 
     def _place(self, trial: TrialState) -> None:
         self.rankings.place(trial, self.sign, self.full_rung)

@@ -180,11 +180,6 @@ class TrialState:
         return self.reports[-1].seconds if self.reports else 0.0
 
     @property
-    def has_spoken(self) -> bool:
-        """Whether it has ended, or has a value at a rung."""
-        return self.status is Status.ENDED or bool(self.rung_values)
-
-    @property
     def top_rung(self) -> int | None:
         """The highest rung with a value, None before the first."""
         return max(self.rung_values, default=None)

@@ -75,8 +75,7 @@ class Driver:
             wait_for_a_machine(self._cluster, trial, progress)
         if asked.gpu is None:
             trial = replace(trial, gpu=float(self._cluster.has_gpu()))
-        self._check_fit(trial)
-        self._prepare(progress, trial)
+        self._prepare(progress, trial, self._nodes(progress, trial))
         return trial
 
     def run(self, progress: Callable[[str], None], last_words: Callable[[str], None]) -> None:
@@ -173,18 +172,30 @@ class Driver:
             losses=Losses(),
         )
 
-    def _check_fit(self, trial: TrialResources) -> None:
-        if self._cluster.slots(trial) > 0:
-            return
+    def _nodes(self, progress: Callable[[str], None], trial: TrialResources) -> dict[str, str]:
+        """One node's id for each kind that trials fit on, at least one.
+
+        Raises:
+            UserError: nothing fits, and the cluster starts no machine.
+        """
+        nodes = self._cluster.kinds(trial)
+        while not nodes and self._cluster.grows:
+            # The one that was there has left again.
+            wait_for_a_machine(self._cluster, trial, progress)
+            nodes = self._cluster.kinds(trial)
+        if nodes:
+            return nodes
         what = f"a trial with {trial} fits on no node"
         fix = f"the cluster has {self._cluster.describe()}: ask for less"
         raise UserError(Problem(what, "tune.resources", fix=fix))
 
-    def _prepare(self, progress: Callable[[str], None], trial: TrialResources) -> None:
+    def _prepare(
+        self, progress: Callable[[str], None], trial: TrialResources, nodes: dict[str, str]
+    ) -> None:
         """Preflight on a worker: names, probes, data. Its findings go to the journal once."""
         study, cache = self._state.definition, str(cache_folder())
         is_new, space = study.baseline_params is None, study.space
-        (kind, here), *others = self._cluster.kinds(trial).items()
+        (kind, here), *others = nodes.items()
         elsewhere = probed_elsewhere(study, cache, trial, dict(others)) if is_new else []
         for message in received(preflight, study, (cache, is_new), trial, here):
             match message:

@@ -54,7 +54,9 @@ def find_out(
     driver = Driver(FolderStudy(scratch), recorder, cluster)
     trial = driver.prepare(say)
     limit = study.resources.concurrent or 10**6
-    known = Known(state, driver.probed, trial, min(limit, cluster.slots(trial)))
+    # Preflight ran somewhere, but its node may have left since.
+    slots = min(limit, max(1, cluster.slots(trial)))
+    known = Known(state, driver.probed, trial, slots)
     begun, planned = time.monotonic(), 0
     arguments = str(cache_folder()), trial.cpu
     for message in received(profile, state.definition, arguments, trial):

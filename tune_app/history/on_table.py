@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tune_app.core.ports import Searcher
+from tune_app.core.ports import Searcher, learns_from_history
 from tune_app.core.state import StudyState
 from tune_app.errors import Problem, UserError
 from tune_app.history.table import Table
@@ -33,6 +33,10 @@ class OnTable:
         self._points = np.array([self._cube.to_unit(params) for params in table.params])
         self._rows = rows_of(table)
         self._taken: dict[str, int] = {}
+
+    @property
+    def learns_from_history(self) -> bool:
+        return learns_from_history(self._inner)
 
     def suggest(self, state: StudyState, number: int) -> dict[str, Any] | None:
         place = self._proposed(state, number)

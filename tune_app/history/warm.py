@@ -26,12 +26,10 @@ from tune_app.history.table import load
 from tune_app.searchers._projection import project
 from tune_app.space.constraints import Constraints
 from tune_app.space.domains import Space, contains, own_value, searched
+from tune_app.space.nuisance import without_seed
 
 MOST = 200
 """Runs that are kept: the better half of them the best ones, the others spread over the rest."""
-
-BLIND = frozenset({"grid", "quasirandom", "random"})
-"""Searchers that make nothing of it."""
 
 CONSTRAINTS = "the constraints"
 
@@ -56,6 +54,8 @@ def gather(
     paths: Sequence[str], space: Space, constraints: Constraints, metric: str, goal: str
 ) -> Gathered:
     """Reads what a study names as its warm start."""
+    # An earlier run is told of whatever its seed was.
+    space = without_seed(space)
     found: Scored = []
     problems: list[Problem] = []
     warnings: list[Problem] = []

@@ -7,9 +7,11 @@ Python file of the user's own.
 from __future__ import annotations
 
 import ast
+import hashlib
 import importlib
 import importlib.util
 import inspect
+import os
 import pkgutil
 import re
 import sys
@@ -81,9 +83,13 @@ def constant(kind: str, name: str, key: str) -> str:
 
 
 def _load_file(path: Path) -> ModuleType:
-    """Imports a file under a name of its own; a second call gives the same module."""
+    """Imports a file under a name of its own; a second call gives the same module.
+
+    The name is the same in every process, so that what is pickled in one is found in another.
+    """
     path = path.resolve()
-    name = f"tune_app_user_{path.stem}_{abs(hash(str(path))):x}"
+    digest = hashlib.blake2b(os.fsencode(path), digest_size=8).hexdigest()
+    name = f"tune_app_user_{path.stem}_{digest}"
     if name in sys.modules:
         return sys.modules[name]
     if not path.is_file():

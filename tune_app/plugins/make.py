@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import inspect
 from pathlib import Path
-from types import ModuleType
 
 from tune_app import plugins
+from tune_app.budget import Unit
+from tune_app.core import ports
 from tune_app.core.blame import blamed
-from tune_app.core.definition import Budget, PlugIn, StudyDefinition, budget_document
-from tune_app.core.ports import Scheduler, Searcher, Tracker
+from tune_app.core.definition import Budget, PlugIn, StudyDefinition
+from tune_app.core.ports import Scheduler, SchedulerContext, Searcher, Tracker
 from tune_app.space.domains import Space
 
 
@@ -21,21 +21,35 @@ def scheduler(study: StudyDefinition) -> Scheduler:
 def scheduler_of(named: PlugIn, budget: Budget, space: Space) -> Scheduler:
     """The same before there is a study; its rungs may follow from the budget."""
     module = plugins.load("scheduler", named.name)
-    made: Scheduler = module.create(**_parts(module, budget, space), **named.options)
+    made: Scheduler = module.create(scheduler_context(budget, space), **named.options)
     return made
 
 
-def _parts(module: ModuleType, budget: Budget, space: Space) -> dict[str, object]:
-    takes = inspect.signature(module.create).parameters
-    parts = {"budget": budget_document(budget), "parameters": space}
-    return {name: part for name, part in parts.items() if name in takes}
+def scheduler_context(budget: Budget, space: Space) -> SchedulerContext:
+    """What a scheduler gets to know of a study."""
+    steps = budget.amount if budget.unit is Unit.STEPS else budget.fewest_steps
+    return SchedulerContext(budget.trials, steps, frozenset(space))
 
 
 def searcher(study: StudyDefinition) -> Searcher:
     """The searcher of a study, over its present parameters."""
-    module = plugins.load("searcher", study.searcher.name)
-    made: Searcher = module.create(study.space, study.seed, **study.searcher.options)
+    return searcher_of(study.searcher, study.space, study.seed)
+
+
+def searcher_of(named: PlugIn, space: Space, seed: int) -> Searcher:
+    """The same before there is a study."""
+    made: Searcher = plugins.load("searcher", named.name).create(space, seed, **named.options)
     return made
+
+
+def learns_from_history(named: PlugIn, space: Space, seed: int) -> bool:
+    """Whether a searcher proposes by what trials came to.
+
+    Raises:
+        UserError: there is no such searcher here, or it raises something.
+    """
+    with blamed("searcher"):
+        return ports.learns_from_history(searcher_of(named, space, seed))
 
 
 def trackers(study: StudyDefinition, folder: Path) -> list[tuple[str, Tracker]]:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 
+from tune_app.core.ports import SchedulerContext
 from tune_app.core.state import StudyState
 from tune_app.core.trial import Decision, Kind, TrialState
 from tune_app.schedulers._ladder import ladder
@@ -81,10 +82,11 @@ def _has_answer(state: StudyState) -> bool:
     return any(trial.kind is Kind.SEARCH for trial in state.rankings.completed())
 
 
-def create(*, eta: float = 3, rungs: int | list[float] = 3) -> Asha:
+def create(context: SchedulerContext, *, eta: float = 3, rungs: int | list[float] = 3) -> Asha:
     """The scheduler.
 
     Args:
+        context: of the study; it changes nothing.
         eta: reduction factor; one in `eta` trials is promoted.
         rungs: their number, for rungs at eta^-(rungs-1), …, 1/eta, 1; or the shares of the budget
             themselves, ascending, the last one 1.

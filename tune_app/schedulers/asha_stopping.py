@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 
+from tune_app.core.ports import SchedulerContext
 from tune_app.core.state import StudyState
 from tune_app.core.trial import Decision, TrialState
 from tune_app.schedulers._ladder import ladder
@@ -40,10 +41,13 @@ class StoppingAsha:
         return []
 
 
-def create(*, eta: float = 3, rungs: int | list[float] = 3) -> StoppingAsha:
+def create(
+    context: SchedulerContext, *, eta: float = 3, rungs: int | list[float] = 3
+) -> StoppingAsha:
     """The scheduler.
 
     Args:
+        context: of the study; it changes nothing.
         eta: reduction factor; of `eta` trials that came to a rung one goes on.
         rungs: their number, for rungs at eta^-(rungs-1), …, 1/eta, 1; or the shares of the budget
             themselves, ascending, the last one 1.

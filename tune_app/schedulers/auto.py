@@ -16,10 +16,7 @@ warm-up may itself be searched, and all trials must be compared at the same shar
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-from tune_app.budget import Unit
+from tune_app.core.ports import SchedulerContext
 from tune_app.schedulers.asha import Asha
 
 ETA, MAX_RUNGS = 3, 4
@@ -27,12 +24,10 @@ FEWEST_STEPS = 2
 """Before a rung, of every trial."""
 
 
-def create(budget: Mapping[str, Any]) -> Asha:
-    """The scheduler; it has no options.
-
-    `fewest_steps` of the budget, optimiser steps of the shortest trial, are known once the data is.
-    """
-    steps = budget["amount"] if budget["unit"] == Unit.STEPS else budget.get("fewest_steps")
-    most = budget["trials"] if steps is None else min(budget["trials"], steps / FEWEST_STEPS)
+def create(context: SchedulerContext) -> Asha:
+    """The scheduler; it has no options."""
+    most: float = context.trials
+    if context.fewest_steps is not None:
+        most = min(most, context.fewest_steps / FEWEST_STEPS)
     shares = [1 / ETA**power for power in range(MAX_RUNGS - 1, 0, -1) if most >= ETA**power]
     return Asha(ETA, (*shares, 1.0))

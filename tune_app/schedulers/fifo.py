@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tune_app.core.ports import SchedulerContext
 from tune_app.core.state import StudyState
 from tune_app.core.trial import Decision, TrialState
 
@@ -21,6 +22,6 @@ class Fifo:
         return []
 
 
-def create() -> Fifo:
-    """The scheduler; it has no options."""
+def create(context: SchedulerContext) -> Fifo:
+    """The scheduler; it has no options, and the study changes nothing."""
     return Fifo()

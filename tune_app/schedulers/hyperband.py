@@ -16,10 +16,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
 from itertools import accumulate
-from typing import Any
 
+from tune_app.core.ports import SchedulerContext
 from tune_app.core.state import StudyState
 from tune_app.core.trial import Decision, TrialState
 from tune_app.schedulers._ladder import ladder
@@ -29,7 +28,7 @@ from tune_app.schedulers.asha import Asha
 class Hyperband:
     """Brackets over shared rungs; bracket `b` is ASHA that begins to compare at rung `b`."""
 
-    def __init__(self, eta: float, rungs: tuple[float, ...], trials: float = math.inf) -> None:
+    def __init__(self, eta: float, rungs: tuple[float, ...], trials: int) -> None:
         self.rungs = rungs
         self._brackets = [Asha(eta, rungs, bracket) for bracket in range(len(rungs))]
         sizes = bracket_sizes(rungs)
@@ -69,13 +68,11 @@ def bracket_sizes(rungs: tuple[float, ...]) -> list[int]:
     return [math.ceil(count / (count - first) / share - 1e-9) for first, share in enumerate(rungs)]
 
 
-def create(
-    budget: Mapping[str, Any] | None = None, *, eta: float = 3, rungs: int | list[float] = 4
-) -> Hyperband:
+def create(context: SchedulerContext, *, eta: float = 3, rungs: int | list[float] = 4) -> Hyperband:
     """The scheduler.
 
     Args:
-        budget: of the study, for its number of trials.
+        context: of the study, for its number of trials.
         eta: reduction factor; one in `eta` trials is promoted.
         rungs: their number, for rungs at eta^-(rungs-1), …, 1/eta, 1; or the shares of the budget
             themselves, ascending, the last one 1. There are as many brackets.
@@ -83,4 +80,4 @@ def create(
     Raises:
         UserError: a value that makes no ladder.
     """
-    return Hyperband(eta, ladder(eta, rungs), budget["trials"] if budget else math.inf)
+    return Hyperband(eta, ladder(eta, rungs), context.trials)

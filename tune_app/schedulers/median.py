@@ -9,6 +9,7 @@ run to the end.
 
 from __future__ import annotations
 
+from tune_app.core.ports import SchedulerContext
 from tune_app.core.rankings import Ranking
 from tune_app.core.state import StudyState
 from tune_app.core.trial import Decision, TrialState
@@ -48,10 +49,17 @@ def _median_of_others(averages: Ranking, trial: TrialState) -> float:
     return sum(averages.value(other) for other in others) / 2
 
 
-def create(*, rungs: int | list[float] = 8, grace: float = 0.25, min_trials: int = 3) -> Median:
+def create(
+    context: SchedulerContext,
+    *,
+    rungs: int | list[float] = 8,
+    grace: float = 0.25,
+    min_trials: int = 3,
+) -> Median:
     """The scheduler.
 
     Args:
+        context: of the study; it changes nothing.
         rungs: their number, for evenly spaced ones; or the shares of the budget themselves,
             ascending, the last one 1.
         grace: share of the budget before which no trial is stopped.

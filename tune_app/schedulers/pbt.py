@@ -20,11 +20,11 @@ from __future__ import annotations
 import hashlib
 import math
 import random
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from tune_app.core.definition import StudyDefinition
-from tune_app.core.ports import Exploit
+from tune_app.core.ports import Exploit, SchedulerContext
 from tune_app.core.rankings import Ranking
 from tune_app.core.state import StudyState
 from tune_app.core.trial import Decision, Status, TrialState
@@ -165,7 +165,7 @@ def _step(domain: Float | Int | Drawn) -> float | None:
 
 
 def create(
-    parameters: Collection[str],
+    context: SchedulerContext,
     *,
     interval: float = 0.1,
     quantile: float = 0.25,
@@ -174,7 +174,7 @@ def create(
     """The scheduler.
 
     Args:
-        parameters: the names of the study's.
+        context: of the study, for the names of its parameters.
         interval: share of the budget between comparisons.
         quantile: so many of the trials are the best, and as many the worst.
         mutate: parameters that are changed when a trial takes over; by default learning_rate,
@@ -203,10 +203,10 @@ def create(
             Problem(
                 f"no parameter is called {name!r}",
                 "tune.scheduler.mutate",
-                fix=nearest(name, parameters),
+                fix=nearest(name, sorted(context.parameters)),
             )
             for name in mutate or ()
-            if name not in parameters and name not in FIXED
+            if name not in context.parameters and name not in FIXED
         ]
     if problems:
         raise UserError(problems)

@@ -18,6 +18,10 @@ class Handover:
     at: int
     """The number of the first trial that `many` proposes."""
 
+    @property
+    def learns_from_history(self) -> bool:
+        return self.few.learns_from_history or self.many.learns_from_history
+
     def suggest(self, state: StudyState, number: int) -> dict[str, Any] | None:
         searcher = self.few if number < self.at else self.many
         return searcher.suggest(state, number)

@@ -18,6 +18,7 @@ from tune_app.searchers import _gaussian_process
 from tune_app.searchers._gaussian_process import Kernel, NoisyValues, Process
 from tune_app.space.cube import Array, Cube
 from tune_app.space.domains import Space, contains
+from tune_app.space.nuisance import without_seed
 
 SCORE_STD = 0.3
 """Standard deviation of an earlier run's score."""
@@ -29,7 +30,7 @@ class WarmStartPrior:
     """What earlier runs say of any point; false where there are none."""
 
     def __init__(self, space: Space, earlier: Sequence[EarlierRun]) -> None:
-        self._cube = Cube(space)
+        self._cube = Cube(without_seed(space))
         # Choices that cannot run here have left the space since the runs were read.
         self._told = [
             (params, score)

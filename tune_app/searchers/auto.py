@@ -16,4 +16,5 @@ HANDOVER = 60
 
 def create(space: Space, seed: int) -> Handover:
     """The searcher; it has no options."""
-    return Handover(gp.create(space, seed), tpe.create(space, seed), HANDOVER)
+    few = gp.Gp(space, seed, gp.STARTUP)
+    return Handover(few, tpe.create(space, seed), HANDOVER)

@@ -19,12 +19,14 @@ from tune_app.core.state import StudyState
 from tune_app.searchers._candidates import active, from_density, in_order
 from tune_app.searchers._parzen import Parzen
 from tune_app.searchers._priors import TRUST
+from tune_app.searchers._seed import drawn_seed
 from tune_app.searchers._tried import Seen, first_fresh, stream
 from tune_app.searchers._warm_start import WarmStartPrior
 from tune_app.searchers.random import Random
 from tune_app.space.constraints import Constraints
 from tune_app.space.cube import Array, Cube
 from tune_app.space.domains import Space
+from tune_app.space.nuisance import without_seed
 
 GOOD = 0.15
 """q in the paper."""
@@ -40,11 +42,14 @@ NARROWEST = 1e-3
 class Bohb:
     """Proposes the candidate with the largest ratio of the good to the bad density."""
 
+    learns_from_history = True
+
     def __init__(self, space: Space, seed: int) -> None:
         self._space = space
         self._seed = seed
-        self._cube = Cube(space)
-        self._observations = ObservationReader(space, self._cube)
+        modelled = without_seed(space)
+        self._cube = Cube(modelled)
+        self._observations = ObservationReader(modelled, self._cube)
         self._seen = Seen(space)
         self._random = Random(space, seed)
         self._earlier: WarmStartPrior | None = None
@@ -59,11 +64,13 @@ class Bohb:
         is_blind = densities is None and not self._earlier
         if is_blind or not self._cube.axes or rng.random() < RANDOM:
             return self._random.suggest(state, number)
+        drawn = drawn_seed(self._space, self._seed, number)
+        constraints = constraints.beside(drawn)
         rows, merits = self._judged(densities, constraints, rng)
         if self._earlier:
             trust = TRUST / max(len(observations.points), 1)
             merits = merits - trust * self._earlier.score(rows)
-        proposed = (self._cube.from_unit(row) for row in in_order(rows, merits))
+        proposed = (self._cube.from_unit(row) | drawn for row in in_order(rows, merits))
         params = first_fresh(proposed, self._space, self._seen(state), constraints)
         return self._random.suggest(state, number) if params is None else params
 

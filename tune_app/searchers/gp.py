@@ -29,14 +29,18 @@ from tune_app.searchers._gaussian_process import Kernel, Model, NoisyValues, Pro
 from tune_app.searchers._handover import Handover
 from tune_app.searchers._priors import TRUST, log_densities, share
 from tune_app.searchers._projection import project
+from tune_app.searchers._seed import drawn_seed
 from tune_app.searchers._tried import Seen, first_fresh, stream
 from tune_app.searchers._warm_start import WarmStartPrior
 from tune_app.searchers.quasirandom import QuasiRandom
 from tune_app.space.constraints import Constraints
 from tune_app.space.cube import Array, Cube
 from tune_app.space.domains import Space
+from tune_app.space.nuisance import without_seed
 from tune_app.space.prior import Belief
 
+STARTUP = 8
+"""Quasi-random trials before the model is used."""
 HANDOVER = 250
 """Trials from which on `tpe` proposes."""
 GROWTH = 1.15
@@ -54,12 +58,15 @@ WARM_START_ALONE = 3
 class Gp:
     """Proposes the candidate with the largest expected improvement."""
 
+    learns_from_history = True
+
     def __init__(self, space: Space, seed: int, startup: int) -> None:
         self._space = space
         self._seed = seed
         self._startup = startup
-        self._cube = Cube(space)
-        self._observations = ObservationReader(space, self._cube)
+        modelled = without_seed(space)
+        self._cube = Cube(modelled)
+        self._observations = ObservationReader(modelled, self._cube)
         self._seen = Seen(space)
         self._first = QuasiRandom(space, seed)
         self._earlier: WarmStartPrior | None = None
@@ -77,8 +84,10 @@ class Gp:
         is_early = not observations.is_enough(self._startup) and not earlier
         if is_early or not self._cube.axes:
             return self._first.suggest(state, number)
+        drawn = drawn_seed(self._space, self._seed, number)
+        constraints = constraints.beside(drawn)
         rows, merits = self._judged(observations, state, constraints, earlier, rng)
-        proposed = (self._cube.from_unit(row) for row in in_order(rows, merits))
+        proposed = (self._cube.from_unit(row) | drawn for row in in_order(rows, merits))
         params = first_fresh(proposed, self._space, self._seen(state), constraints)
         return self._first.suggest(state, number) if params is None else params
 
@@ -172,7 +181,7 @@ def _milestone(count: int, first: int) -> int:
     return reached
 
 
-def create(space: Space, seed: int, *, startup: int = 8) -> Handover:
+def create(space: Space, seed: int, *, startup: int = STARTUP) -> Handover:
     """The searcher.
 
     Args:

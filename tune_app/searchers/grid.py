@@ -16,6 +16,8 @@ from tune_app.space.domains import Space, grid, searched
 class Grid:
     """Proposes the first combination that was not tried yet."""
 
+    learns_from_history = False
+
     def __init__(self, space: Space) -> None:
         self._space = space
         self._seen = Seen(space)

@@ -25,6 +25,8 @@ BITS = 30
 class QuasiRandom:
     """Proposes the trial's own point of the sequence."""
 
+    learns_from_history = False
+
     def __init__(self, space: Space, seed: int) -> None:
         self._space = space
         self._seed = seed

@@ -23,6 +23,8 @@ ATTEMPTS = 100
 class Random:
     """Proposes what was not tried yet."""
 
+    learns_from_history = False
+
     def __init__(self, space: Space, seed: int) -> None:
         self._space = space
         self._seed = seed

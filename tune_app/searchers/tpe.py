@@ -25,12 +25,14 @@ from tune_app.searchers._candidates import active, from_density, in_order
 from tune_app.searchers._parzen import Parzen
 from tune_app.searchers._priors import TRUST, log_densities, share
 from tune_app.searchers._projection import project
+from tune_app.searchers._seed import drawn_seed
 from tune_app.searchers._tried import Seen, first_fresh, stream
 from tune_app.searchers._warm_start import WarmStartPrior
 from tune_app.searchers.quasirandom import QuasiRandom
 from tune_app.space.constraints import Constraints
 from tune_app.space.cube import Array, Cube
 from tune_app.space.domains import Space
+from tune_app.space.nuisance import without_seed
 
 GOOD, MOST_GOOD = 0.1, 25
 """The share of trials that are good ones, and their number at most; as in Optuna."""
@@ -46,12 +48,15 @@ CANDIDATES = 64
 class Tpe:
     """Proposes what is likely among the good trials and unlikely among the others."""
 
+    learns_from_history = True
+
     def __init__(self, space: Space, seed: int, startup: int) -> None:
         self._space = space
         self._seed = seed
         self._startup = startup
-        self._cube = Cube(space)
-        self._observations = ObservationReader(space, self._cube)
+        modelled = without_seed(space)
+        self._cube = Cube(modelled)
+        self._observations = ObservationReader(modelled, self._cube)
         self._seen = Seen(space)
         self._first = QuasiRandom(space, seed)
         self._earlier: WarmStartPrior | None = None
@@ -65,8 +70,10 @@ class Tpe:
         if is_early or not self._cube.axes:
             return self._first.suggest(state, number)
         rng = np.random.default_rng(stream(self._seed, "tpe", number))
+        drawn = drawn_seed(self._space, self._seed, number)
+        constraints = constraints.beside(drawn)
         rows, merits = self._judged(observations, state, constraints, rng)
-        proposed = (self._cube.from_unit(row) for row in in_order(rows, merits))
+        proposed = (self._cube.from_unit(row) | drawn for row in in_order(rows, merits))
         params = first_fresh(proposed, self._space, self._seen(state), constraints)
         return self._first.suggest(state, number) if params is None else params
 

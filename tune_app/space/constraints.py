@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import graphlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tune_app.errors import Problem, nearest
@@ -39,6 +39,10 @@ class Constraints:
         return frozenset(self.when).union(
             *(item.names for item in (*self.required, *self.when.values()))
         )
+
+    def beside(self, values: Mapping[str, Any]) -> Constraints:
+        """The same for parameters that are chosen when these values are already."""
+        return replace(self, constants={**self.constants, **values}) if values else self
 
     def active(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """`params` without the parameters that do not count beside the others."""

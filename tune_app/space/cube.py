@@ -29,6 +29,8 @@ from tune_app.space.domains import (
 )
 
 Array = NDArray[np.float64]
+OFF_AXIS = 0.75
+"""The squared distance from the middle of an ordered axis to not counting at all."""
 MAX_LEVELS = 1000
 """Values of a stepped range that are told apart; beyond it the range counts as continuous."""
 
@@ -105,7 +107,8 @@ class Cube:
     def gaps(self, left: Array, right: Array) -> list[Array]:
         """Squared distances along each axis between rows: (left, right) each.
 
-        Unordered values are 0 or 1 apart, and so are counting and not counting at all.
+        Unordered values are 0 or 1 apart. Not counting at all lies off the axis, as far from both
+        of its ends as these are from each other: all distances are ones that points can have.
         """
         return [
             _gap(left[:, index], right[:, index], axis.ordered)
@@ -119,7 +122,9 @@ def _gap(left: Array, right: Array, ordered: bool) -> Array:
     one, other = np.isnan(left)[:, None], np.isnan(right)[None, :]
     if not (one.any() or other.any()):
         return squares
-    return np.where(one | other, np.where(one & other, 0.0, 1.0), squares)
+    place = np.where(one, right[None, :], left[:, None])
+    away = OFF_AXIS + (place - 0.5) ** 2 if ordered else 1.0
+    return np.where(one | other, np.where(one & other, 0.0, away), squares)
 
 
 def axis(domain: Searched) -> Axis:

@@ -26,6 +26,9 @@ CONTROL = "control"
 STOP_POLL_S = 5.0
 """How often a trial asks a bucket for it: each question is a request that costs money."""
 
+REFRESH_LOCK = ".refresh.lock"
+"""One at a time writes what it read of the bucket's journal to this machine's copy."""
+
 
 class BucketStudy:
     """A study that lives in a bucket; its folder is a working copy."""
@@ -44,12 +47,17 @@ class BucketStudy:
         self._is_stopping = False
 
     def refresh(self) -> None:
-        with open(self.folder / journal.FILE_NAME, "ab") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                return
-            self._pull_journal()
+        if journal.is_locked(self.folder):
+            return
+        theirs = journals.read(self._store)
+        with (
+            open(self.folder / REFRESH_LOCK, "ab") as alone,
+            open(self.folder / journal.FILE_NAME, "ab+") as file,
+        ):
+            fcntl.flock(alone, fcntl.LOCK_EX)
+            # The shared lock keeps a driver waiting; an exclusive one would look like a driver's.
+            if journal.try_lock(file, fcntl.LOCK_SH):
+                self._keep_journal(theirs)
 
     def holder(self) -> Holder | None:
         return living(holders(self._store), self.folder)
@@ -57,7 +65,7 @@ class BucketStudy:
     def open_session(self) -> None:
         lease = Lease(self._store, place_of(self.folder), self.address, beat=self._on_beat)
         try:
-            self._pull_journal()
+            self._keep_journal(journals.read(self._store))
             self.bring("")
             pusher = journals.Pusher(
                 self._store, self.folder / journal.FILE_NAME, secrets.token_hex(4)
@@ -161,15 +169,14 @@ class BucketStudy:
             except (StorageFailed, UserError):
                 return  # The driver meets it at its next commit.
 
-    def _pull_journal(self) -> None:
-        """Brings the journal from the bucket, unless there is as much or more of it here.
+    def _keep_journal(self, theirs: bytes) -> None:
+        """Writes the bucket's journal here, unless there is as much or more of it already.
 
         A driver that died here may have written more than it could push: a later state of the same
         study.
         """
         path = self.folder / journal.FILE_NAME
-        theirs, ours = journals.read(self._store), path.read_bytes()
-        if not ours.startswith(theirs):
+        if not path.read_bytes().startswith(theirs):
             with open(path, "r+b") as file:
                 file.write(theirs)
                 file.truncate()

@@ -24,7 +24,7 @@ class Storage(Protocol):
     """Where studies live; as text it is what `--storage` takes."""
 
     def names(self) -> list[str]:
-        """The studies, oldest first where that is known, else by name.
+        """The studies, by name.
 
         Raises:
             UserError: it is no storage, or does not answer.
@@ -60,7 +60,7 @@ class Folder:
         if self.path.exists() and not self.path.is_dir():
             raise UserError(Problem("not a folder", f"--storage {self}", "where studies live"))
         found = self.path.glob(f"*/{journal.FILE_NAME}")
-        return [path.parent.name for path in sorted(found, key=lambda path: path.stat().st_ctime)]
+        return sorted(path.parent.name for path in found)
 
     def has(self, name: str) -> bool:
         return (self.path / name / journal.FILE_NAME).is_file()

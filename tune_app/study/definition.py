@@ -21,8 +21,14 @@ from tune_app.space.domains import Domain, grid_size
 from tune_app.space.prior import Belief
 from tune_app.study.tune_section import PlugInSection, TuneSection
 
-SEARCHER_OF_METHOD = {"bayes": "auto", "custom": "auto", "random": "random", "grid": "grid"}
+GRID = "grid"
+SEARCHER_OF_METHOD = {"bayes": "auto", "custom": "auto", "random": "random", "grid": GRID}
 DEFAULT_TRIALS = 20
+
+
+def searcher_of(sweep: wandb_sweep.Sweep, tune: TuneSection) -> PlugInSection:
+    """The searcher that a study names, or that its method stands for."""
+    return tune.searcher or PlugInSection(name=SEARCHER_OF_METHOD[sweep.method])
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +61,7 @@ class Study:
         given = self.tune.budget.trials or self.sweep.run_cap
         if given is not None:
             return given
-        combinations = self._combinations() if self.searcher.name == "grid" else None
+        combinations = self._combinations() if self.searcher.name == GRID else None
         return DEFAULT_TRIALS if combinations is None else combinations + self.tune.baseline
 
     def _combinations(self) -> int | None:
@@ -70,8 +76,7 @@ class Study:
 
     @property
     def searcher(self) -> PlugInSection:
-        named = SEARCHER_OF_METHOD[self.sweep.method]
-        return self.tune.searcher or PlugInSection(name=named)
+        return searcher_of(self.sweep, self.tune)
 
     @property
     def budget(self) -> Budget:

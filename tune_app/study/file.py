@@ -11,10 +11,12 @@ from pathlib import Path
 from tune_app.core.definition import Metric
 from tune_app.errors import Problem, UserError, nearest, once
 from tune_app.history import warm
+from tune_app.plugins import make
 from tune_app.space import constraint_checks, wandb_sweep
 from tune_app.space.domains import Domain
 from tune_app.space.feasible import Verdict
 from tune_app.space.prior import Belief
+from tune_app.space.wandb_hyperband import Hyperband
 from tune_app.storage.catalogue import name_problems
 from tune_app.study import (
     foreign_space,
@@ -24,8 +26,8 @@ from tune_app.study import (
     tune_section,
     yaml_source,
 )
-from tune_app.study.definition import Study
-from tune_app.study.tune_section import TUNE, PlugInSection, TuneSection
+from tune_app.study.definition import GRID, Study, plug_in, searcher_of
+from tune_app.study.tune_section import TUNE, WHOLE, PlugInSection, TuneSection
 from tune_app.study.yaml_source import Source
 
 
@@ -43,7 +45,7 @@ class Read:
     """What the tune section names or leaves to the default; None for a file without a section."""
     space: Mapping[str, Domain] = field(default_factory=dict)
     """The parameters that were understood."""
-    metric: Metric = Metric("")
+    metric: Metric = field(default_factory=lambda: Metric(""))
 
 
 def load(
@@ -90,12 +92,12 @@ def read(
         return Read(None, once(problems), once(warnings), once(parsed.notes))
     tune, read_so = _with_numbers(tune, source)
     warnings += read_so
-    tune, hyperband_notes = _with_hyperband(sweep, tune, source)
-    notes = parsed.notes + hyperband_notes
+    tune, scheduler_notes = _with_scheduler(sweep, tune, source)
+    notes = parsed.notes + scheduler_notes
     study = Study(chosen, str(path), sweep, tune, sweep.parameters, str(Path.cwd()))
-    warnings += _unused(study, source)
     problems += plugin_checks.problems(study, source, try_out=not problems)
     if tune.warm_start and not problems:
+        warnings += _unused(study, source)
         earlier = _earlier(study, source)
         problems += earlier.problems
         warnings += earlier.warnings
@@ -115,10 +117,10 @@ def read(
 
 def _unused(study: Study, source: Source) -> list[Problem]:
     """Earlier runs that are given to a searcher that makes nothing of them."""
-    name = study.searcher.name
-    if not study.tune.warm_start or name not in warm.BLIND:
+    if make.learns_from_history(plug_in(study.searcher), study.space, study.tune.seed):
         return []
-    what, fix = f"not used: {name} learns from no earlier run", "use searcher: auto"
+    what = f"not used: {study.searcher.name} learns from no earlier run"
+    fix = "use searcher: auto"
     return [Problem(what, source.where((TUNE, "warm_start")), fix=fix)]
 
 
@@ -163,15 +165,27 @@ def _with_numbers(tune: TuneSection, source: Source) -> tuple[TuneSection, list[
     return tune.model_copy(update=changed), warnings
 
 
-def _with_hyperband(
+def _with_scheduler(
     sweep: wandb_sweep.Sweep, tune: TuneSection, source: Source
 ) -> tuple[TuneSection, list[Problem]]:
-    """The scheduler that `early_terminate` asks for, unless the tune section names one."""
+    """The scheduler that the sweep asks for without a word for it, unless the section names one."""
     asked, where = sweep.early_terminate, source.where(("early_terminate",))
-    if asked is None:
-        return tune, []
     if "scheduler" in tune.model_fields_set:
-        return tune, [Problem("not used: tune.scheduler is given", where)]
+        return tune, [Problem("not used: tune.scheduler is given", where)] if asked else []
+    if asked is not None:
+        return _with_hyperband(asked, tune, where)
+    if searcher_of(sweep, tune).name == GRID:
+        path = (TUNE, "searcher") if tune.searcher else ("method",)
+        what = "a grid is run whole: no trial is stopped early (scheduler fifo)"
+        note = Problem(what, source.where(path), fix="name a tune.scheduler to have some stopped")
+        return tune.model_copy(update={"scheduler": PlugInSection(name=WHOLE)}), [note]
+    return tune, []
+
+
+def _with_hyperband(
+    asked: Hyperband, tune: TuneSection, where: str
+) -> tuple[TuneSection, list[Problem]]:
+    """The scheduler that `early_terminate` stands for."""
     evaluations = tune.budget.evaluations
     rungs = asked.rungs(evaluations)
     scheduler = PlugInSection(name="asha", eta=asked.eta, rungs=list(rungs))

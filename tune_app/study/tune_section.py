@@ -25,6 +25,8 @@ from tune_app.study.yaml_source import KeyPath, Source
 TUNE = "tune"
 """The key of the section in a study file."""
 DEFAULT_SCHEDULER = "auto"
+WHOLE = "fifo"
+"""The scheduler that runs every trial to its end."""
 SCHEDULER_OF_OPTIONS = "asha"
 """The scheduler where only options such as eta are given."""
 

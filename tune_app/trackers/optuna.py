@@ -84,6 +84,7 @@ class _Mirror:
     def update(self, trial: TrialState, state: StudyState) -> None:
         """Writes what Optuna does not know of `trial` yet."""
         if trial.id not in self._ids:
+            # Preflight may have left less of the space than there was at the first event.
             new = _running(trial, _searched(state))
             self._ids[trial.id] = self._storage.create_new_trial(self._study, new)
         trial_id = self._ids[trial.id]
@@ -136,7 +137,7 @@ def _running(trial: TrialState, domains: Mapping[str, Any]) -> FrozenTrial:
     distributions: dict[str, BaseDistribution] = {}
     outside: dict[str, Any] = {}
     for name, value in trial.params.items():
-        if name in domains and _fits(domains[name], value):
+        if _fits(domains.get(name), value):
             params[name] = to_optuna(domains[name], value)
             distributions[name] = distribution(domains[name])
         else:
@@ -157,8 +158,10 @@ def _running(trial: TrialState, domains: Mapping[str, Any]) -> FrozenTrial:
     )
 
 
-def _fits(domain: Mapping[str, Any], value: Any) -> bool:
-    """Whether Optuna can hold this very value, not one moved onto a step."""
+def _fits(domain: Mapping[str, Any] | None, value: Any) -> bool:
+    """Whether it is searched, and Optuna can hold this very value, not one moved onto a step."""
+    if domain is None or domain["type"] == "fixed":
+        return False
     try:
         held = from_optuna(domain, to_optuna(domain, value))
     except ValueError:

@@ -43,11 +43,6 @@ def examine(parameter: str, value: Any, accelerator: str, timer: Timer | None = 
     return Probed(parameter, value, _refusal(parameter, value, accelerator))
 
 
-def why_not(parameter: str, value: Any, accelerator: str) -> str | None:
-    """Why this value of a training argument cannot run here, None if it can."""
-    return examine(parameter, value, accelerator).reason
-
-
 def _refusal(parameter: str, value: Any, accelerator: str) -> str | None:
     """What transformers has against a value that is given alone."""
     try:
