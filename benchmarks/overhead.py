@@ -1,6 +1,6 @@
 """What a trial costs beside plain `Trainer`, and what the workers' malloc settings are worth.
 
-    python benchmarks/overhead.py [--pairs 5] [--steps 120]
+    python benchmarks/overhead.py [--pairs 5] [--steps 120] [--eval-tokens 32768]
 
 Each figure is the ratio of two runs made in turn in fresh processes on one thread, pair by pair, so
 that a machine whose speed drifts does not matter. The time is that of training and the evaluations,
@@ -18,17 +18,27 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-PARAMS = {"size": "nano", "learning_rate": 1e-3, "per_device_train_batch_size": 8}
+if TYPE_CHECKING:
+    from tune_app.core.ports import TrialContext
+
+PARAMS: dict[str, Any] = {
+    "size": "nano",
+    "learning_rate": 1e-3,
+    "per_device_train_batch_size": 8,
+    "eval_tokens": 32_768,
+}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--steps", type=int, default=120)
+    parser.add_argument("--eval-tokens", type=int, default=PARAMS["eval_tokens"])
     parser.add_argument("--child", choices=CHILDREN, help=argparse.SUPPRESS)
     args = parser.parse_args()
+    PARAMS["eval_tokens"] = args.eval_tokens
     if args.child:
         print(json.dumps(CHILDREN[args.child](args.steps)))
         return
@@ -53,6 +63,7 @@ def seconds(child: str, malloc: bool, steps: int) -> float:
 
     chosen = {k: v for k, v in WORKER_ENVIRONMENT.items() if malloc or "MALLOC" not in k}
     command = [sys.executable, __file__, "--child", child, "--steps", str(steps)]
+    command += ["--eval-tokens", str(PARAMS["eval_tokens"])]
     environment = {**os.environ, **chosen, "OMP_NUM_THREADS": "1"}
     out = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     return float(json.loads(out.stdout.splitlines()[-1]))
@@ -76,7 +87,8 @@ def trial(steps: int) -> float:
     )
     _build(steps, folder / "warm")
     begin = time.perf_counter()
-    run(task, _Context(folder / "checkpoints"))
+    context: TrialContext = _Context(folder / "checkpoints")
+    run(task, context)
     return time.perf_counter() - begin
 
 
@@ -106,6 +118,10 @@ class _Context:
 
     def send(self, event: str, **fields: Any) -> None:
         assert fields.get("outcome", "completed") == "completed", fields
+
+    def publish(self, folder: Path, step: int) -> str:
+        """Nobody goes on from it."""
+        return str(folder)
 
     def interrupted(self) -> bool:
         return False

@@ -32,6 +32,7 @@ from benchmarks.chaos import disturb, toy
 from tune_app.console import screens
 from tune_app.core.conductor import Conductor, Segment
 from tune_app.core.journal import Event, Journal, follow
+from tune_app.core.ports import TrialContext
 from tune_app.core.state import StudyState
 from tune_app.core.trial import Decision
 from tune_app.plugins import make
@@ -107,7 +108,7 @@ def work(line: Connection, folder: Path, number: int) -> None:
     rng = random.Random(number)
     while True:
         task = line.recv()
-        context = Line(line, folder / "checkpoints" / task["trial"], rng)
+        context: TrialContext = Line(line, folder / "checkpoints" / task["trial"], rng)
         try:
             toy.train(context, folder, task)
         except ArithmeticError as error:
@@ -166,8 +167,9 @@ class Pool:
                     break
                 self._lines[line] = segment.trial
                 line.send(self._task(segment))
-            for line in wait(list(self._lines)):
-                self._hear(line)  # type: ignore[arg-type]
+            for ready in wait(list(self._lines)):
+                assert isinstance(ready, Connection)
+                self._hear(ready)
 
     def close(self) -> None:
         for process in self._processes:
