@@ -103,7 +103,7 @@ def test_a_bucket_survives_driver_and_machine_and_nobody_gets_in_or_finds_a_secr
     kill_group(driver, signal.SIGKILL)
     driver.communicate(timeout=30)
     # The machine goes down: what Ray left behind goes with its driver.
-    processes.end(processes.of_all(session))
+    processes.end(processes.started(session))
     lost = tmp_path / "lost"
     machine.copy().rename(lost)
     _download(machine, tmp_path / "at-death")
@@ -219,7 +219,7 @@ def _join(address: str) -> str:
 
 def _check_no_secret_in_command_lines() -> None:
     for secret in SECRETS:
-        assert processes.of_all(secret) == []
+        assert processes.started(secret) == []
 
 
 def _holding_secrets(folder: Path) -> list[str]:
