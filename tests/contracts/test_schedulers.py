@@ -33,13 +33,12 @@ class Watched:
     """A scheduler whose every answer is checked; it is made anew for each question."""
 
     def __init__(self, study: dict[str, Any]) -> None:
-        self._make = lambda: make.scheduler(study)
+        self._make: Callable[[], Scheduler] = lambda: make.scheduler(study)
         self.asked = 0
 
     @property
     def rungs(self) -> tuple[float, ...]:
-        rungs: tuple[float, ...] = self._make().rungs
-        return rungs
+        return self._make().rungs
 
     def bracket(self, number: int) -> int:
         return _bracket(self._make(), number)

@@ -20,7 +20,7 @@ from tune_app.simulation.simulation import MAX_STEPS, Curve, MemoryJournal, Simu
 
 X = {"x": {"type": "float", "low": 0.0, "high": 1.0, "log": False, "step": None}}
 
-__all__ = ["Curve", "MemoryJournal", "Simulation"]
+__all__ = ["Curve", "MemoryJournal", "Simulation", "crossing"]
 
 
 def document(**changes: Any) -> dict[str, Any]:

@@ -54,8 +54,10 @@ pytestmark = pytest.mark.usefixtures("no_orphans")
 class Machine(Shell):
     """A machine with secrets in its environment; a dead driver's lease is short here."""
 
-    def start(self, *words: str) -> subprocess.Popen[str]:
-        return super().start(*words, program=("-c", SHORT_LEASE))
+    def start(
+        self, *words: str, program: tuple[str, ...] = ("-c", SHORT_LEASE)
+    ) -> subprocess.Popen[str]:
+        return super().start(*words, program=program)
 
     def copy(self) -> Path:
         """The working copy of the study."""

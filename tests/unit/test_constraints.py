@@ -171,7 +171,7 @@ TENS = Choice(tuple(range(10)))
 
 
 @pytest.mark.parametrize(
-    ("constraints", "number"),
+    ("expressions", "number"),
     [
         (["a == b", "b == c", "c == d", "d == e"], 10),
         (["a + b + c + d + e == 45"], 1),
@@ -180,10 +180,10 @@ TENS = Choice(tuple(range(10)))
     ],
 )
 def test_a_listing_of_a_tight_space_is_quick_and_complete(
-    constraints: list[str], number: int
+    expressions: list[str], number: int
 ) -> None:
     space = dict.fromkeys("abcde", TENS)
-    constraints = of(space, constraints)
+    constraints = of(space, expressions)
     begun = time.perf_counter()
     ordered, mixed = (
         feasible.in_file_order(space, constraints),

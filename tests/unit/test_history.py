@@ -581,7 +581,8 @@ def test_schedulers_compare_at_the_rungs_that_a_coarse_table_has(
     state = search(table, setting(30, scheduler=scheduler), 0)
     ended = [trial for trial in state.trials.values() if trial.outcome is not None]
     found = {(trial.bracket, trial.fraction) for trial in ended}
-    assert sorted(found) == [(bracket, pytest.approx(at)) for bracket, at in expected]
+    wanted: list[Any] = [(bracket, pytest.approx(at)) for bracket, at in expected]
+    assert sorted(found) == wanted
 
 
 def test_reports_of_a_table_are_not_taken_for_optimiser_steps(tmp_path: Path) -> None:

@@ -307,7 +307,12 @@ def test_a_gp_fits_its_kernels_once_while_nothing_new_is_known(
 ) -> None:
     """Two kernels: of losses, and of where memory sufficed."""
     fits, fit = [], _gaussian_process.fit
-    monkeypatch.setattr(_gaussian_process, "fit", lambda *data: fits.append(1) or fit(*data))
+
+    def counted(*data: Any) -> Any:
+        fits.append(data)
+        return fit(*data)
+
+    monkeypatch.setattr(_gaussian_process, "fit", counted)
     full = [({"x": 0.9, "y": 0.1 * i}, None, "out_of_memory") for i in range(3)]
     searcher, state = create("gp", PLANE), told(PLANE, *history(), *full)
     asked = [searcher.suggest(state, number) for number in range(20, 24)]

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from tune_app.space.domains import Choice, Fixed, to_document
+from tune_app.space.domains import Choice, Fixed, Space, to_document
 from tune_app.training.preflight import preflight, probe_cache
 from tune_app.training.preflight.probe import ABSURD, Probed, examine
 
@@ -155,7 +155,7 @@ def test_a_cache_that_cannot_be_written_costs_nothing_else(tmp_path: Path) -> No
 
 
 def test_only_values_of_the_space_can_be_impossible() -> None:
-    space = {"optim": Choice(("sgd", "adafactor")), "bf16": Fixed(False)}
+    space: Space = {"optim": Choice(("sgd", "adafactor")), "bf16": Fixed(False)}
     document = {"parameters": {name: to_document(domain) for name, domain in space.items()}}
     rows = [
         Probed("optim", "sgd", "no"),

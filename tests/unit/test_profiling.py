@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tune_app.space.domains import Choice, Domain, Fixed, Float, Int
+from tune_app.training import segment
 from tune_app.training.preflight import profiling
 from tune_app.training.preflight.values import COUNTS
 
@@ -109,14 +110,14 @@ def test_the_largest_batch_that_fits_is_found_by_doubling_and_halving(
 def test_a_batch_that_does_not_fit_is_no_error(
     small: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = profiling.segment.make_trainer
+    real = segment.make_trainer
 
     def make_trainer(loaded: Any, params: Any, data: Any, **options: Any) -> Any:
         if params[COUNTS[0]] > 5:
             raise MemoryError
         return real(loaded, params, data, **options)
 
-    monkeypatch.setattr(profiling.segment, "make_trainer", make_trainer)
+    monkeypatch.setattr(segment, "make_trainer", make_trainer)
     study = {"trainable": "causal_lm", "accelerator": "cpu", "seed": 0}
     params = {COUNTS[0]: 4, COUNTS[1]: 2}
     assert profiling.largest_batch(study, small, params, tmp_path / "cache") == 5

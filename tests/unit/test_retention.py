@@ -9,6 +9,7 @@ import pytest
 
 from tests.support.simulated import MemoryJournal, Simulation, document, sometimes_diverging
 from tune_app.core.journal import Event
+from tune_app.core.ports import Tracker
 from tune_app.core.state import StudyState
 from tune_app.core.trial import Outcome, Status, TrialState
 from tune_app.errors import UserError
@@ -79,7 +80,8 @@ class Eye:
 
 
 def searched(checkpoints: CheckpointStore, **options: Any) -> Simulation:
-    trackers = [Worker(checkpoints), Retention(checkpoints, **options), Eye(checkpoints)]
+    trackers: list[Tracker] = [Worker(checkpoints), Eye(checkpoints)]
+    trackers.insert(1, Retention(checkpoints, **options))
     simulation = Simulation(
         document(trials=20), journal=MemoryJournal(), trackers=trackers, workers=3
     )
@@ -133,7 +135,7 @@ class Swept:
 def test_a_trial_that_diverges_leaves_no_checkpoint() -> None:
     checkpoints = CheckpointStore()
     swept = Swept(checkpoints)
-    trackers = [Worker(checkpoints), Retention(checkpoints), swept]
+    trackers: list[Tracker] = [Worker(checkpoints), Retention(checkpoints), swept]
     resolved = document(trials=20, eta=2)
     state = Simulation(resolved, curve=sometimes_diverging, trackers=trackers).run()
     assert swept.diverged
@@ -155,7 +157,7 @@ def test_deleting_takes_no_longer_the_more_trials_have_ended() -> None:
     for trials in (50, 100):
         checkpoints = CheckpointStore()
         counted = Counted(checkpoints)
-        trackers = [Worker(checkpoints), counted]
+        trackers: list[Tracker] = [Worker(checkpoints), counted]
         Simulation(document(trials=trials), trackers=trackers, journal=MemoryJournal()).run()
         looks.append(counted.looks)
     assert looks[1] < 2.5 * looks[0]
@@ -240,7 +242,7 @@ def test_what_killed_workers_left_half_written_goes_with_the_next_segment_or_the
     tmp_path: Path,
 ) -> None:
     killed = Killed(tmp_path)
-    trackers = [Retention(FolderCheckpoints(tmp_path)), killed]
+    trackers: list[Tracker] = [Retention(FolderCheckpoints(tmp_path)), killed]
     simulation = Simulation(
         document(trials=20), trackers=trackers, journal=MemoryJournal(), death=0.3
     )
