@@ -33,6 +33,7 @@ from tune_app.history.replay import Setting, search
 from tune_app.history.table import Table, load
 from tune_app.space.constraints import Constraints
 from tune_app.space.cube import Array, Axis, Cube
+from tune_app.space.domains import Float
 
 SIZES = (16, 25, 50, 100)
 FULL_RUNS = (5.0, 10.0, 25.0)
@@ -91,7 +92,9 @@ def _tables(paths: Sequence[Path]) -> Iterator[Table]:
         yield table
         if DERIVED not in space and path.name.startswith("lm_"):
             usual = [i for i, p in enumerate(params) if USUAL[0] <= p["learning_rate"] <= USUAL[1]]
-            domain = replace(space["learning_rate"], low=USUAL[0], high=USUAL[1])
+            rate = space["learning_rate"]
+            assert isinstance(rate, Float)
+            domain = replace(rate, low=USUAL[0], high=USUAL[1])
             yield replace(
                 table,
                 name="usual",

@@ -87,13 +87,17 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=float("inf"), help="begin none later")
     parser.add_argument("--part", type=fraction, default=(0, 1), help="K/N: every Nth, from K on")
     parser.add_argument("--seed", type=int, default=0, help="of weights and data, not the design")
-    parser.add_argument("--longest-only", action="store_true", help="one run a configuration")
+    alone = parser.add_mutually_exclusive_group()
+    alone.add_argument("--longest-only", action="store_true", help="one run a configuration")
+    alone.add_argument("--shortest-only", action="store_true", help="to see that it works")
     parser.add_argument("--size", default=FIXED["size"], help="of the model")
     args = parser.parse_args()
     with_worker_environment()
     FIXED["size"] = args.size
     path = args.work or args.out.with_suffix(".runs.jsonl")
     horizons = HORIZONS[:1] if args.longest_only else HORIZONS
+    if args.shortest_only:
+        horizons = HORIZONS[-1:]
     end = time.monotonic() + 60 * args.minutes
     wanted = range(args.part[0], args.configurations, args.part[1])
     for run in missing_runs(path, wanted, horizons, args.seed):
@@ -207,7 +211,7 @@ def _train(
         loaded,
         params,
         data,
-        output_dir=context.checkpoints,
+        output_dir=context.paths.checkpoints,
         max_steps=max_steps,
         seed=seed,
         accelerator="cpu",
@@ -233,7 +237,9 @@ class Listener:
     """A driver that only listens."""
 
     def __init__(self, folder: Path) -> None:
-        self.checkpoints = folder
+        from tune_app.core.ports import LocalPaths
+
+        self.paths = LocalPaths(folder, folder)
         self.rows: list[dict[str, float]] = []
 
     def send(self, event: str, **fields: Any) -> None:

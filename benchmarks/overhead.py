@@ -1,6 +1,6 @@
 """What a trial costs beside plain `Trainer`, and what the workers' malloc settings are worth.
 
-    python benchmarks/overhead.py [--pairs 5] [--steps 120]
+    python benchmarks/overhead.py [--pairs 5] [--steps 120] [--eval-tokens 32768]
 
 Each figure is the ratio of two runs made in turn in fresh processes on one thread, pair by pair, so
 that a machine whose speed drifts does not matter. The time is that of training and the evaluations,
@@ -18,17 +18,27 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-PARAMS = {"size": "nano", "learning_rate": 1e-3, "per_device_train_batch_size": 8}
+if TYPE_CHECKING:
+    from tune_app.core.ports import TrialContext
+
+PARAMS: dict[str, Any] = {
+    "size": "nano",
+    "learning_rate": 1e-3,
+    "per_device_train_batch_size": 8,
+    "eval_tokens": 32_768,
+}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--steps", type=int, default=120)
+    parser.add_argument("--eval-tokens", type=int, default=PARAMS["eval_tokens"])
     parser.add_argument("--child", choices=CHILDREN, help=argparse.SUPPRESS)
     args = parser.parse_args()
+    PARAMS["eval_tokens"] = args.eval_tokens
     if args.child:
         print(json.dumps(CHILDREN[args.child](args.steps)))
         return
@@ -53,6 +63,7 @@ def seconds(child: str, malloc: bool, steps: int) -> float:
 
     chosen = {k: v for k, v in WORKER_ENVIRONMENT.items() if malloc or "MALLOC" not in k}
     command = [sys.executable, __file__, "--child", child, "--steps", str(steps)]
+    command += ["--eval-tokens", str(PARAMS["eval_tokens"])]
     environment = {**os.environ, **chosen, "OMP_NUM_THREADS": "1"}
     out = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     return float(json.loads(out.stdout.splitlines()[-1]))
@@ -60,23 +71,25 @@ def seconds(child: str, malloc: bool, steps: int) -> float:
 
 def trial(steps: int) -> float:
     """A trial as a worker runs it: three rungs with checkpoints, nine evaluations, reports."""
-    from tune_app.training.segment import Task, run
+    from tune_app.budget import Unit
+    from tune_app.core.definition import Budget
+    from tune_app.core.task import Task
+    from tune_app.training.segment import run
 
     folder = Path(tempfile.mkdtemp())
     task = Task(
-        document=_document(steps),
         trial="0",
         params=PARAMS,
         seed=0,
-        checkpoint=None,
-        seconds_before=0.0,
-        max_steps=None,
-        wants_untrained_sample=False,
-        cache=_cache(),
+        trainable="causal_lm",
+        budget=Budget(Unit.STEPS, steps, trials=1, evaluations=9),
+        rungs=(1 / 3, 2 / 3, 1.0),
+        accelerator="cpu",
     )
     _build(steps, folder / "warm")
     begin = time.perf_counter()
-    run(task, _Context(folder / "checkpoints"))
+    context: TrialContext = _Context(folder / "checkpoints")
+    run(task, context)
     return time.perf_counter() - begin
 
 
@@ -101,24 +114,20 @@ class _Context:
     """A driver that always says: go on."""
 
     def __init__(self, checkpoints: Path) -> None:
-        self.checkpoints = checkpoints
+        from tune_app.core.ports import LocalPaths
+
+        self.paths = LocalPaths(checkpoints, _cache())
         checkpoints.mkdir(parents=True)
 
     def send(self, event: str, **fields: Any) -> None:
         assert fields.get("outcome", "completed") == "completed", fields
 
+    def publish(self, folder: Path, step: int) -> str:
+        """Nobody goes on from it."""
+        return str(folder)
+
     def interrupted(self) -> bool:
         return False
-
-
-def _document(steps: int) -> dict[str, Any]:
-    return {
-        "trainable": "causal_lm",
-        "rungs": [1 / 3, 2 / 3, 1.0],
-        "budget": {"unit": "steps", "amount": steps, "evaluations": 9, "trials": 1},
-        "prompt": "",
-        "accelerator": "cpu",
-    }
 
 
 def _cache() -> Path:

@@ -17,8 +17,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from tune_app.core.definition import StudyDefinition
 from tune_app.core.journal import Journal
-from tune_app.plugins import make
 from tune_app.simulation.simulation import MAX_STEPS, Simulation
 
 TRIALS = 25
@@ -73,20 +73,19 @@ def _write_study(folder: Path) -> None:
     }
     budget = {"unit": "steps", "amount": MAX_STEPS, "trials": TRIALS, "evaluations": 6}
     scheduler = {"name": "asha", "eta": 3, "rungs": 3}
-    parts = {"scheduler": scheduler, "budget": budget, "parameters": parameters}
     document = {
-        **parts,
+        "scheduler": scheduler,
+        "budget": budget,
+        "parameters": parameters,
         "name": NAME,
         "metric": {"name": "final_eval_loss", "goal": "minimize"},
         "searcher": {"name": "random"},
-        "rungs": list(make.scheduler(parts).rungs),
+        "rungs": [1 / 9, 1 / 3, 1.0],
         "seed": 0,
         "baseline": False,
         "baseline_params": {},
     }
-    simulation = Simulation(document, journal=Journal(folder))
-    simulation.run()
-    simulation.conductor.close(0)
+    Simulation(StudyDefinition.from_document(document), journal=Journal(folder)).run()
 
 
 if __name__ == "__main__":

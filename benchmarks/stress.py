@@ -32,7 +32,7 @@ from benchmarks.chaos import disturb, toy
 from tune_app.console import screens
 from tune_app.core.conductor import Conductor
 from tune_app.core.journal import Event, Journal, follow
-from tune_app.core.ports import LocalPaths
+from tune_app.core.ports import LocalPaths, TrialContext
 from tune_app.core.recorder import Recorder
 from tune_app.core.state import StudyState
 from tune_app.core.tracking import TrackerGroup
@@ -110,7 +110,7 @@ def work(line: Connection, folder: Path, number: int) -> None:
     rng = random.Random(number)
     while True:
         task = line.recv()
-        context = Line(line, folder, task.trial, rng)
+        context: TrialContext = Line(line, folder, task.trial, rng)
         try:
             toy.train(context, folder, task)
         except ArithmeticError as error:
@@ -169,8 +169,9 @@ class Pool:
                     break
                 self._lines[line] = task.trial
                 line.send(task)
-            for line in wait(list(self._lines)):
-                self._hear(line)  # type: ignore[arg-type]
+            for ready in wait(list(self._lines)):
+                assert isinstance(ready, Connection)
+                self._hear(ready)
 
     def close(self) -> None:
         for process in self._processes:

@@ -14,24 +14,50 @@ from __future__ import annotations
 
 import argparse
 import ast
+import os
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+HERE = Path(__file__).resolve().parent
 PACKAGE = "tune_app"
+LEARNING_RATE = 0.00123457
+"""A value that nothing else has."""
+BESIDE = (
+    "console/", "trackers/", "storage/", "space/", "core/tracking.py", "training/preflight/",
+    # Where these were before they had a folder.
+    "domains.py", "constraints.py", "preflight.py", "probe.py", "tracking.py", "training/preflight",
+    "training/probe", "training/values", "training/schedules",
+)  # fmt: skip
+"""What looks at a trial before it starts, and at events: views, checks of the space, clean-up."""
+STUDY = """
+method: random
+metric: {{name: eval_loss, goal: minimize}}
+parameters:
+  learning_rate: {{values: [{rate}]}}
+  size: {{value: nano}}
+  block_size: {{value: 32}}
+  per_device_train_batch_size: {{value: 2}}
+tune: {{budget: {{steps: 4, trials: 1, evaluations: 2}}, baseline: false}}
+"""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Prints the figures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--of", type=Path, default=Path(__file__).parents[1], metavar="CHECKOUT")
+    parser.add_argument("--of", type=Path, default=HERE.parent, metavar="CHECKOUT")
     parser.add_argument("--walk", action="store_true")
     args = parser.parse_args(arguments)
     for name, value in figures(args.of).items():
         print(f"{name:<34} {value}")
     if args.walk:
-        for name, files in walks().items():
-            print(f"\n{name}: {len(files)} files")
-            print("\n".join(f"  {file}" for file in files))
+        for value, files in walks(args.of.resolve()).items():
+            beside = [file for file in files if file.startswith(BESIDE)]
+            print(f"\n{value} is handed to {len(files) - len(beside)} files on its way:")
+            print("\n".join(f"  {file}" for file in files if file not in beside))
+            print(f"and to {len(beside)} that look on: {', '.join(beside)}")
 
 
 def figures(checkout: Path) -> dict[str, str]:
@@ -124,10 +150,25 @@ def _room(checkout: Path, parts: tuple[str, ...]) -> str:
     return ""
 
 
-def walks() -> dict[str, list[str]]:
-    """The files that `learning_rate` passes on its way out, and `eval_loss` on its way back."""
-
-    raise NotImplementedError
+def walks(checkout: Path) -> dict[str, list[str]]:
+    """By value, the files of a checkout that get it while one trial runs, in order of time."""
+    with TemporaryDirectory() as folder:
+        notes, study = Path(folder, "notes"), Path(folder, "walk.yaml")
+        notes.mkdir()
+        study.write_text(STUDY.format(rate=LEARNING_RATE))
+        command = [sys.executable, "-m", "tune_app.run", str(study)]
+        environment = {
+            "PYTHONPATH": os.pathsep.join([str(HERE / "value_walk"), str(checkout)]),
+            "VALUE_WALK_LEARNING_RATE": str(LEARNING_RATE),
+            "VALUE_WALK_OUT": str(notes),
+            "VALUE_WALK_PACKAGE": str(checkout / PACKAGE) + os.sep,
+        }
+        subprocess.run(command, cwd=folder, env=os.environ | environment, check=True)
+        lines = [line for file in notes.iterdir() for line in file.read_text().splitlines()]
+    passed: dict[str, dict[str, None]] = {"learning_rate": {}, "eval_loss": {}}
+    for _, value, file in sorted(line.split("\t") for line in lines):
+        passed[value][str(Path(file).relative_to(checkout / PACKAGE))] = None
+    return {value: list(files) for value, files in passed.items()}
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """What the W&B mirror costs, against a server on loopback.
 
-    python -m benchmarks.wandb_mirror memory    # 1,000 trials: time, peak memory, open runs
-    python -m benchmarks.wandb_mirror peer      # 50 toy trials beside Ray's WandbLoggerCallback
+    python -m benchmarks.wandb_mirror memory [TRIALS]    # 1,000: time, peak memory, open runs
+    python -m benchmarks.wandb_mirror peer [TRIALS]      # 50 toys, Ray's WandbLoggerCallback beside
 
 Each prints one JSON object a line. Run from the root of the repository.
 """
@@ -69,10 +69,10 @@ class Watch:
         self._thread.join()
 
 
-def memory() -> None:
-    """A journal of so many trials, mirrored in one go."""
+def memory(trials: int) -> None:
+    """A journal of so many trials, and of a tenth of them, mirrored in one go."""
     for mode in ("offline", "online"):
-        for count in (TRIALS // 10, TRIALS):
+        for count in (trials // 10, trials):
             with tempfile.TemporaryDirectory() as name, serving(Path(name)) as server:
                 story = Story(Path(name))
                 story.start()
@@ -103,17 +103,17 @@ def memory() -> None:
             )
 
 
-def peer() -> None:
+def peer(trials: int) -> None:
     """The same toy trials in Ray Tune with no tracker, Ray's own callback, and ours."""
     for kind in ("none", "ray", "ours"):
-        show(kind=kind, **_toys(kind))
+        show(kind=kind, **_toys(kind, trials))
 
 
-def _toys(kind: str) -> dict[str, Any]:
+def _toys(kind: str, trials: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as name, serving(Path(name)) as server:
         environment = {**os.environ, **server.environment, "RAY_AUTH_MODE": "token"}
         environment["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
-        command = [sys.executable, "-m", "benchmarks.wandb_mirror", "toys", kind, name]
+        command = [sys.executable, "-m", "benchmarks.wandb_mirror", "toys", kind, str(trials), name]
         process = subprocess.Popen(
             command, env=environment, cwd=ROOT, stdout=subprocess.PIPE, text=True
         )
@@ -160,7 +160,7 @@ def toy(config: dict[str, Any]) -> None:
             raise RuntimeError("once")
 
 
-def toys(kind: str, folder: Path) -> None:
+def toys(kind: str, trials: int, folder: Path) -> None:
     import ray
     from ray import tune
 
@@ -181,7 +181,7 @@ def toys(kind: str, folder: Path) -> None:
     begun = time.monotonic()
     tuner = tune.Tuner(
         tune.with_resources(toy, {"cpu": 2}),
-        param_space={"number": tune.grid_search(list(range(TOYS))), "folder": str(folder)},
+        param_space={"number": tune.grid_search(list(range(trials))), "folder": str(folder)},
         tune_config=tune.TuneConfig(reuse_actors=True),
         run_config=tune.RunConfig(
             storage_path=str(folder / "ray"),
@@ -199,7 +199,7 @@ def toys(kind: str, folder: Path) -> None:
 def _stopwatch(ends: list[float]) -> Any:
     from ray import tune
 
-    class Stopwatch(tune.Callback):
+    class Stopwatch(tune.Callback):  # type: ignore[misc]
         def on_trial_result(self, *_: Any, **__: Any) -> None:
             ends.append(time.monotonic())
 
@@ -217,7 +217,7 @@ def _ours(folder: Path, tracker: Any) -> Any:
     story = Story(folder, tracker)
     story.tell("study_started", study={**DOCUMENT, "project": "toys"}, software={}, machine={})
 
-    class Teller(tune.Callback):
+    class Teller(tune.Callback):  # type: ignore[misc]
         def __reduce__(self) -> tuple[type[object], tuple[()]]:
             """Tune pickles its plug-ins for a restore that is never asked for."""
             return object, ()
@@ -248,12 +248,12 @@ def _ours(folder: Path, tracker: Any) -> Any:
 
 def main() -> None:
     match sys.argv[1:]:
-        case ["memory"]:
-            memory()
-        case ["peer"]:
-            peer()
-        case ["toys", kind, folder]:
-            toys(kind, Path(folder))
+        case ["memory", *trials] if len(trials) <= 1:
+            memory(int(trials[0]) if trials else TRIALS)
+        case ["peer", *trials] if len(trials) <= 1:
+            peer(int(trials[0]) if trials else TOYS)
+        case ["toys", kind, trials, folder]:
+            toys(kind, int(trials), Path(folder))
         case _:
             sys.exit(__doc__)
 

@@ -83,12 +83,12 @@ def ours(name: str) -> list[float]:
 
 
 def main() -> int:
+    asked = {n: (entry, ours(n), n in BOUNDED_STEPS) for n, entry in PARAMETERS.items()}
     with tempfile.TemporaryDirectory() as folder:
         venv.create(folder, with_pip=True)
         python = str(Path(folder, "bin", "python"))
         install = [python, "-m", "pip", "install", "--quiet", "sweeps==0.2.0"]
         subprocess.run(install, check=True)
-        asked = {n: (entry, ours(n), n in BOUNDED_STEPS) for n, entry in PARAMETERS.items()}
         path = Path(folder, "asked.json")
         path.write_text(json.dumps(asked))
         command = [python, "-c", ENGINE, str(path)]

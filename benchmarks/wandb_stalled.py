@@ -1,6 +1,6 @@
 """Whether a real study waits for a W&B server that takes connections and never answers.
 
-    python -m benchmarks.wandb_stalled [--pairs 4]
+    python -m benchmarks.wandb_stalled [--pairs 4] [--trials 7]
 
 Studies of real training with such a server and without W&B, in pairs of changing order, each with
 all its processes anew and the prepared data at hand. Prints one JSON object a line: a study's wall
@@ -34,15 +34,16 @@ FOR_EVER_S = 3600.0
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pairs", type=int, default=4)
+    parser.add_argument("--trials", type=int, default=7, help="of a study")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as name, serving(Path(name)) as server:
         server.trouble = Trouble(delay_s=FOR_EVER_S)
         kinds = {"stalled": server.environment, "none": {"WANDB_MODE": "disabled"}}
-        _study(Path(name), "warm-up", kinds["none"])
+        _study(Path(name), "warm-up", kinds["none"], args.trials)
         ratios = []
         for number in range(args.pairs):
             order = list(kinds) if number % 2 == 0 else list(kinds)[::-1]
-            pair = {k: _study(Path(name), f"{k}-{number}", kinds[k]) for k in order}
+            pair = {k: _study(Path(name), f"{k}-{number}", kinds[k], args.trials) for k in order}
             ratios.append([a / b for a, b in zip(pair["stalled"], pair["none"], strict=True)])
     for title, found in zip(
         ("wall", "first to last event"), zip(*ratios, strict=True), strict=True
@@ -51,9 +52,12 @@ def main() -> None:
         print(json.dumps({title: rounded, "median": round(statistics.median(found), 2)}))
 
 
-def _study(folder: Path, name: str, environment: dict[str, str]) -> tuple[float, float]:
+def _study(
+    folder: Path, name: str, environment: dict[str, str], trials: int
+) -> tuple[float, float]:
     """Wall seconds of one study, and those between its events."""
     words = ["run", str(STUDY), "--name", name, "--set", "resources.concurrent=1"]
+    words += ["--set", f"budget.trials={trials}"]
     own = {"TUNE_APP_CACHE": str(folder / "cache"), "PYTHONPATH": str(ROOT)}
     load, begun = os.getloadavg()[0], time.monotonic()
     subprocess.run(

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.support import processes
+
 SYSTEM = Path(__file__).parent / "system"
 
 SETTINGS = ("WANDB_", "RAY_", "TUNE_APP_", "FORCE_COLOR", "NO_COLOR", "TTY_")
@@ -16,6 +18,7 @@ for name in [name for name in os.environ if name.startswith(SETTINGS)]:
     del os.environ[name]
 # Where W&B's client looks for a key.
 os.environ["NETRC"] = os.devnull
+processes.mark()
 
 # A machine that is busy with something else is no mistake of the code.
 settings.register_profile("patient", deadline=None)

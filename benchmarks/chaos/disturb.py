@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -20,7 +21,6 @@ from tune_app.core.journal import FILE_NAME, Event, read
 
 LAUNCH = Path(__file__).parent / "launch.py"
 NAME = "study"
-PORT = 26399
 PATIENCE_S = 180.0
 """A driver that neither ends nor writes to its journal for so long is stuck."""
 
@@ -32,6 +32,7 @@ class Head:
         self._home = home
         self._environment = environment
         self._starts = 0
+        self.port = free_port()
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -39,7 +40,7 @@ class Head:
         if self.process is not None and self.process.poll() is None:
             return
         self._starts += 1
-        words = ["--head", f"--port={PORT}", "--num-cpus=2", "--include-dashboard=false"]
+        words = ["--head", f"--port={self.port}", "--num-cpus=2", "--include-dashboard=false"]
         words += ["--block", "--object-store-memory=100000000", f"--temp-dir={self._home / 'ray'}"]
         output = self._home / f"head-{self._starts}"
         with open(output, "wb") as file:
@@ -63,10 +64,17 @@ class Head:
             self.process.wait()
 
 
+def free_port() -> int:
+    """One that nothing listens on now, so that a second run of this may go on beside."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
 def descendants(number: int) -> list[psutil.Process]:
+    found: list[psutil.Process] = []
     with suppress(psutil.NoSuchProcess):
-        return psutil.Process(number).children(recursive=True)
-    return []
+        found = psutil.Process(number).children(recursive=True)
+    return found
 
 
 @dataclass
@@ -100,7 +108,7 @@ class Study:
         self.starts += 1
         if self.head is not None:
             self.head.start()
-            words += ("--address", f"127.0.0.1:{PORT}")
+            words += ("--address", f"127.0.0.1:{self.head.port}")
         with open(self.home / f"output-{self.starts}", "wb") as output:
             self.process = subprocess.Popen(
                 [sys.executable, str(LAUNCH), *words],

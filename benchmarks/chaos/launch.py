@@ -18,9 +18,11 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+import ray
+
 from benchmarks.chaos import real, toy
 from tune_app.core import heartbeat, journal
-from tune_app.engine import cluster, driver, tuner
+from tune_app.engine import driver, tuner
 from tune_app.engine.resources import TrialResources
 from tune_app.training.preflight.found import Findings
 
@@ -66,22 +68,28 @@ def without_dashboard(init: Callable[..., Any], **options: Any) -> Any:
     return init(**options)
 
 
+def replace(where: object, name: str, by: object) -> None:
+    """Puts something in the place of what a module or class has under this name."""
+    assert hasattr(where, name), f"{where} has no {name}: nothing would be replaced"
+    setattr(where, name, by)
+
+
 def main() -> int:
     patience = float(os.environ.get("CHAOS_HANGS_AFTER_S") or HANGS_AFTER_S)
     heartbeat.START_TIMEOUT_S, heartbeat.TIMEOUT_S = 6 * patience, patience
     # It is most of the work of a start, and none of what is looked at here.
-    cluster.ray.init = partial(without_dashboard, cluster.ray.init)
+    replace(ray, "init", partial(without_dashboard, ray.init))
     from tune_app.cli import _session
     from tune_app.storage import catalogue
 
-    catalogue.Journal = FailingJournal  # type: ignore[misc,attr-defined]
+    replace(catalogue, "Journal", FailingJournal)
     if os.environ.get(REAL):
-        tuner.run_segment = real.run_segment
+        replace(tuner, "run_segment", real.run_segment)
     else:
-        tuner.run_segment = toy.run_segment
-        driver.Driver._prepare = prepare  # type: ignore[method-assign]
+        replace(tuner, "run_segment", toy.run_segment)
+        replace(driver.Driver, "_prepare", prepare)
         # Plots take seconds.
-        _session.Session._report = lambda self, screen: None  # type: ignore[method-assign]
+        replace(_session.Session, "_report", lambda self, screen: None)
     from tune_app.__main__ import main as command_line
 
     return command_line()

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import os
 import random
+import secrets
 import shutil
 import subprocess
 import sys
@@ -80,7 +81,9 @@ class Chaos:
     def __init__(self, home: Path, seed: int) -> None:
         self.home = home
         root = str(Path(__file__).parents[2])
-        faults = {toy.FAULTS: str(home / "faults"), "RAY_AUTH_MODE": "token"}
+        # A head takes a token that is there, and makes none.
+        token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+        faults = {toy.FAULTS: str(home / "faults"), **token}
         # A driver whose Ray is gone would look for it for a minute.
         faults["RAY_gcs_rpc_server_reconnect_timeout_s"] = "10"
         self.environment = {**os.environ, **LOOPBACK_ONLY, "PYTHONPATH": root, **faults}

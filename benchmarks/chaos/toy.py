@@ -13,6 +13,7 @@ import os
 import random
 import shutil
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,13 +43,13 @@ STEP_LOG = "steps"
 """The folder where each trial notes its steps as they are done, one `segment step` a line."""
 
 
-def link(before: str, params: dict[str, Any], step: int) -> str:
+def link(before: str, params: Mapping[str, Any], step: int) -> str:
     """The next state of the chain."""
     text = f"{before} {json.dumps(params, sort_keys=True)} {step}"
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def value(state: str, params: dict[str, Any], step: int) -> float:
+def value(state: str, params: Mapping[str, Any], step: int) -> float:
     """The objective: a curve that follows from the values, and a little from every step before."""
     floor = 1.0 + (params["x"] - 0.3) ** 2
     return float(floor + 4.0 * step ** -(0.4 + params["y"]) + int(state[:8], 16) / 2**32 * 1e-3)

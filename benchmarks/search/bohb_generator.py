@@ -38,7 +38,6 @@ def main() -> None:
     rng = random.Random(0)
     runs = [{"params": drawn, "loss": loss(drawn)} for drawn in draws(rng, RUNS)]
     rows = list(draws(rng, ROWS))
-    theirs = asked({"runs": runs, "rows": rows, "draws": DRAWS})
     ours = bohb.create(SPACE, 0)
     state = told(runs)
     cube = Cube(SPACE)
@@ -46,15 +45,17 @@ def main() -> None:
     densities = ours._densities(history)
     assert densities is not None
     points = np.array([cube.to_unit(row) for row in rows])
+    bohb.RANDOM = 0.0
+    proposed = [ours.suggest(state, RUNS + number) for number in range(DRAWS)]
+    theirs = asked({"runs": runs, "rows": rows, "draws": DRAWS})
     print("| density | correlation | widest gap of logarithms |\n|---|--:|--:|")
     for name, density in zip(("good", "bad"), densities, strict=True):
         mine, other = density.log_density(points), np.array(theirs[name])
         gap = mine - other
         widest = np.abs(gap - np.median(gap)).max()
         print(f"| {name} | {np.corrcoef(mine, other)[0, 1]:.6f} | {widest:.2g} |")
-    bohb.RANDOM = 0.0
-    proposed = [ours.suggest(state, RUNS + number) for number in range(DRAWS)]
-    units = [np.array([cube.to_unit(p) for p in side]) for side in (proposed, theirs["proposals"])]
+    sides = ([p for p in proposed if p is not None], theirs["proposals"])
+    units = [np.array([cube.to_unit(params) for params in side]) for side in sides]
     print("\n| axis | Kolmogorov-Smirnov | p |\n|---|--:|--:|")
     for index, name in enumerate(cube.axes):
         test = ks_2samp(units[0][:, index], units[1][:, index])
@@ -67,7 +68,8 @@ def draws(rng: random.Random, count: int) -> Any:
 
 def loss(params: dict[str, Any]) -> float:
     best = (params["x"] - 0.3) ** 2 + (params["y"] - 0.6) ** 2
-    return best + 0.1 * abs(np.log10(params["rate"]) + 3) + 0.2 * "bac".index(params["optim"])
+    rate = 0.1 * abs(np.log10(params["rate"]) + 3)
+    return float(best + rate + 0.2 * "bac".index(params["optim"]))
 
 
 def told(runs: list[dict[str, Any]]) -> StudyState:

@@ -1,17 +1,17 @@
 """Searches where early stopping is misled: runs that begin well do not end well.
 
-    python benchmarks/search/misleading.py [--seeds 16]
+    python benchmarks/search/misleading.py [--seeds 16] [--full-runs 25]
 
 Two made-up tables. In one, higher learning rates learn faster and end worse; in the other, stronger
-regularisation slows training down and ends better. Printed is the regret after 25 full runs as a
-share: 0 is the best run of a table, 1 its median run.
+regularisation slows training down and ends better. Printed is the regret after so many full runs
+as a share: 0 is the best run of a table, 1 its median run.
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -39,14 +39,15 @@ Array = NDArray[np.float64]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=16)
+    parser.add_argument("--full-runs", type=float, default=FULL_RUNS)
     args = parser.parse_args()
-    print("| table | search | regret after 25 full runs |\n|---|---|--:|")
+    print(f"| table | search | regret after {args.full_runs:g} full runs |\n|---|---|--:|")
     for table in tables():
         for searcher, scheduler in SEARCHES:
-            setting = Setting(PlugIn(searcher), PlugIn(scheduler), FULL_RUNS)
+            setting = Setting(PlugIn(searcher), PlugIn(scheduler), args.full_runs)
             with ProcessPoolExecutor() as pool:
                 runs = list(pool.map(partial(replay, table, setting), range(args.seeds)))
-            last = figures.summary(table, runs, FULL_RUNS, None)["budgets"][-1]
+            last = figures.summary(table, runs, args.full_runs, None)["budgets"][-1]
             found = figures.interval(last["by_seed"]["regret_share"])
             middle, low, high = (f"{found[key]:.2f}" for key in ("median", "low", "high"))
             name = f"{searcher} + {scheduler}"
@@ -72,7 +73,7 @@ def tables() -> Iterator[Table]:
 
 def fast_and_worse(rng: np.random.Generator) -> tuple[list[dict[str, Any]], Array]:
     """A grid of 768 runs. The effective learning rate sets the pace; the best is in between."""
-    grid = {
+    grid: dict[str, Sequence[float]] = {
         "config.batch_size": [16, 64, 256],
         "config.learning_rate": [1e-4, 1e-3, 1e-2, 1e-1],
         "config.momentum": [0.1, 0.5, 0.9, 0.99],

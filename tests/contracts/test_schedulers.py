@@ -38,13 +38,14 @@ class Watched:
     """A scheduler whose every answer is checked; it is made anew for each question."""
 
     def __init__(self, study: dict[str, Any]) -> None:
-        self._make = lambda: make.scheduler(StudyDefinition.from_document(study))
+        self._make: Callable[[], Scheduler] = lambda: make.scheduler(
+            StudyDefinition.from_document(study)
+        )
         self.asked = 0
 
     @property
     def rungs(self) -> tuple[float, ...]:
-        rungs: tuple[float, ...] = self._make().rungs
-        return rungs
+        return self._make().rungs
 
     def bracket(self, number: int) -> int:
         return _bracket(self._make(), number)

@@ -7,6 +7,7 @@ import json
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 # After those of this environment: its boto3 and what that needs come first.
 sys.path.append(sys.argv[2])
@@ -37,11 +38,11 @@ def main(file: Path) -> None:
     print(json.dumps({"instances": instances, "group": group}, default=str))
 
 
-def make_group(ec2, name: str) -> str:
+def make_group(ec2: Any, name: str) -> str:
     """The nodes' security group, before Ray makes it, as docs/cluster.md tells."""
     vpc = ec2.describe_vpcs(Filters=[{"Name": "is-default", "Values": ["true"]}])["Vpcs"][0]
     made = ec2.create_security_group(GroupName=name, Description="nodes", VpcId=vpc["VpcId"])
-    return made["GroupId"]
+    return str(made["GroupId"])
 
 
 main(Path(sys.argv[1]))

@@ -26,7 +26,7 @@ from tune_app.space.domains import from_document
 
 X = {"x": {"type": "float", "low": 0.0, "high": 1.0, "log": False, "step": None}}
 
-__all__ = ["Curve", "MemoryJournal", "Simulation"]
+__all__ = ["Curve", "MemoryJournal", "Simulation", "crossing"]
 
 
 class Simulation(simulation.Simulation):

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -89,41 +89,10 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Shell:
 @pytest.fixture
 def no_orphans() -> Iterator[None]:
     """Fails when a test leaves processes of Ray or of a study behind."""
-    before = dict(_ours())
+    before = processes.started()
     yield
-    deadline = time.monotonic() + 30
-    while left := {pid: line for pid, line in _ours() if pid not in before}:
-        if time.monotonic() > deadline:
-            names = [line[:80] for line in left.values()]
-            raise AssertionError(f"left behind: {names}")
-        time.sleep(0.5)
-
-
-AGENTS = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")
-"""Of a Ray that was killed, they end by themselves after some 75 s: they first try to tell it."""
-
-
-def _ours() -> Iterator[tuple[int, str]]:
-    beside = _of_other_test_processes()
-    for process in psutil.process_iter(["cmdline", "status"]):
-        line = " ".join(process.info["cmdline"] or [])
-        if process.info["status"] == psutil.STATUS_ZOMBIE or process.pid in beside:
-            continue
-        ours = any(word in line for word in ("raylet", "ray::", "gcs_server", "tune_app"))
-        if ours and "pytest" not in line and line.strip() not in AGENTS:
-            yield process.pid, line
-
-
-def _of_other_test_processes() -> set[int]:
-    """What the tests that run beside these have started, and not left behind."""
-    me = psutil.Process()
-    found: set[int] = set()
-    for sibling in me.parent().children():
-        # It may be gone by now.
-        with suppress(psutil.NoSuchProcess):
-            if sibling != me:
-                found |= {child.pid for child in [sibling, *sibling.children(recursive=True)]}
-    return found
+    left = processes.left_behind(before, patience_s=30)
+    assert not left, f"left behind: {[line[:80] for line in left]}"
 
 
 def kill_group(process: subprocess.Popen[str], number: signal.Signals) -> None:

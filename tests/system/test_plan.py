@@ -26,7 +26,7 @@ def test_a_plan_is_told_and_nothing_but_the_cache_is_written(
 
 def test_a_plan_refuses_what_a_run_refuses(shell: Shell) -> None:
     before = set(shell.folder.rglob("*"))
-    words = ("--set", "parameters.optim.values=[sgd, adamw_apex_fused]")
+    words: tuple[str, ...] = ("--set", "parameters.optim.values=[sgd, adamw_apex_fused]")
     words += ("--set", "drop_impossible=false")
     plan, run = (shell.run(*verb, str(SMALL), *words) for verb in (("plan",), ("run", "--plan")))
     assert plan.returncode == run.returncode == 2

@@ -54,8 +54,10 @@ pytestmark = pytest.mark.usefixtures("no_orphans")
 class Machine(Shell):
     """A machine with secrets in its environment; a dead driver's lease is short here."""
 
-    def start(self, *words: str) -> subprocess.Popen[str]:
-        return super().start(*words, program=("-c", SHORT_LEASE))
+    def start(
+        self, *words: str, program: tuple[str, ...] = ("-c", SHORT_LEASE)
+    ) -> subprocess.Popen[str]:
+        return super().start(*words, program=program)
 
     def copy(self) -> Path:
         """The working copy of the study."""
@@ -103,7 +105,7 @@ def test_a_bucket_survives_driver_and_machine_and_nobody_gets_in_or_finds_a_secr
     kill_group(driver, signal.SIGKILL)
     driver.communicate(timeout=30)
     # The machine goes down: what Ray left behind goes with its driver.
-    processes.end(processes.of_all(session))
+    processes.end(processes.started(session))
     lost = tmp_path / "lost"
     machine.copy().rename(lost)
     _download(machine, tmp_path / "at-death")
@@ -219,7 +221,7 @@ def _join(address: str) -> str:
 
 def _check_no_secret_in_command_lines() -> None:
     for secret in SECRETS:
-        assert processes.of_all(secret) == []
+        assert processes.started(secret) == []
 
 
 def _holding_secrets(folder: Path) -> list[str]:

@@ -146,7 +146,7 @@ def test_a_checkpoint_of_adapters_has_their_weights_and_no_others(
 ) -> None:
     make, config = ADAPTERS[kind]
     model = get_peft_model(make(), config)
-    model.save_pretrained(tmp_path)
+    model.save_pretrained(str(tmp_path))
     weights.check(model, tmp_path)
     path = tmp_path / "adapter_model.safetensors"
     saved = load_file(path)

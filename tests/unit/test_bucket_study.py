@@ -172,8 +172,11 @@ def test_a_study_that_is_being_read_does_not_count_as_running(
     bucket: MemoryBucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[bool] = []
-    monkeypatch.setattr(
-        bucket, "list", lambda prefix: seen.append(is_locked(tmp_path)) or {}, raising=True
-    )
+
+    def listing(prefix: str) -> dict[str, str]:
+        seen.append(is_locked(tmp_path))
+        return {}
+
+    monkeypatch.setattr(bucket, "list", listing)
     BucketStudy(bucket, tmp_path).refresh()
     assert seen == [False]

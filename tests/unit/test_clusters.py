@@ -7,7 +7,7 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.metadata import Distribution, distributions
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ import pytest
 import ray
 import yaml
 from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
+from packaging.utils import NormalizedName, canonicalize_name
 from ray.autoscaler._private.util import prepare_config, validate_config
 
 from tests.support.object_server import SERVER
@@ -68,9 +68,11 @@ def pinned() -> dict[str, str]:
     return {canonicalize_name(name): version for name, version in pairs}
 
 
-def needed(names: list[str], known: dict[str, Distribution]) -> Iterator[tuple[str, Requirement]]:
+def needed(
+    names: list[str], known: Mapping[NormalizedName, Distribution]
+) -> Iterator[tuple[str, Requirement]]:
     """What packages require, and what those require; with who does."""
-    waiting, seen = [canonicalize_name(name) for name in names], set()
+    waiting, seen = [canonicalize_name(name) for name in names], set[NormalizedName]()
     while waiting:
         name = waiting.pop()
         if name in seen or name not in known:

@@ -224,7 +224,7 @@ def test_three_failures_before_any_success_stop_the_study() -> None:
 
 def late(simulation: Simulation, names: list[str], kinds: list[str]) -> StudyState:
     """These trials report half of the budget, then fail in these ways."""
-    report = {"tokens": 10, "step": 12, "fraction": 0.5, "seconds": 1.0}
+    report: dict[str, Any] = {"tokens": 10, "step": 12, "fraction": 0.5, "seconds": 1.0}
     report |= {"metrics": {"eval_loss": 2.0}, "rung": None, "checkpoint": None}
     for name, kind in zip(names, kinds, strict=True):
         simulation.conductor.on_message(name, "report", report)
@@ -241,7 +241,7 @@ def begun(count: int) -> tuple[Simulation, list[str]]:
 
 def test_a_bug_that_no_trial_gets_past_stops_the_study_however_late_it_comes() -> None:
     simulation, names = begun(4)
-    rung = {"tokens": 10, "step": 3, "fraction": 0.1, "seconds": 1.0}
+    rung: dict[str, Any] = {"tokens": 10, "step": 3, "fraction": 0.1, "seconds": 1.0}
     rung |= {"metrics": {"eval_loss": 2.0}, "rung": 0, "checkpoint": "checkpoints/0000/step-3"}
     simulation.conductor.on_message(names[3], "report", rung)
     assert late(simulation, names[:3], ["IndexError"] * 3).ended == BROKEN
@@ -254,7 +254,7 @@ def test_trials_that_fail_each_in_its_own_way_do_not_stop_the_study() -> None:
 
 def test_a_trial_that_got_past_where_others_fail_clears_the_trainable() -> None:
     simulation, names = begun(4)
-    further = {"tokens": 10, "step": 15, "fraction": 0.6, "seconds": 1.0}
+    further: dict[str, Any] = {"tokens": 10, "step": 15, "fraction": 0.6, "seconds": 1.0}
     further |= {"metrics": {"eval_loss": 2.0}, "rung": None, "checkpoint": None}
     simulation.conductor.on_message(names[3], "report", further)
     assert late(simulation, names[:3], ["IndexError"] * 3).ended is None
@@ -276,8 +276,8 @@ def test_a_trial_out_of_memory_goes_on_from_its_checkpoint_with_the_values_asked
     simulation, (name,) = begun(1)
     conductor, trial = simulation.conductor, simulation.state.trials[name]
     params, checkpoint = dict(trial.params), "checkpoints/0000/step-3"
-    saved = {"tokens": 10, "step": 3, "fraction": 0.1, "seconds": 1.0, "rung": None}
-    saved |= {"metrics": {}, "checkpoint": checkpoint}
+    saved: dict[str, Any] = {"tokens": 10, "step": 3, "fraction": 0.1, "seconds": 1.0}
+    saved |= {"metrics": {}, "rung": None, "checkpoint": checkpoint}
     conductor.on_message(name, "report", saved)
     assert conductor.on_message(name, "batch_halved", half()) is Decision.STOP
     conductor.on_worker_gone(name, "its segment is over")
@@ -539,7 +539,7 @@ def test_workers_may_die_as_often_as_they_like_where_trials_come_further() -> No
         for _ in range(1 + MAX_LOSSES):
             conductor.on_worker_gone(begin(conductor), "died")
             now[0] += 100
-        rest = {"system": {}, "rung": None, "checkpoint": None}
+        rest: dict[str, Any] = {"system": {}, "rung": None, "checkpoint": None}
         conductor.on_message(healthy, "report", {**report, **rest})
     lost = [t.id for t in conductor.state.trials.values() if t.outcome is Outcome.LOST]
     assert lost == ["0001", "0002", "0003", "0004", "0005"]

@@ -171,7 +171,7 @@ TENS = Choice(tuple(range(10)))
 
 
 @pytest.mark.parametrize(
-    ("texts", "number"),
+    ("expressions", "number"),
     [
         (["a == b", "b == c", "c == d", "d == e"], 10),
         (["a + b + c + d + e == 45"], 1),
@@ -179,9 +179,11 @@ TENS = Choice(tuple(range(10)))
         (["a * b == 82"], 0),
     ],
 )
-def test_a_listing_of_a_tight_space_is_quick_and_complete(texts: list[str], number: int) -> None:
+def test_a_listing_of_a_tight_space_is_quick_and_complete(
+    expressions: list[str], number: int
+) -> None:
     space = dict.fromkeys("abcde", TENS)
-    constraints = of(space, texts)
+    constraints = of(space, expressions)
     begun = time.perf_counter()
     ordered, mixed = (
         feasible.in_file_order(space, constraints),

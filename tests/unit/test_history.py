@@ -429,10 +429,9 @@ def test_of_runs_with_the_same_values_the_first_stands_for_all(tmp_path: Path) -
 
 
 def setting(full_runs: float = 3, **changes: Any) -> Setting:
-    named = {"searcher": {"name": "random"}, "scheduler": {"name": "fifo"}}
-    named |= {kind: changes.pop(kind) for kind in named if kind in changes}
-    plug_ins = {kind: PlugIn.from_document(item) for kind, item in named.items()}
-    return Setting(**plug_ins, full_runs=full_runs, **changes)
+    searcher = PlugIn.from_document(changes.pop("searcher", {"name": "random"}))
+    scheduler = PlugIn.from_document(changes.pop("scheduler", {"name": "fifo"}))
+    return Setting(searcher, scheduler, full_runs=full_runs, **changes)
 
 
 def test_one_worker_pays_for_report_after_report(tmp_path: Path) -> None:
@@ -584,7 +583,8 @@ def test_schedulers_compare_at_the_rungs_that_a_coarse_table_has(
     state = search(table, setting(30, scheduler=scheduler), 0)
     ended = [trial for trial in state.trials.values() if trial.outcome is not None]
     found = {(trial.bracket, trial.fraction) for trial in ended}
-    assert sorted(found) == [(bracket, pytest.approx(at)) for bracket, at in expected]
+    wanted: list[Any] = [(bracket, pytest.approx(at)) for bracket, at in expected]
+    assert sorted(found) == wanted
 
 
 def test_reports_of_a_table_are_not_taken_for_optimiser_steps(tmp_path: Path) -> None:

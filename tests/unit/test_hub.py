@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa  # type: ignore[import-untyped]
-import pyarrow.parquet as pq  # type: ignore[import-untyped]
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from tests.support.hub_client import Client
@@ -148,7 +148,11 @@ def test_configuration_split_and_revision_choose_the_text(
     }
     fingerprints = set()
     for (config, part, revision), found in expected.items():
-        options = {"dataset_config": config, "dataset_split": part, "dataset_revision": revision}
+        options: dict[str, Any] = {
+            "dataset_config": config,
+            "dataset_split": part,
+            "dataset_revision": revision,
+        }
         answer = client.ask("read", cache=cache, dataset="owner/several", **options)
         assert answer["texts"] == found
         fingerprints.add(answer["fingerprint"])

@@ -307,7 +307,12 @@ def test_a_gp_fits_its_kernels_once_while_nothing_new_is_known(
 ) -> None:
     """Two kernels: of losses, and of where memory sufficed."""
     fits, fit = [], _gaussian_process.fit
-    monkeypatch.setattr(_gaussian_process, "fit", lambda *data: fits.append(1) or fit(*data))
+
+    def counted(*data: Any) -> Any:
+        fits.append(data)
+        return fit(*data)
+
+    monkeypatch.setattr(_gaussian_process, "fit", counted)
     full = [({"x": 0.9, "y": 0.1 * i}, None, "out_of_memory") for i in range(3)]
     searcher, state = create("gp", PLANE), told(PLANE, *history(), *full)
     asked = [searcher.suggest(state, number) for number in range(20, 24)]
@@ -407,7 +412,7 @@ def test_a_model_proposes_the_best_values_again_with_another_seed(name: str) -> 
     study = resolved(space, trials=80, searcher=name, scheduler={"name": "fifo"})
 
     def curve(params: Mapping[str, Any], step: int) -> float:
-        return "abcdefgh".index(params["kind"]) + params["seed"] / 10_000
+        return "abcdefgh".index(params["kind"]) + float(params["seed"]) / 10_000
 
     state = Simulation(study, curve=curve).run()
     late = [trial.params["kind"] for trial in state.trials.values()][40:]

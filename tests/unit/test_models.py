@@ -123,12 +123,14 @@ def test_the_gradient_of_the_objective_is_that_of_differences() -> None:
     gaps = cube.gaps(points, points)
     extra = np.linspace(0, 0.1, len(points))
     for theta in rng().normal(-0.5, 0.5, (4, len(gaps) + 2)):
-        error = check_grad(
-            lambda t: _gaussian_process._objective(t, gaps, targets, extra)[0],
-            lambda t: _gaussian_process._objective(t, gaps, targets, extra)[1],
-            theta,
-        )
-        assert error < 1e-3
+
+        def value(at: Array) -> float:
+            return _gaussian_process._objective(at, gaps, targets, extra)[0]
+
+        def gradient(at: Array) -> Array:
+            return _gaussian_process._objective(at, gaps, targets, extra)[1]
+
+        assert check_grad(value, gradient, theta) < 1e-3
 
 
 def matern(left: Array, right: Array, kernel: Kernel, unordered: set[int]) -> float:

@@ -52,7 +52,7 @@ def exploits(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def by_width(params: Any, step: int) -> float:
     """Wider is better at every step."""
-    return 100.0 - params["width"] + params["learning_rate"] / 10
+    return float(100.0 - params["width"] + params["learning_rate"] / 10)
 
 
 @pytest.mark.parametrize("curve", [crossing, by_width])

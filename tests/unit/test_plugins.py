@@ -164,16 +164,11 @@ def test_options_are_the_keyword_only_arguments_of_create() -> None:
         "the option 'needed' is missing",
     ]
     assert "did you mean 'startup'?" in told[0].fix
-    (told_of_none,) = plugins.option_problems(
-        SimpleNamespace(create=lambda: 0, __name__="m"), {"x": 1}, ""
-    )  # type: ignore[arg-type]
+    bare: Any = SimpleNamespace(create=lambda: 0, __name__="m")
+    (told_of_none,) = plugins.option_problems(bare, {"x": 1}, "")
     assert told_of_none.fix == "leave it out: there are no options"
-    assert (
-        "no function create"
-        in plugins.option_problems(SimpleNamespace(__name__="m"), {}, "")[  # type: ignore[arg-type]
-            0
-        ].what
-    )
+    empty: Any = SimpleNamespace(__name__="m")
+    assert "no function create" in plugins.option_problems(empty, {}, "")[0].what
 
 
 def test_to_name_the_plugins_imports_none_of_the_heavy_libraries() -> None:

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 import torch
 
-from tune_app.space.domains import Choice, Fixed
+from tune_app.space.domains import Choice, Fixed, Space
 from tune_app.training.preflight import preflight, probe_cache
-from tune_app.training.preflight.found import Impossible
-from tune_app.training.preflight.probe import ABSURD, Probed, examine
+from tune_app.training.preflight.found import Impossible, Probed
+from tune_app.training.preflight.probe import ABSURD, examine
 
 ROOT = Path(__file__).parents[2]
 
@@ -156,7 +156,7 @@ def test_a_cache_that_cannot_be_written_costs_nothing_else(tmp_path: Path) -> No
 
 
 def test_only_values_of_the_space_can_be_impossible() -> None:
-    space = {"optim": Choice(("sgd", "adafactor")), "bf16": Fixed(False)}
+    space: Space = {"optim": Choice(("sgd", "adafactor")), "bf16": Fixed(False)}
     rows = [
         Probed("optim", "sgd", "no"),
         Probed("optim", "adafactor", None),

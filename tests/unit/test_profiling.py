@@ -11,6 +11,7 @@ from tests.support.simulated import defined
 from tune_app.budget import ACCUMULATION, MICRO_BATCH
 from tune_app.core.definition import StudyDefinition
 from tune_app.space.domains import Choice, Domain, Fixed, Float, Int, to_document
+from tune_app.training import segment
 from tune_app.training.preflight import profiling
 
 
@@ -113,13 +114,13 @@ def test_the_largest_batch_that_fits_is_found_by_doubling_and_halving(
 def test_a_batch_that_does_not_fit_is_no_error(
     small: StudyDefinition, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = profiling.segment.make_trainer
+    real = segment.make_trainer
 
     def make_trainer(loaded: Any, params: Any, data: Any, **options: Any) -> Any:
         if params[MICRO_BATCH] > 5:
             raise MemoryError
         return real(loaded, params, data, **options)
 
-    monkeypatch.setattr(profiling.segment, "make_trainer", make_trainer)
+    monkeypatch.setattr(segment, "make_trainer", make_trainer)
     params = {MICRO_BATCH: 4, ACCUMULATION: 2}
     assert profiling.largest_batch(small, params, tmp_path / "cache") == 5

@@ -7,7 +7,7 @@ import json
 import math
 import pickle
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -192,12 +192,9 @@ def test_processes_come_to_the_same_as_one(tmp_path: Path, run: Run) -> None:
     assert run(path, "--trajectory", "one.parquet") == 0
     with pytest.MonkeyPatch.context() as patch:
         patch.undo()
-        patch.setattr(verb, "ProcessPoolExecutor", ORIGINAL)
+        patch.setattr(verb, "ProcessPoolExecutor", ProcessPoolExecutor)
         assert run(path, "--trajectory", "many.parquet") == 0
     assert Path("one.parquet").read_bytes() == Path("many.parquet").read_bytes()
-
-
-ORIGINAL = verb.ProcessPoolExecutor
 
 
 def test_all_mistakes_are_told_at_once_and_nothing_is_written(

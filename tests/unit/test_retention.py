@@ -80,7 +80,7 @@ class Eye:
 
 def name_of(trial: TrialState) -> str | None:
     """Of its checkpoint."""
-    return trial.checkpoint and trial.checkpoint.name
+    return trial.checkpoint.name if trial.checkpoint else None
 
 
 def searched(checkpoints: CheckpointStore, **options: Any) -> Simulation:

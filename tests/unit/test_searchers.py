@@ -77,9 +77,9 @@ def test_tpe_comes_nearer_to_the_optimum_than_random_draws() -> None:
 
 def test_tpe_learns_at_the_edge_of_what_constraints_allow() -> None:
     """The best values of all are forbidden; the best that are allowed are 0.08 away."""
-    constraints = {"constraints": ["x + y <= 0.5"]}
-    model = [late_mean("tpe", seed, **constraints) - 0.08 for seed in range(3)]
-    draws = [late_mean("random", seed, **constraints) - 0.08 for seed in range(3)]
+    below = ["x + y <= 0.5"]
+    model = [late_mean("tpe", seed, constraints=below) - 0.08 for seed in range(3)]
+    draws = [late_mean("random", seed, constraints=below) - 0.08 for seed in range(3)]
     assert sum(model) < 0.75 * sum(draws)
 
 

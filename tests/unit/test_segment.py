@@ -119,7 +119,8 @@ def begun_at(task: Task, recorder: Recorder, begin: Path | None) -> Task:
 
 
 def last_checkpoint(recorder: Recorder, folder: Path) -> Path:
-    return folder / [r["checkpoint"] for r in recorder.reports() if r["checkpoint"]][-1]
+    names: list[str] = [r["checkpoint"] for r in recorder.reports() if r["checkpoint"]]
+    return folder / names[-1]
 
 
 def losses(recorders: list[Recorder]) -> dict[int, tuple[float, float]]:

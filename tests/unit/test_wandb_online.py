@@ -210,7 +210,7 @@ def test_a_run_is_seen_while_its_trial_runs_and_goes_on_after_a_kill(
         assert not by_trial(server)["0000"].complete
         story.report(trial, 20, 3.75)
         wait_for(lambda: rows() == [10, 20], "the second report is seen")
-        with_the_key = processes.of_all(KEY)
+        with_the_key = processes.started(KEY)
         story.report(trial, 30, 3.5, rung=1)
     finally:
         os.kill(process.pid, signal.SIGKILL)

@@ -228,7 +228,9 @@ def test_the_same_number_of_another_type_is_the_same_value(tmp_path: Path) -> No
     others = [
         [params.pop(name) for name in ("dropout", "width", "clip")] for params, _ in found.runs
     ]
-    assert others == [[0.3, 8, TYPES["clip"].low]] * 3
+    clip = TYPES["clip"]
+    assert isinstance(clip, Float)
+    assert others == [[0.3, 8, clip.low]] * 3
     values = sorted(tuple(params.values()) for params, _ in found.runs)
     assert values == [(1e-5, 4, 2, 0.1), (1e-5, 4, 12, 0.1), (pytest.approx(1e-3), 8, 2, 0)]
     assert all(type(number) is int for row in values for number in row[1:3])

@@ -75,7 +75,8 @@ class Repository:
         """
         api = HfApi()
         with self._explained():
-            about = api.repo_info(self.name, repo_type=self.kind, revision=commit)
+            info = api.dataset_info if self.kind == "dataset" else api.model_info
+            about = info(self.name, revision=commit)
             if about.gated:
                 # What is in it may be known to all, but not read.
                 api.auth_check(self.name, repo_type=self.kind)

@@ -53,7 +53,8 @@ class Param:
         """Offered values of a range, put to 0..1."""
         scale = np.log if self.log else np.asarray
         low, high = scale(self.low), scale(self.high)
-        return (scale(np.clip(offered, self.low, self.high)) - low) / (high - low)
+        units: np.ndarray = (scale(np.clip(offered, self.low, self.high)) - low) / (high - low)
+        return units
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ class Table:
 
     def coordinates(self, points: list[Point] | tuple[Point, ...]) -> np.ndarray:
         """Points in the unit cube; a choice has one axis a value, so that two differ by 1."""
-        axes = []
+        axes: list[list[float] | np.ndarray] = []
         for param in self.params:
             values = [point[param.name] for point in points]
             if param.choices:

@@ -8,17 +8,20 @@ leaves out. A trial's parameters are the proposal: Optuna has no way to say othe
 from __future__ import annotations
 
 import optuna
-from _bench import Point, Session, main
+from _bench import Param, Point, Session, Value, main
 from optuna.trial import Trial, TrialState
 
 
 def ask(trial: Trial, session: Session) -> Point:
-    return {
-        p.name: trial.suggest_categorical(p.name, p.choices)
-        if p.choices
-        else trial.suggest_float(p.name, p.low, p.high, log=p.log)
-        for p in session.table.params
-    }
+    return {p.name: suggested(trial, p) for p in session.table.params}
+
+
+def suggested(trial: Trial, param: Param) -> Value:
+    if not param.choices:
+        return trial.suggest_float(param.name, param.low, param.high, log=param.log)
+    value = trial.suggest_categorical(param.name, param.choices)
+    assert value is not None
+    return value
 
 
 def hyperband(session: Session, seed: int) -> None:
