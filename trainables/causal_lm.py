@@ -20,6 +20,7 @@ from transformers import (
     set_seed,
 )
 
+from trainables._optimisation import Optimisation
 from trainables.data import checks
 from trainables.data.blocks import prepare_blocks
 from trainables.data.corpora import CorpusOptions
@@ -32,7 +33,7 @@ METRICS: dict[str, str] = {}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(CorpusOptions):
+class Config(CorpusOptions, Optimisation):
     """What may vary. Names that `TrainingArguments` has too are handed on to it."""
 
     architecture: Literal["gpt2", "llama"] = "gpt2"
@@ -49,18 +50,6 @@ class Config(CorpusOptions):
     """Held-out tokens that are evaluated at most: the same ones for every trial."""
     dropout: float = 0.0
     """On residuals, embeddings and attention; Llama knows it on attention only."""
-
-    learning_rate: float = 5e-4
-    per_device_train_batch_size: int = 8
-    gradient_accumulation_steps: int = 1
-    lr_scheduler_type: str = "linear"
-    warmup_steps: float = 0
-    """Steps, or a part of all steps if below 1."""
-    optim: str = "adamw_torch"
-    bf16: bool = False
-    torch_compile: bool = False
-    weight_decay: float = 0.0
-    max_grad_norm: float = 1.0
 
     def __post_init__(self) -> None:
         checks.raise_all(

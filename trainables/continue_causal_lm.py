@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel, Trainer, TrainingArguments, set_seed
 
+from trainables._optimisation import Optimisation
 from trainables.causal_lm import METRICS, sample, trainer_for
 from trainables.data import checks
 from trainables.data.blocks import prepare_blocks
@@ -20,7 +21,7 @@ __all__ = ["METRICS", "Config", "build", "prepare", "sample"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(CorpusOptions):
+class Config(CorpusOptions, Optimisation):
     """What may vary. Names that `TrainingArguments` has too are handed on to it."""
 
     model: str = ""
@@ -33,16 +34,6 @@ class Config(CorpusOptions):
     """Held-out tokens that are evaluated at most: the same ones for every trial."""
 
     learning_rate: float = 5e-5
-    per_device_train_batch_size: int = 8
-    gradient_accumulation_steps: int = 1
-    lr_scheduler_type: str = "linear"
-    warmup_steps: float = 0
-    """Steps, or a part of all steps if below 1."""
-    optim: str = "adamw_torch"
-    bf16: bool = False
-    torch_compile: bool = False
-    weight_decay: float = 0.0
-    max_grad_norm: float = 1.0
 
     def __post_init__(self) -> None:
         missing = Problem(

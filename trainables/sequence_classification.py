@@ -25,6 +25,7 @@ from transformers import (
     set_seed,
 )
 
+from trainables._optimisation import Optimisation
 from trainables.data import checks
 from trainables.data.corpora import CorpusOptions
 from trainables.data.examples import prepare_examples
@@ -37,7 +38,7 @@ METRICS = {"eval_accuracy": "maximize"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(CorpusOptions):
+class Config(CorpusOptions, Optimisation):
     """What may vary. Names that `TrainingArguments` has too are handed on to it."""
 
     dataset: str = "en-genres"
@@ -60,17 +61,7 @@ class Config(CorpusOptions):
     dropout: float = 0.1
     """Of a model from scratch, on hidden states and attention."""
 
-    learning_rate: float = 5e-4
     per_device_train_batch_size: int = 16
-    gradient_accumulation_steps: int = 1
-    lr_scheduler_type: str = "linear"
-    warmup_steps: float = 0
-    """Steps, or a part of all steps if below 1."""
-    optim: str = "adamw_torch"
-    bf16: bool = False
-    torch_compile: bool = False
-    weight_decay: float = 0.0
-    max_grad_norm: float = 1.0
 
     def __post_init__(self) -> None:
         checks.raise_all(

@@ -8,6 +8,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+INTERRUPTED = 130
+"""The exit code of what a person stopped, as of any command after Ctrl-C."""
+
 PLACE = re.compile(r"(?P<file>.*?):(?P<line>\d+):(?P<column>\d+) ?(?P<key>.*)", re.DOTALL)
 """A place in a file, as in `sweep.yaml:4:3 parameters.lr.min`."""
 

@@ -13,6 +13,7 @@ from tune_app.core.definition import StudyDefinition
 from tune_app.space.domains import Choice, Domain, Fixed, Float, Int, to_document
 from tune_app.training import segment
 from tune_app.training.preflight import profiling
+from tune_app.training.stopwatch import Stopwatch
 
 
 def defaults(name: str) -> Any:
@@ -53,11 +54,11 @@ def test_warming_up_is_not_timed_and_enough_is_enough() -> None:
         should_training_stop = False
 
     times = iter([0.0, 30.0, 31.0, 31.5, 32.0, 40.0])
-    watch, control = profiling.Stopwatch(lambda: next(times)), Control()
+    watch, control = Stopwatch(4.0, lambda: next(times)), Control()
     for _ in range(4):
         watch.on_step_end(None, None, control)
     assert not control.should_training_stop
-    assert watch.seconds_per_step() == 0.5
+    assert watch.durations() == [1.0, 0.5, 0.5]
     watch.on_step_end(None, None, control)
     assert control.should_training_stop
 

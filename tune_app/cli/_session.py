@@ -27,7 +27,7 @@ from tune_app.core.recorder import Recorder
 from tune_app.core.state import StudyState
 from tune_app.core.tracking import TrackerGroup
 from tune_app.core.trial import Outcome, TrialState
-from tune_app.errors import Problem, UserError
+from tune_app.errors import INTERRUPTED, Problem, UserError
 from tune_app.plugins import make
 from tune_app.storage import catalogue, places
 from tune_app.storage.retention import Retention
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 TRACKERS_TIMEOUT_S = 5.0
 """The longest that the end of a study waits for its mirrors, all together."""
 
-INTERRUPTED = 130
 NO_ANSWER = 1
 
 

@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tune_app.console import commands
-from tune_app.errors import Problem, UserError
+from tune_app.errors import INTERRUPTED, Problem, UserError
 from tune_app.storage.places import Folder, Storage
 
 if TYPE_CHECKING:
     from tune_app.engine.jobs import Jobs
 
-INTERRUPTED = 130
 
 SENT = ".submitted"
 """The folder of a storage with the files that came with each study: its trials read them, and

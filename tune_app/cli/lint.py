@@ -12,8 +12,6 @@ from tune_app.errors import PLACE, Problem, UserError, shown
 
 HELP = "check study files and W&B sweeps, without running anything"
 
-REFUSED = 2
-"""The exit code when a file cannot be used."""
 WITHOUT_SECTION = (
     "without a tune section, for any program: what they search is not compared with a trainable; "
     "`plan FILE` does"
@@ -37,7 +35,7 @@ def execute(args: argparse.Namespace) -> int:
         unchecked = [row for row in rows if row["status"] != "refused" and not row["trainable"]]
         if unchecked:
             print(f"{len(unchecked)} {WITHOUT_SECTION}")
-    return REFUSED if any(row["status"] == "refused" for row in rows) else 0
+    return UserError.exit_code if any(row["status"] == "refused" for row in rows) else 0
 
 
 def _files(paths: Iterable[Path]) -> Iterator[Path]:

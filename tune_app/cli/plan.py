@@ -18,7 +18,7 @@ from tune_app.console.output import PIPE_WIDTH
 from tune_app.console.plan import Plan
 from tune_app.core.definition import StudyDefinition
 from tune_app.core.trial import Params
-from tune_app.errors import Problem, UserError
+from tune_app.errors import INTERRUPTED, Problem, UserError
 from tune_app.simulation import costs, rehearsal
 from tune_app.simulation.profile import Profile
 from tune_app.training.preflight.found import Impossible
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 HELP = "tell what a study would do and cost, without running it"
 
 EXAMPLES = 3
-INTERRUPTED = 130
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

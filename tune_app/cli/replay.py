@@ -20,7 +20,7 @@ from rich.progress import Progress
 
 from tune_app.cli import _common, _searches
 from tune_app.console import output
-from tune_app.errors import Problem, UserError, once
+from tune_app.errors import INTERRUPTED, Problem, UserError, once
 from tune_app.storage.atomic import replacing
 
 if TYPE_CHECKING:
@@ -47,7 +47,6 @@ MORE_IS_BETTER = {
     "score",
 }
 """Words in the names of metrics of which more is usually better."""
-INTERRUPTED = 130
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

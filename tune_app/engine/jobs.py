@@ -19,11 +19,9 @@ import aiohttp
 from ray.exceptions import AuthenticationError
 from ray.job_submission import JobStatus, JobSubmissionClient
 
-from tune_app.errors import Problem, UserError
+from tune_app.errors import INTERRUPTED, Problem, UserError
 
 KNOCK_TIMEOUT_S = 10.0
-STOPPED = 130
-"""The exit code of a job that somebody stopped, as of a command after Ctrl-C."""
 
 CHATTER = re.compile(
     r"^(\S+ \S+\s+INFO job_manager\.py:.*|Running entrypoint for job .*)\n?", re.MULTILINE
@@ -68,7 +66,7 @@ class Jobs:
         if info.status == JobStatus.SUCCEEDED:
             return 0
         if info.status == JobStatus.STOPPED:
-            return STOPPED
+            return INTERRUPTED
         if info.driver_exit_code is None:
             # It never ran: Ray has said why, and nobody else will.
             write(f"{info.message}\n")

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
-import time
+import statistics
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +45,7 @@ from tune_app.training.optimizers import own_class
 from tune_app.training.ranks import Rank, agreed, close_connections, process_group, work_folder
 from tune_app.training.reporter import Diverged, HeartbeatSender, Reporter
 from tune_app.training.step_check import StepCheck
+from tune_app.training.stopwatch import Stopwatch
 
 TIMED_STEPS = 6
 """Steps of a throw-away model that are timed for a budget in seconds; the first ones warm up."""
@@ -234,19 +234,14 @@ def _max_steps(
 
 
 def seconds_per_step(trainer: Trainer) -> float:
-    """The median duration of a few optimiser steps of a model that is thrown away."""
-    from transformers import TrainerCallback
+    """The median duration of a few optimiser steps of a model that is thrown away.
 
-    ends: list[float] = []
-
-    class Stopwatch(TrainerCallback):  # type: ignore[misc]
-        def on_step_end(self, *_: Any, **__: Any) -> None:
-            ends.append(time.monotonic())
-
-    trainer.add_callback(Stopwatch())
+    Of two in the middle the longer one: a budget is not to be exceeded.
+    """
+    stopwatch = Stopwatch()
+    trainer.add_callback(stopwatch)
     trainer.train()
-    steps = sorted(later - earlier for earlier, later in pairwise(ends[1:]))
-    return steps[len(steps) // 2]
+    return statistics.median_high(stopwatch.durations())
 
 
 def _sample(

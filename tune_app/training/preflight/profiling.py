@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import math
+import statistics
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch.utils.data import Subset
-from transformers import Trainer, TrainerCallback
+from transformers import Trainer
 
 from tune_app.budget import ACCUMULATION, BATCH_COUNTS, MICRO_BATCH
 from tune_app.core.definition import StudyDefinition
@@ -25,11 +25,11 @@ from tune_app.training import memory, segment, trainable
 from tune_app.training.arguments import EVAL_BATCH_SIZE
 from tune_app.training.data import Data
 from tune_app.training.preflight.values import ends
+from tune_app.training.stopwatch import WARM_UP_STEPS, Stopwatch
+from tune_app.training.system import resident_bytes
 
 MOST = 6
 """Corners that are measured; each takes seconds on a CPU."""
-WARM_UP_STEPS = 2
-"""Not counted: the first one compiles and allocates."""
 TIMED_STEPS = 6
 TIMED_S = 4.0
 """No step is begun after this much timed work."""
@@ -83,7 +83,7 @@ def measure(study: StudyDefinition, params: dict[str, Any], cache: Path) -> Prof
     values = {**study.constants, **params}
     with segment.clean_process():
         try:
-            watch = Stopwatch()
+            watch = Stopwatch(enough_s=TIMED_S)
             data = loaded.module.prepare(loaded.config(values), cache, lambda line: None)
             _train(found, study, loaded, values, data, watch)
         except Exception as error:
@@ -163,34 +163,14 @@ def _train(
         )
         trainer.add_callback(watch)
         trainer.train()
-    step_s = watch.seconds_per_step()
+    # Of two in the middle the shorter one: other work may disturb a step, nothing speeds it up.
+    step_s = max(statistics.median_low(watch.durations()), 1e-9)
     found.tokens_per_s = epoch.tokens_per_step / step_s
     found.start_s = max(0.0, watch.ends[0] - watch.begun - step_s)
     found.peak_bytes = peak[0]
     found.parameters = sum(weights.numel() for weights in trainer.model.parameters())
     found.checkpoint_bytes = _checkpoint_bytes(trainer)
     found.evaluation_s = _evaluation_s(trainer, data)
-
-
-class Stopwatch(TrainerCallback):  # type: ignore[misc]
-    """Notes when each step ends, and ends the training when enough was seen."""
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self.begun = clock()
-        self.ends: list[float] = []
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self.ends.append(self._clock())
-        timed = self.ends[WARM_UP_STEPS - 1 :]
-        if len(timed) > 1 and timed[-1] - timed[0] > TIMED_S:
-            control.should_training_stop = True
-
-    def seconds_per_step(self) -> float:
-        """The median of the timed steps, of two the shorter: others may disturb, nobody helps."""
-        timed = self.ends[WARM_UP_STEPS - 1 :]
-        steps = sorted(later - earlier for earlier, later in pairwise(timed))
-        return max(steps[(len(steps) - 1) // 2], 1e-9)
 
 
 def _checkpoint_bytes(trainer: Trainer) -> int:
@@ -234,11 +214,3 @@ def _peak() -> Iterator[list[int]]:
     finally:
         over.set()
         watcher.join()
-
-
-def resident_bytes() -> int:
-    """Memory of this process that is in RAM."""
-    import resource
-
-    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-    return pages * resource.getpagesize()
