@@ -99,7 +99,7 @@ def test_facts_are_shown_in_sensible_digits(shown: str, expected: str) -> None:
 
 
 def test_a_whole_study_is_counted_by_outcome(tmp_path: Path) -> None:
-    facts = summarise(write(tmp_path))
+    facts = summarise(write(tmp_path)).to_document()
     outcomes = {key: number for key, number in facts["outcomes"].items() if number}
     assert outcomes == {
         "completed": 3,
@@ -113,7 +113,7 @@ def test_a_whole_study_is_counted_by_outcome(tmp_path: Path) -> None:
 
 
 def test_facts_are_strict_json(tmp_path: Path) -> None:
-    facts = summarise(write(tmp_path))
+    facts = summarise(write(tmp_path)).to_document()
     assert json.loads(json.dumps(facts, allow_nan=False)) == facts
     diverged = next(row for row in facts["trials"] if row["outcome"] == "diverged")
     assert diverged["value"] == "NaN"
@@ -125,7 +125,7 @@ def test_the_best_is_the_lowest_at_the_full_budget_when_minimised(tmp_path: Path
     study.trial(VALUES, _full(4.0), kind="baseline")
     study.trial(VALUES, _full(3.0))
     study.trial(VALUES, [2.0], "stopped")
-    facts = summarise(study.state())
+    facts = summarise(study.state()).to_document()
     assert facts["best"]["trial"] == "0001"
     assert facts["best"]["step"] == 400
     assert facts["best"]["checkpoint"] == "checkpoints/0001/step-400"
@@ -142,7 +142,7 @@ def test_what_the_seed_alone_changes_is_measured_where_it_was_searched(tmp_path:
         study.trial(VALUES | {"seed": seed}, _full(low))
         study.trial(VALUES | {"seed": seed, "batch_size": 4}, _full(high))
     study.trial(VALUES | {"seed": 0, "batch_size": 8}, _full(20.0))
-    facts = summarise(study.state())
+    facts = summarise(study.state()).to_document()
     # Squares 1, 0, 1 and 1, 1, 4, with two degrees of freedom each.
     assert facts["seeds"] == {
         "deviation": pytest.approx(2**0.5),
@@ -170,7 +170,7 @@ def test_the_same_values_with_the_same_seed_say_nothing_of_seeds(tmp_path: Path)
     study.trial(VALUES, _full(2.0), kind="baseline")
     study.trial(VALUES, _full(2.0))
     study.trial(VALUES | {"seed": 0}, _full(2.0))
-    assert summarise(study.state())["seeds"] is None
+    assert summarise(study.state()).to_document()["seeds"] is None
 
 
 def test_the_best_is_the_highest_at_the_full_budget_when_maximised(tmp_path: Path) -> None:
@@ -179,7 +179,7 @@ def test_the_best_is_the_highest_at_the_full_budget_when_maximised(tmp_path: Pat
     study.trial(VALUES, _full(0.6))
     study.trial(VALUES, _full(0.2))
     study.trial(VALUES, [0.9], "stopped")
-    facts = summarise(study.state())
+    facts = summarise(study.state()).to_document()
     assert facts["best"]["trial"] == "0001"
     assert facts["improvement"]["absolute"] == pytest.approx(0.1)
     assert facts["improvement"]["relative"] == pytest.approx(0.2)
@@ -190,7 +190,7 @@ def test_the_best_is_the_highest_at_the_full_budget_when_maximised(tmp_path: Pat
 def test_a_stopped_trial_is_never_ranked_and_keeps_the_share_it_was_measured_at(
     tmp_path: Path,
 ) -> None:
-    facts = summarise(write(tmp_path))
+    facts = summarise(write(tmp_path)).to_document()
     ranks = [row["rank"] for row in facts["trials"]]
     assert ranks == [1, 2, 3] + [None] * 11
     assert all(row["fraction"] == 1.0 for row in facts["trials"][:3])
@@ -212,7 +212,7 @@ def test_a_value_carries_its_own_share_not_that_of_a_later_log_point(tmp_path: P
         rung=None,
         checkpoint=None,
     )
-    row = summarise(study.state())["trials"][0]
+    row = summarise(study.state()).to_document()["trials"][0]
     assert (row["fraction"], row["value"]) == (0.15, 5.0)
     assert row["value_fraction"] == pytest.approx(1 / 9)
 
@@ -227,7 +227,7 @@ def test_a_baseline_that_did_not_complete_is_not_compared_with(
     study = _study(tmp_path)
     study.trial(VALUES, [4.0], outcome, kind="baseline")
     study.trial(VALUES, _full(3.0))
-    improvement = summarise(study.state())["improvement"]
+    improvement = summarise(study.state()).to_document()["improvement"]
     assert improvement["absolute"] is None
     assert told in improvement["text"]
 
@@ -235,7 +235,7 @@ def test_a_baseline_that_did_not_complete_is_not_compared_with(
 def test_a_missing_baseline_is_said(tmp_path: Path) -> None:
     study = _study(tmp_path)
     study.trial(VALUES, _full(3.0))
-    facts = summarise(study.state())
+    facts = summarise(study.state()).to_document()
     assert facts["baseline"] is None
     assert "were not run" in facts["improvement"]["text"]
 
@@ -244,7 +244,7 @@ def test_a_baseline_that_wins_is_said(tmp_path: Path) -> None:
     study = _study(tmp_path)
     study.trial(VALUES, _full(3.0), kind="baseline")
     study.trial(VALUES, _full(3.25))
-    improvement = summarise(study.state())["improvement"]
+    improvement = summarise(study.state()).to_document()["improvement"]
     assert (improvement["absolute"], improvement["relative"]) == (0.0, 0.0)
     assert "No completed trial beat the untuned defaults" in improvement["text"]
     assert "trial 0001, reached 3.250" in improvement["text"]
@@ -257,7 +257,7 @@ def test_a_completed_trial_whose_value_is_not_a_number_is_never_the_best(tmp_pat
     study.trial(VALUES, _full(3.0))
     state = study.state()
     assert [trial.id for trial in ranked(state)] == ["0002"]
-    assert summarise(state)["best"]["value"] == 3.0
+    assert summarise(state).to_document()["best"]["value"] == 3.0
 
 
 def test_savings_of_early_stopping_are_told_in_full_runs(tmp_path: Path) -> None:
@@ -266,7 +266,7 @@ def test_savings_of_early_stopping_are_told_in_full_runs(tmp_path: Path) -> None
     for _ in range(3):
         study.trial(VALUES, FLAT[:3], "stopped")
     study.end()
-    spent = summarise(study.state())["spent"]
+    spent = summarise(study.state()).to_document()["spent"]
     assert spent["full_runs"] == pytest.approx(2.0)
     assert spent["saved_share"] == pytest.approx(0.5)
     assert spent["tokens"] == 400_000 + 3 * 133_333
@@ -278,7 +278,7 @@ def test_what_broken_trials_did_not_spend_is_no_saving_of_early_stopping(tmp_pat
     study.trial(VALUES, _full(4.0), kind="baseline")
     study.trial(VALUES, [], "out_of_memory")
     study.end()
-    spent = summarise(study.state())["spent"]
+    spent = summarise(study.state()).to_document()["spent"]
     assert (spent["saved_share"], spent["short_share"]) == (0.0, 0.5)
     assert "early stopping" not in spent["text"]
     assert "trials that broke off (1 out of memory) left 50 % unspent" in spent["text"]
@@ -287,12 +287,12 @@ def test_what_broken_trials_did_not_spend_is_no_saving_of_early_stopping(tmp_pat
 def test_no_saving_is_claimed_while_a_study_runs(tmp_path: Path) -> None:
     study = _study(tmp_path)
     study.trial(VALUES, FLAT[:3], None)
-    facts = summarise(study.state())
+    facts = summarise(study.state()).to_document()
     assert facts["status"] == "running"
     assert facts["spent"]["text"] == "1 trial cost 0.3 full runs so far"
     study.append("trial_interrupted", trial="0000", checkpoint="checkpoints/0000/step-133")
     study.append("study_interrupted")
-    facts = summarise(study.state())
+    facts = summarise(study.state()).to_document()
     assert (facts["status"], facts["paused"]) == ("interrupted", 1)
 
 
@@ -300,7 +300,7 @@ def test_samples_are_from_before_training_and_from_the_best(tmp_path: Path) -> N
     study = _study(tmp_path)
     study.trial(VALUES, _full(4.0), kind="baseline", samples={"untrained": "шум", "trained": "a"})
     study.trial(VALUES, _full(3.0), samples={"trained": "b"})
-    samples = summarise(study.state())["samples"]
+    samples = summarise(study.state()).to_document()["samples"]
     assert samples == {"prompt": document()["prompt"], "untrained": "шум", "best": "b"}
 
 

@@ -229,8 +229,10 @@ def test_a_table_and_a_sentence_tell_it(tmp_path: Path) -> None:
     assert "about one in 20 parameters" in part
     assert "early values" in part
     assert "good values more often" in part
-    assert in_full(state)["importance"]["text"].startswith(
-        "What mattered for the order of 20 trials: learning_rate ("
+    assert (
+        in_full(state)
+        .to_document()["importance"]["text"]
+        .startswith("What mattered for the order of 20 trials: learning_rate (")
     )
 
 

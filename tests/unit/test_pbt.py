@@ -249,16 +249,13 @@ def test_the_report_has_the_values_that_the_best_trial_had_on_its_way() -> None:
     simulation = Simulation(population(trials=12))
     state = simulation.run()
     changed = next(trial for trial in state.completed() if trial.takeovers)
-    told = report_sections.schedule(
-        state, {"best": {"trial": changed.id, "params": changed.params}}
-    )
-    lines = told.splitlines()[4:]
+    lines = report_sections.schedule(state, changed).splitlines()[4:]
     assert len(lines) == len(changed.takeovers) + 1
     assert [line.split("|")[2].strip() for line in lines[1:]] == [
         takeover.source for takeover in changed.takeovers
     ]
     plain = next(trial for trial in state.completed() if not trial.takeovers)
-    assert report_sections.schedule(state, {"best": {"trial": plain.id, "params": {}}}) == ""
+    assert report_sections.schedule(state, plain) == ""
 
 
 def test_a_takeover_is_told_in_one_line() -> None:

@@ -6,6 +6,7 @@ import math
 import random
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import asdict
 from functools import cache
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 
 from tests.support.simulated import Curve, Simulation, document
 from tune_app.analysis import seeds
+from tune_app.analysis.facts import SeedSpread
 from tune_app.analysis.summary import seed_spread
 from tune_app.core.journal import Event
 from tune_app.core.state import rebuild
@@ -54,15 +56,16 @@ def events(scheduler: str, study: int, death: float = 0.0, **options: Any) -> li
     return simulation.events
 
 
-def pooled(found: list[dict[str, Any] | None]) -> tuple[float, int]:
+def pooled(found: list[SeedSpread | None]) -> tuple[float, int]:
     """The standard deviation over several studies, and its degrees of freedom."""
-    told = [item for item in found if item is not None and item["deviation"] is not None]
-    squares = sum(item["deviation"] ** 2 * (item["runs"] - item["sets"]) for item in told)
-    freedom = sum(item["runs"] - item["sets"] for item in told)
+    spreads = [item for item in found if item is not None]
+    parts = [(s.deviation, s.runs - s.sets) for s in spreads if s.deviation is not None]
+    squares = sum(deviation**2 * freedom for deviation, freedom in parts)
+    freedom = sum(freedom for _, freedom in parts)
     return math.sqrt(squares / freedom), freedom
 
 
-def by_themselves(trials: list[TrialState]) -> dict[str, Any] | None:
+def by_themselves(trials: list[TrialState]) -> SeedSpread | None:
     """What completed trials say if nobody asks why they are there."""
     runs = ((trial.params, trial.rung_values[max(trial.rung_values)]) for trial in trials)
     return seeds.spread(seeds.Run(params, value, False, False) for params, value in runs)
@@ -89,8 +92,8 @@ def kinds_of(trials: list[TrialState]) -> Counter[str]:
 def test_no_spread_is_told_of_seeds_that_a_scheduler_has_compared(scheduler: str) -> None:
     found = seed_spread(rebuild(events(scheduler, 0)))
     assert found is not None
-    assert found["deviation"] is None
-    assert found["judged"] == found["repeated"] == CONFIGURATIONS
+    assert found.deviation is None
+    assert found.judged == found.repeated == CONFIGURATIONS
     text = seeds.caution(found)
     assert "not measured: early stopping compared the runs of 16 of 16 sets" in text
     assert "scheduler: fifo" in text
@@ -129,21 +132,18 @@ def test_a_set_with_one_run_that_was_judged_or_diverged_is_left_out_as_a_whole()
             run("alone", 0, 9.0),
         ]
     )
-    assert found == {
-        "deviation": pytest.approx(math.sqrt((2.0 + 4.5) / 3)),
-        "sets": 2,
-        "runs": 5,
-        "repeated": 4,
-        "judged": 1,
-        "diverged": 1,
-    }
+    expected = SeedSpread(
+        deviation=math.sqrt((2.0 + 4.5) / 3), sets=2, runs=5, repeated=4, judged=1, diverged=1
+    )
+    assert found is not None
+    assert asdict(found) == pytest.approx(asdict(expected))
     assert "(5 runs of 2 sets of values; in one set more a seed diverged)" in seeds.caution(found)
 
 
 def test_seeds_that_still_run_say_nothing_yet() -> None:
     found = seeds.spread([run("a", 0, 1.0), run("a", 1, None)])
     assert found is not None
-    assert found["deviation"] is None
+    assert found.deviation is None
     assert seeds.caution(found) == seeds.UNKNOWN
     assert "not measured here" in seeds.limit(found)
 
@@ -151,4 +151,4 @@ def test_seeds_that_still_run_say_nothing_yet() -> None:
 def test_values_beyond_all_bounds_have_a_spread_too() -> None:
     found = seeds.spread([run("a", 0, 1e200), run("a", 1, 1.0)])
     assert found is not None
-    assert found["deviation"] == pytest.approx(1e200 / 2**0.5)
+    assert found.deviation == pytest.approx(1e200 / 2**0.5)

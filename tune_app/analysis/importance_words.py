@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import Any
+from dataclasses import replace
 
 from tune_app.analysis import format, seeds
 from tune_app.analysis import markdown as md
 from tune_app.analysis.effects import CONFIDENCE, LEVEL
+from tune_app.analysis.facts import Importances, Summary
 from tune_app.analysis.importance import Importance, importance
 from tune_app.analysis.summary import seed_spread, summarise
 from tune_app.core.state import StudyState
@@ -23,15 +23,11 @@ LITTLE = 0.05
 """A share that nobody would tune for."""
 
 
-def in_full(state: StudyState) -> dict[str, Any]:
+def in_full(state: StudyState) -> Summary:
     """The facts of a study with the importance of its parameters, which takes a second."""
     count, told = importance(state)
-    facts = {
-        "trials": count,
-        "parameters": [asdict(item) for item in told],
-        "text": sentence(count, told),
-    }
-    return summarise(state) | {"importance": facts}
+    importances = Importances(count, tuple(told), sentence(count, told))
+    return replace(summarise(state), importance=importances)
 
 
 def sentence(count: int, told: list[Importance]) -> str:

@@ -208,7 +208,7 @@ def _seen(state: StudyState, best: TrialState | None) -> str:
         return "none completed"
     if best.kind is Kind.BASELINE:
         return "none completed better than the untuned defaults"
-    relative = improvement(state)["relative"]
+    relative = improvement(state).relative
     if relative is None:
         return f"trial {best.id} is the best"
     side = "lower" if state.sign == 1 else "higher"

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from tune_app.analysis import importance_words
 from tune_app.analysis import markdown as md
 from tune_app.analysis import report_sections as sections
+from tune_app.analysis.facts import Summary
 from tune_app.analysis.plots import draw
 from tune_app.analysis.report_setting import setting
 from tune_app.analysis.summary import summarise
@@ -51,14 +50,17 @@ def _text(
         ("", md.text(state.definition.description)),
         ("", sections.answer(facts)),
         ("The best values", best),
-        ("How the best one came there", sections.schedule(state, facts)),
+        (
+            "How the best one came there",
+            sections.schedule(state, state.trials[facts.best.trial]) if facts.best else "",
+        ),
         ("What really ran", sections.effective(state, facts)),
         ("What mattered", importance_words.section(state)),
         ("All trials", sections.trials(state, facts)),
         ("Plots", "\n\n".join(f"![{_ALT[plot.name]}]({plot.name})" for plot in plots)),
         ("Generations", sections.generations(facts)),
         ("What was left out", sections.left_out(facts)),
-        ("Findings", md.bullets(md.text(finding) for finding in facts["findings"])),
+        ("Findings", md.bullets(md.text(finding) for finding in facts.findings)),
         ("What this study cannot tell", md.bullets(sections.limits(state, facts))),
         ("How it was run", setting(state)),
         ("To go on", _commands(state, facts, study_folder, storage)),
@@ -67,20 +69,20 @@ def _text(
     return "\n\n".join(told) + "\n"
 
 
-def _checkpoint(facts: Mapping[str, Any], folder: Path, study_folder: Path) -> str:
-    best = facts["best"]
-    if best is None or best["checkpoint"] is None:
+def _checkpoint(facts: Summary, folder: Path, study_folder: Path) -> str:
+    best = facts.best
+    if best is None or best.checkpoint is None:
         return ""
-    where = Path(os.path.relpath(study_folder / best["checkpoint"], folder)).as_posix()
+    where = Path(os.path.relpath(study_folder / best.checkpoint, folder)).as_posix()
     return f"\n\nCheckpoint, as seen from this report: {md.code(where)}"
 
 
-def _commands(state: StudyState, facts: Mapping[str, Any], study_folder: Path, storage: str) -> str:
+def _commands(state: StudyState, facts: Summary, study_folder: Path, storage: str) -> str:
     parent = study_folder.parent
     place = storage if "://" in storage else parent.as_posix()
     default = Path(place).name == _STORAGE and place != storage
     at = [study_folder.name] if default else [study_folder.name, "--storage", place]
-    verbs = ["show", "report"] if facts["status"] == "ended" else ["resume", "show", "report"]
+    verbs = ["show", "report"] if facts.status == "ended" else ["resume", "show", "report"]
     lines = [f"# in the folder that holds {_STORAGE}/"] if default else []
     lines += [shlex.join(["python", "-m", "tune_app", verb, *at]) for verb in verbs]
     source = shlex.quote(state.definition.source)

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from typing import Any
 
 from tune_app.analysis import format, seeds
 from tune_app.analysis import markdown as md
+from tune_app.analysis.facts import Baseline, Summary, TrialRow
 from tune_app.analysis.report_cells import cell, short
 from tune_app.analysis.scales import Numeric, most_varied
 from tune_app.core.state import StudyState
-from tune_app.core.trial import Kind, Outcome
+from tune_app.core.trial import Kind, Outcome, TrialState
 from tune_app.space import domains
-
-Facts = Mapping[str, Any]
 
 COLUMNS = 8
 """Hyper-parameters shown in the table of all trials, at most."""
@@ -28,67 +26,63 @@ _RIGHT_OUT = {
 }
 
 
-def answer(facts: Facts) -> str:
+def answer(facts: Summary) -> str:
     """One paragraph: the best trial, against the untuned defaults, and what it cost."""
     sentences: list[str] = []
-    if facts["status"] != "ended":
-        done = facts["outcomes"]["completed"]
+    if facts.status != "ended":
+        done = facts.outcomes["completed"]
         sentences.append(f"This study has not ended; {done} of its trials completed so far.")
-    if facts["improvement"]["absolute"] is None and facts["best"] is not None:
-        best = facts["best"]
-        if facts["baseline"] is None or facts["baseline"]["trial"] != best["trial"]:
+    if facts.improvement.absolute is None and facts.best is not None:
+        best = facts.best
+        if facts.baseline is None or facts.baseline.trial != best.trial:
             sentences.append(
-                f"Trial {best['trial']} is the best with {facts['metric']} "
-                f"{format.loss(best['value'])} at the full budget."
+                f"Trial {best.trial} is the best with {facts.metric} "
+                f"{format.loss(best.value)} at the full budget."
             )
-    sentences.append(facts["improvement"]["text"])
-    spent = facts["spent"]
+    sentences.append(facts.improvement.text)
+    spent = facts.spent
     sentences.append(
-        f"{spent['text']} ({format.count(spent['tokens'])} tokens, "
-        f"{format.duration(facts['elapsed_s'])})."
+        f"{spent.text} ({format.count(spent.tokens)} tokens, {format.duration(facts.elapsed_s)})."
     )
     return md.text(" ".join(sentences))
 
 
-def best_values(state: StudyState, facts: Facts) -> str:
+def best_values(state: StudyState, facts: Summary) -> str:
     """The best trial's values next to the untuned defaults and to what was searched."""
     best, baseline = (
-        facts["best"],
-        facts["baseline"] or {"params": {}, "trial": None, "value": None},
+        facts.best,
+        facts.baseline or Baseline("", None, {}),
     )
     if best is None:
         return ""
-    same = best["trial"] == baseline["trial"]
+    same = best.trial == baseline.trial
     rows = []
     for name, domain in domains.searched(state.definition.space).items():
         row = [
             md.code(name),
-            cell(baseline["params"], name),
+            cell(baseline.params, name),
             short(domains.describe(domain)),
         ]
-        rows.append(row if same else [row[0], f"**{cell(best['params'], name)}**", *row[1:]])
-    defaults = f"untuned defaults ({baseline['trial'] or 'not run'})"
+        rows.append(row if same else [row[0], f"**{cell(best.params, name)}**", *row[1:]])
+    defaults = f"untuned defaults ({baseline.trial or 'not run'})"
     header = (
-        ["", defaults, "searched"]
-        if same
-        else ["", f"best ({best['trial']})", defaults, "searched"]
+        ["", defaults, "searched"] if same else ["", f"best ({best.trial})", defaults, "searched"]
     )
-    values = [format.loss(baseline["value"]), "at the full budget"]
+    values = [format.loss(baseline.value), "at the full budget"]
     last = [
-        md.code(facts["metric"]),
-        *(values if same else [f"**{format.loss(best['value'])}**", *values]),
+        md.code(facts.metric),
+        *(values if same else [f"**{format.loss(best.value)}**", *values]),
     ]
-    exact = json.dumps(best["params"], ensure_ascii=False, indent=2)
+    exact = json.dumps(best.params, ensure_ascii=False, indent=2)
     return f"{md.table(header, [*rows, last])}\n\nExactly:\n\n```json\n{exact}\n```"
 
 
-def schedule(state: StudyState, facts: Facts) -> str:
-    """The values that the best trial had on its way, where it took over from others."""
-    best = facts["best"]
-    takeovers = state.trials[best["trial"]].takeovers if best is not None else []
+def schedule(state: StudyState, trial: TrialState) -> str:
+    """The values that a trial had on its way, where it took over from others."""
+    takeovers = trial.takeovers
     if not takeovers:
         return ""
-    stages = [*(takeover.params for takeover in takeovers), best["params"]]
+    stages = [*(takeover.params for takeover in takeovers), trial.params]
     ends = [format.share(state.definition.rungs[takeover.rung]) for takeover in takeovers]
     sources = ["", *(takeover.source for takeover in takeovers)]
     names = [name for name in stages[-1] if len({json.dumps(s.get(name)) for s in stages}) > 1]
@@ -101,28 +95,28 @@ def schedule(state: StudyState, facts: Facts) -> str:
     return f"{told}\n\n{md.table(header, rows)}"
 
 
-def effective(state: StudyState, facts: Facts) -> str:
+def effective(state: StudyState, facts: Summary) -> str:
     """What the best trial's worker recorded of itself, next to the untuned defaults."""
-    best, baseline = facts["best"], state.baseline()
-    if best is None or not best["effective"]:
+    best, baseline = facts.best, state.baseline()
+    if best is None or not best.effective:
         return ""
-    other = baseline.effective if baseline is not None and baseline.id != best["trial"] else {}
-    names = list(dict.fromkeys([*best["effective"], *other]))
-    header = ["", f"best ({best['trial']})"] + (["untuned defaults"] if other else [])
+    other = baseline.effective if baseline is not None and baseline.id != best.trial else {}
+    names = list(dict.fromkeys([*best.effective, *other]))
+    header = ["", f"best ({best.trial})"] + (["untuned defaults"] if other else [])
     rows = [
-        [md.code(name), cell(best["effective"], name)] + ([cell(other, name)] if other else [])
+        [md.code(name), cell(best.effective, name)] + ([cell(other, name)] if other else [])
         for name in names
     ]
     return md.table(header, rows)
 
 
-def trials(state: StudyState, facts: Facts) -> str:
+def trials(state: StudyState, facts: Summary) -> str:
     """Every trial: ranked ones first; the others' values carry the share they were measured at."""
     names = most_varied(state, COLUMNS)
     header = ["rank", "trial", "outcome", md.code(state.reported_metric)]
     header += [*(md.code(format.shorten(name, 40)) for name in names)]
     header += ["budget", "tokens", "time", "why"]
-    rows = [_trial_row(row, names) for row in facts["trials"]]
+    rows = [_trial_row(row, names) for row in facts.trials]
     numbers = [0, 3, len(header) - 4, len(header) - 3, len(header) - 2]
     told = (
         "Only trials at the full budget are ranked. A value with a percentage was measured at "
@@ -134,62 +128,62 @@ def trials(state: StudyState, facts: Facts) -> str:
     return f"{md.table(header, rows, numbers)}\n\n{told}"
 
 
-def _trial_row(row: Facts, names: list[str]) -> list[str]:
-    value = format.loss(row["value"])
-    if row["rank"] is None and row["value"] is not None:
-        value += f" (at {format.share(row['value_fraction'])})"
-    kind = " (untuned defaults)" if row["kind"] == Kind.BASELINE else ""
+def _trial_row(row: TrialRow, names: list[str]) -> list[str]:
+    value = format.loss(row.value)
+    if row.rank is None and row.value_fraction is not None:
+        value += f" (at {format.share(row.value_fraction)})"
+    kind = " (untuned defaults)" if row.kind == Kind.BASELINE else ""
     return [
-        str(row["rank"] or ""),
-        row["trial"] + kind,
-        row["outcome"].replace("_", " "),
+        str(row.rank or ""),
+        row.trial + kind,
+        row.outcome.replace("_", " "),
         value,
-        *(cell(row["params"], name) for name in names),
-        format.share(row["fraction"]),
-        format.count(row["tokens"]),
-        format.duration(row["seconds"]),
-        short(row["reason"]),
+        *(cell(row.params, name) for name in names),
+        format.share(row.fraction),
+        format.count(row.tokens),
+        format.duration(row.seconds),
+        short(row.reason),
     ]
 
 
-def generations(facts: Facts) -> str:
+def generations(facts: Summary) -> str:
     """What the model wrote before training and what the best one writes, side by side."""
-    samples = facts["samples"]
+    samples = facts.samples
     if samples is None:
         return ""
-    best = f" (trial {facts['best']['trial']})" if facts["best"] else ""
-    cells = [md.text(samples[key] or "") or format.NOTHING for key in ("untrained", "best")]
+    best = f" (trial {facts.best.trial})" if facts.best else ""
+    cells = [md.text(text or "") or format.NOTHING for text in (samples.untrained, samples.best)]
     told = md.table(["before training", f"the best{best}"], [cells])
-    prompt = samples["prompt"]
+    prompt = samples.prompt
     return f"Prompt: {md.text(prompt)}\n\n{told}" if prompt else told
 
 
-def left_out(facts: Facts) -> str:
+def left_out(facts: Summary) -> str:
     """Choices that could not run, and trials that say nothing or little about their values."""
     dropped = [
-        f"{md.code(item['parameter'])} = {short(format.value(item['value']))}: "
-        f"{md.text(str(item['reason']))}"
-        for item in facts["dropped"]
+        f"{md.code(item.parameter)} = {short(format.value(item.value))}: "
+        f"{md.text(str(item.reason))}"
+        for item in facts.dropped
     ]
     broken = [
-        f"trial {row['trial']} {_RIGHT_OUT[Outcome(row['outcome'])]}"
-        + (f": {short(row['reason'])}" if row["reason"] else "")
-        for row in facts["trials"]
-        if row["outcome"] in set(_RIGHT_OUT)
+        f"trial {row.trial} {_RIGHT_OUT[Outcome(row.outcome)]}"
+        + (f": {short(row.reason)}" if row.reason else "")
+        for row in facts.trials
+        if row.outcome in set(_RIGHT_OUT)
     ]
     return md.bullets(dropped + broken)
 
 
-def limits(state: StudyState, facts: Facts) -> list[str]:
+def limits(state: StudyState, facts: Summary) -> list[str]:
     """What must not be read into the numbers."""
-    done, every = facts["outcomes"]["completed"], len(facts["trials"])
+    done, every = facts.outcomes["completed"], len(facts.trials)
     told = [
-        seeds.limit(facts["seeds"]),
+        seeds.limit(facts.seeds),
         f"{done} of {every} trials reached the full budget.",
         "The best trial was chosen by the same evaluation data that its value is measured on: "
         "the value flatters it a little.",
     ]
-    if facts["outcomes"]["stopped"]:
+    if facts.outcomes["stopped"]:
         shares = ", ".join(format.share(rung) for rung in state.definition.rungs[:-1])
         told.append(
             f"Trials were stopped by their values at {shares} of the budget: one that starts "
@@ -203,17 +197,17 @@ def limits(state: StudyState, facts: Facts) -> list[str]:
     return told
 
 
-def at_edge(state: StudyState, facts: Facts) -> list[str]:
+def at_edge(state: StudyState, facts: Summary) -> list[str]:
     """Numeric parameters whose best value is within 5 % of an end of their searched range."""
-    best = facts["best"]
-    if best is None or best["trial"] == (facts["baseline"] or {}).get("trial"):
+    best = facts.best
+    if best is None or best.trial == (facts.baseline and facts.baseline.trial):
         return []
     return [
         name
         for name, domain in domains.searched(state.definition.space).items()
         if not isinstance(domain, domains.Choice)
-        and name in best["params"]
-        and _is_near_end(domain, best["params"][name])
+        and name in best.params
+        and _is_near_end(domain, best.params[name])
     ]
 
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tune_app.analysis import format
+from tune_app.analysis.facts import SeedSpread
 from tune_app.space.domains import identity
 from tune_app.space.nuisance import SEED
 
@@ -37,14 +38,10 @@ class Run:
     has_diverged: bool
 
 
-def spread(runs: Iterable[Run]) -> dict[str, Any] | None:
+def spread(runs: Iterable[Run]) -> SeedSpread | None:
     """The standard deviation of final values between seeds, pooled over sets of values.
 
-    Returns:
-        `deviation`, in the unit of the values, and the `sets` and `runs` that it comes from; of all
-        sets that were begun with several seeds (`repeated`) how many a scheduler has `judged`, and
-        in how many others a seed has `diverged`. The deviation is None where none is left. None
-        where no two runs differ in the seed alone.
+    None where no two runs differ in the seed alone.
     """
     by_values: dict[str, dict[str, Run]] = {}
     for run in runs:
@@ -58,14 +55,14 @@ def spread(runs: Iterable[Run]) -> dict[str, Any] | None:
     whole = [found for found in unjudged if not any(run.has_diverged for run in found)]
     values = [[run.value for run in found if run.value is not None] for found in whole]
     measured = [found for found in values if len(found) > 1]
-    return {
-        "deviation": _pooled(measured) if measured else None,
-        "sets": len(measured),
-        "runs": sum(map(len, measured)),
-        "repeated": len(repeated),
-        "judged": len(repeated) - len(unjudged),
-        "diverged": len(unjudged) - len(whole),
-    }
+    return SeedSpread(
+        deviation=_pooled(measured) if measured else None,
+        sets=len(measured),
+        runs=sum(map(len, measured)),
+        repeated=len(repeated),
+        judged=len(repeated) - len(unjudged),
+        diverged=len(unjudged) - len(whole),
+    )
 
 
 def _pooled(sets: list[list[float]]) -> float:
@@ -74,14 +71,14 @@ def _pooled(sets: list[list[float]]) -> float:
     return math.hypot(*away) / math.sqrt(len(away) - len(sets))
 
 
-def caution(found: Mapping[str, Any] | None) -> str:
+def caution(spread: SeedSpread | None) -> str:
     """What two values of one run each must be read with."""
-    return told(found) or UNKNOWN
+    return told(spread) or UNKNOWN
 
 
-def limit(found: Mapping[str, Any] | None) -> str:
+def limit(spread: SeedSpread | None) -> str:
     """What differences between trials do not mean."""
-    known = told(found)
+    known = told(spread)
     if known is None:
         return (
             "Every trial is one run with one seed. Differences as small as those between seeds of "
@@ -93,22 +90,22 @@ def limit(found: Mapping[str, Any] | None) -> str:
     )
 
 
-def told(found: Mapping[str, Any] | None) -> str | None:
+def told(spread: SeedSpread | None) -> str | None:
     """What is known of the spread between seeds; None where values were not run twice over."""
-    if found is None:
+    if spread is None:
         return None
-    if found["deviation"] is not None:
-        diverged = found["diverged"]
+    if spread.deviation is not None:
+        diverged = spread.diverged
         beside = f"; in {_sets(diverged)} more a seed diverged" if diverged else ""
         return (
             f"Runs that differ in the seed alone have a standard deviation of "
-            f"{format.loss(found['deviation'])} ({found['runs']} runs of {_sets(found['sets'])} of "
+            f"{format.loss(spread.deviation)} ({spread.runs} runs of {_sets(spread.sets)} of "
             f"values{beside})."
         )
-    if found["judged"]:
+    if spread.judged:
         return (
             "The spread between seeds was not measured: early stopping compared the runs of "
-            f"{found['judged']} of {_sets(found['repeated'])} of values that ran with several "
+            f"{spread.judged} of {_sets(spread.repeated)} of values that ran with several "
             "seeds, and what it lets run to the end lies closer together than all would. Use "
             "scheduler: fifo."
         )

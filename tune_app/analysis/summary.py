@@ -1,4 +1,4 @@
-"""What a study amounts to, as plain JSON: for the closing lines, `show --json` and the report.
+"""Works out the facts of a study from its state.
 
 Values are only ever compared at the full budget; whatever a trial reached before is told with
 the share of the budget at which it was measured.
@@ -6,45 +6,53 @@ the share of the budget at which it was measured.
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter
-from typing import Any
+from dataclasses import replace
 
 from tune_app.analysis import format, seeds
-from tune_app.core.journal import encode
+from tune_app.analysis.facts import (
+    Baseline,
+    Best,
+    DroppedChoice,
+    Improvement,
+    Incumbent,
+    Samples,
+    SeedSpread,
+    Spent,
+    Summary,
+    TrialRow,
+)
 from tune_app.core.state import StudyState
 from tune_app.core.trial import Kind, Outcome, Status, TrialState
 
 
-def summarise(state: StudyState) -> dict[str, Any]:
-    """The facts of a study. Strict JSON: what is not finite is written as in the journal."""
-    facts = {
-        "name": state.name,
-        "status": status(state),
-        "reason": state.ended or "",
-        "metric": state.metric,
-        "goal": state.definition.metric.goal,
-        "outcomes": _outcomes(state),
-        "running": len(state.with_status(Status.RUNNING)),
-        "paused": len(state.with_status(Status.PAUSED)),
-        "best": _best(state),
-        "baseline": _baseline(state),
-        "incumbent": _incumbent(state),
-        "improvement": improvement(state),
-        "seeds": seed_spread(state),
-        "spent": spent(state),
-        "trials": rows(state),
-        "samples": _samples(state),
-        "dropped": [
-            {key: event.get(key) for key in ("parameter", "value", "reason")}
+def summarise(state: StudyState) -> Summary:
+    """The facts of a study, without the importance of its parameters."""
+    return Summary(
+        name=state.name,
+        status=status(state),
+        reason=state.ended or "",
+        metric=state.metric,
+        goal=state.definition.metric.goal,
+        outcomes=_outcomes(state),
+        running=len(state.with_status(Status.RUNNING)),
+        paused=len(state.with_status(Status.PAUSED)),
+        best=_best(state),
+        baseline=_baseline(state),
+        incumbent=incumbent(state),
+        improvement=improvement(state),
+        seeds=seed_spread(state),
+        spent=spent(state),
+        trials=tuple(rows(state)),
+        samples=_samples(state),
+        dropped=tuple(
+            DroppedChoice(event["parameter"], event.get("value"), event.get("reason", ""))
             for event in state.dropped
-        ],
-        "findings": state.findings,
-        "elapsed_s": state.elapsed_s,
-    }
-    strict: dict[str, Any] = json.loads(encode(facts))
-    return strict
+        ),
+        findings=tuple(state.findings),
+        elapsed_s=state.elapsed_s,
+    )
 
 
 def status(state: StudyState) -> str:
@@ -75,7 +83,7 @@ def evaluations(state: StudyState, trial: TrialState) -> list[tuple[float, int, 
     ]
 
 
-def rows(state: StudyState) -> list[dict[str, Any]]:
+def rows(state: StudyState) -> list[TrialRow]:
     """One row a trial: the ranked ones best first, then the others by how far they came."""
     order = ranked(state)
     ranks = {trial.id: rank for rank, trial in enumerate(order, start=1)}
@@ -84,7 +92,7 @@ def rows(state: StudyState) -> list[dict[str, Any]]:
     return [_row(state, trial, ranks.get(trial.id)) for trial in order + others]
 
 
-def seed_spread(state: StudyState) -> dict[str, Any] | None:
+def seed_spread(state: StudyState) -> SeedSpread | None:
     """How far runs of the same values, from the first step on, lie apart; None without repeats."""
     return seeds.spread(
         seeds.Run(
@@ -98,17 +106,13 @@ def seed_spread(state: StudyState) -> dict[str, Any] | None:
     )
 
 
-def improvement(state: StudyState) -> dict[str, Any]:
-    """The best trial against the untuned defaults, both at the full budget.
-
-    `absolute` is positive when the best is better, whatever the goal; both numbers are None
-    where there is nothing to compare.
-    """
+def improvement(state: StudyState) -> Improvement:
+    """The best trial against the untuned defaults, both at the full budget."""
     order, baseline = ranked(state), state.baseline()
     if baseline is None or baseline not in order or order == [baseline]:
-        return _not_compared(_why_not_compared(state, order, baseline))
+        return Improvement(None, None, _why_not_compared(state, order, baseline))
     if order[0] is baseline:
-        return {"absolute": 0.0, "relative": 0.0, "text": _baseline_wins(state, order)}
+        return Improvement(0.0, 0.0, _baseline_wins(state, order))
     best, default = (_final(state, trial) for trial in (order[0], baseline))
     absolute = state.sign * (default - best)
     relative = absolute / abs(default) if default != 0 else None
@@ -119,27 +123,24 @@ def improvement(state: StudyState) -> dict[str, Any]:
         f"{format.loss(absolute)}{percent} {side} than the untuned defaults "
         f"({format.loss(default)}). {seeds.caution(seed_spread(state))}"
     )
-    return {"absolute": absolute, "relative": relative, "text": text}
+    return Improvement(absolute, relative, text)
 
 
-def spent(state: StudyState) -> dict[str, Any]:
-    """What the study cost, in tokens and in runs to the full budget.
-
-    `saved_share` is what early stopping spared, of all started trials run to the end;
-    `short_share` is what trials did not spend that ended for another reason.
-    """
+def spent(state: StudyState) -> Spent:
+    """What the study cost, in tokens and in runs to the full budget."""
     started = [trial for trial in state.trials.values() if trial.segments or trial.reports]
     short = [trial for trial in started if _ended_short(trial)]
     number = len(started)
     saved = sum(1 - trial.fraction for trial in started if trial.outcome is Outcome.STOPPED)
-    facts: dict[str, Any] = {
-        "tokens": sum(trial.tokens for trial in started),
-        "full_runs": sum(trial.fraction for trial in started),
-        "trials": number,
-        "saved_share": saved / number if number else 0.0,
-        "short_share": sum(1 - trial.fraction for trial in short) / number if number else 0.0,
-    }
-    return facts | {"text": _spent_text(state, facts, short)}
+    cost = Spent(
+        tokens=sum(trial.tokens for trial in started),
+        full_runs=sum(trial.fraction for trial in started),
+        trials=number,
+        saved_share=saved / number if number else 0.0,
+        short_share=sum(1 - trial.fraction for trial in short) / number if number else 0.0,
+        text="",
+    )
+    return replace(cost, text=_spent_text(state, cost, short))
 
 
 def _ended_short(trial: TrialState) -> bool:
@@ -147,48 +148,37 @@ def _ended_short(trial: TrialState) -> bool:
     return ended and trial.fraction < 1
 
 
-def _spent_text(state: StudyState, facts: dict[str, Any], short: list[TrialState]) -> str:
-    number = facts["trials"]
+def _spent_text(state: StudyState, cost: Spent, short: list[TrialState]) -> str:
+    number = cost.trials
     trials = f"{number} trial{'' if number == 1 else 's'}"
-    runs = f"{facts['full_runs']:.1f} full runs"
+    runs = f"{cost.full_runs:.1f} full runs"
     if state.ended is None:
         return f"{trials} cost {runs} so far"
     parts = []
-    if facts["saved_share"]:
-        parts.append(f"early stopping saved {format.share(facts['saved_share'])}")
-    if facts["short_share"]:
+    if cost.saved_share:
+        parts.append(f"early stopping saved {format.share(cost.saved_share)}")
+    if cost.short_share:
         kinds = Counter(str(trial.outcome).replace("_", " ") for trial in short)
         names = ", ".join(f"{n} {kind}" for kind, n in sorted(kinds.items()))
         parts.append(
-            f"trials that broke off ({names}) left {format.share(facts['short_share'])} unspent"
+            f"trials that broke off ({names}) left {format.share(cost.short_share)} unspent"
         )
     if not parts:
         return f"{trials} cost {runs}: none was stopped early"
     return f"{trials} cost {runs} instead of {number}: {', '.join(parts)}"
 
 
-Incumbent = tuple[TrialState, float, float]
-"""A trial, its value, and the share of the budget at which that was measured."""
-
-
 def incumbent(state: StudyState) -> Incumbent | None:
-    """The best so far at the highest rung that a searched trial reached: trial, value, share."""
+    """The best trial so far at the highest rung that a searched trial reached."""
     for rung in range(state.full_rung, -1, -1):
         if leaders := state.rankings.leaders(rung):
             baseline = state.baseline()
             if baseline is not None and rung in baseline.rung_values:
                 leaders.append(baseline)
             best = min(leaders, key=lambda t: (state.sign * t.rung_values[rung], t.number))
-            return best, best.rung_values[rung], state.definition.rungs[rung]
+            share = state.definition.rungs[rung]
+            return Incumbent(best.id, best.rung_values[rung], share, best.params)
     return None
-
-
-def _incumbent(state: StudyState) -> dict[str, Any] | None:
-    found = incumbent(state)
-    if found is None:
-        return None
-    trial, value, share = found
-    return {"trial": trial.id, "value": value, "fraction": share, "params": trial.params}
 
 
 def _outcomes(state: StudyState) -> dict[str, int]:
@@ -196,48 +186,48 @@ def _outcomes(state: StudyState) -> dict[str, int]:
     return {str(outcome): found[outcome] for outcome in Outcome}
 
 
-def _best(state: StudyState) -> dict[str, Any] | None:
+def _best(state: StudyState) -> Best | None:
     best = next(iter(ranked(state)), None)
     if best is None:
         return None
-    return {
-        "trial": best.id,
-        "value": _final(state, best),
-        "params": best.params,
-        "tokens": best.tokens,
-        "step": best.reports[-1].step if best.reports else 0,
-        "effective": best.effective,
-        "checkpoint": best.checkpoint and best.checkpoint.name,
-    }
+    return Best(
+        trial=best.id,
+        value=_final(state, best),
+        params=best.params,
+        tokens=best.tokens,
+        step=best.reports[-1].step if best.reports else 0,
+        effective=best.effective,
+        checkpoint=best.checkpoint.name if best.checkpoint else None,
+    )
 
 
-def _baseline(state: StudyState) -> dict[str, Any] | None:
+def _baseline(state: StudyState) -> Baseline | None:
     trial = state.baseline()
     if trial is None:
         return None
-    return {"trial": trial.id, "value": state.final_value(trial), "params": trial.params}
+    return Baseline(trial.id, state.final_value(trial), trial.params)
 
 
-def _row(state: StudyState, trial: TrialState, rank: int | None) -> dict[str, Any]:
+def _row(state: StudyState, trial: TrialState, rank: int | None) -> TrialRow:
     points = evaluations(state, trial)
     finite = [point[2] for point in points if math.isfinite(point[2])]
-    return {
-        "trial": trial.id,
-        "kind": trial.kind,
-        "rank": rank,
-        "outcome": trial.outcome or trial.status,
-        "params": trial.params,
-        "tokens": trial.tokens,
-        "fraction": trial.fraction,
-        "value": points[-1][2] if points else None,
-        "value_fraction": points[-1][0] if points else None,
-        "best_value": min(finite, key=lambda value: state.sign * value, default=None),
-        "seconds": trial.seconds,
-        "reason": trial.reason,
-    }
+    return TrialRow(
+        trial=trial.id,
+        kind=trial.kind,
+        rank=rank,
+        outcome=trial.outcome or trial.status,
+        params=trial.params,
+        tokens=trial.tokens,
+        fraction=trial.fraction,
+        value=points[-1][2] if points else None,
+        value_fraction=points[-1][0] if points else None,
+        best_value=min(finite, key=lambda value: state.sign * value, default=None),
+        seconds=trial.seconds,
+        reason=trial.reason,
+    )
 
 
-def _samples(state: StudyState) -> dict[str, Any] | None:
+def _samples(state: StudyState) -> Samples | None:
     order = ranked(state)
     everyone = order + list(state.trials.values())
     untrained = (trial.samples["untrained"] for trial in everyone if "untrained" in trial.samples)
@@ -245,16 +235,12 @@ def _samples(state: StudyState) -> dict[str, Any] | None:
     after = order[0].samples.get("trained") if order else None
     if before is None and after is None:
         return None
-    return {"prompt": state.definition.prompt, "untrained": before, "best": after}
+    return Samples(state.definition.prompt, untrained=before, best=after)
 
 
 def _final(state: StudyState, trial: TrialState) -> float:
     """The value of a trial that `ranked` gave."""
     return trial.rung_values[state.full_rung]
-
-
-def _not_compared(text: str) -> dict[str, Any]:
-    return {"absolute": None, "relative": None, "text": text}
 
 
 def _why_not_compared(

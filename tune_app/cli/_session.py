@@ -201,7 +201,7 @@ class Session:
         summary = in_full(self._state)
         closing.write(screen.console, summary, self._study, self._args.storage)
         if self._args.json:
-            _common.print_json({**summary, "folder": self._study.address}, stdout)
+            _common.print_json({**summary.to_document(), "folder": self._study.address}, stdout)
         if self._state.ended is None:
             return INTERRUPTED
         if self._state.best() is not None:

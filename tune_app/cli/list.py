@@ -55,15 +55,15 @@ def _row(storage: Storage, name: str) -> dict[str, Any]:
         summary = summarise(state)
     except UserError as error:
         return {"name": name, "status": "unreadable", "reason": str(error)}
-    best = summary["best"]
+    best = summary.best
     return {
         "name": name,
         "started": state.started,
-        "status": live_status(summary["status"], study),
+        "status": live_status(summary.status, study),
         "trials": len(state.trials),
         "metric": state.metric,
-        "best": None if best is None else best["value"],
-        "elapsed_s": summary["elapsed_s"],
+        "best": None if best is None else best.value,
+        "elapsed_s": summary.elapsed_s,
     }
 
 

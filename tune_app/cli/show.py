@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from dataclasses import replace
 
 from rich.table import Table
 from rich.text import Text
 
 from tune_app.analysis import format
+from tune_app.analysis.facts import Summary
 from tune_app.cli import _common, _submit
 from tune_app.cli.list import live_status
 from tune_app.console import closing, output
@@ -31,12 +32,12 @@ def execute(args: argparse.Namespace) -> int:
     from tune_app.analysis.importance_words import in_full
 
     summary = in_full(state)
-    summary["status"] = live_status(summary["status"], study)
+    summary = replace(summary, status=live_status(summary.status, study))
     if args.json:
-        _common.print_json({**summary, "folder": study.address})
+        _common.print_json({**summary.to_document(), "folder": study.address})
         return 0
     console = output.stdout()
-    console.print(Text(f"{summary['name']}: {summary['status']}", "bold"))
+    console.print(Text(f"{summary.name}: {summary.status}", "bold"))
     table = _trials(summary, folded=False)
     fits = console.measure(table).maximum <= console.width
     console.print(table if fits else _trials(summary, folded=True))
@@ -44,17 +45,17 @@ def execute(args: argparse.Namespace) -> int:
     return 0
 
 
-def _trials(summary: dict[str, Any], folded: bool) -> Table:
+def _trials(summary: Summary, folded: bool) -> Table:
     """One row a trial; with a column for each value, or all values `folded` into one."""
     table = Table(box=None, padding=(0, 1), header_style="bold")
-    names = list(dict.fromkeys(name for row in summary["trials"] for name in row["params"]))
+    names = list(dict.fromkeys(name for row in summary.trials for name in row.params))
     for column in ("trial", "outcome", "value", "budget"):
         table.add_column(column, no_wrap=True)
     for column in ["values"] if folded else names:
         table.add_column(column, no_wrap=not folded)
-    for row in summary["trials"]:
-        values = [format.value(row["params"][n]) if n in row["params"] else "" for n in names]
-        outcome = row["outcome"].replace("_", " ")
-        head = [row["trial"], outcome, format.loss(row["value"]), format.share(row["fraction"])]
-        table.add_row(*head, *([format.params(row["params"])] if folded else values))
+    for row in summary.trials:
+        values = [format.value(row.params[n]) if n in row.params else "" for n in names]
+        outcome = row.outcome.replace("_", " ")
+        head = [row.trial, outcome, format.loss(row.value), format.share(row.fraction)]
+        table.add_row(*head, *([format.params(row.params)] if folded else values))
     return table

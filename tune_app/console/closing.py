@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from rich.columns import Columns
 from rich.console import Console, Group, RenderableType
@@ -12,12 +11,13 @@ from rich.table import Table
 from rich.text import Text
 
 from tune_app.analysis import format
+from tune_app.analysis.facts import Summary
 from tune_app.console import commands
 from tune_app.core.journal import FILE_NAME
 from tune_app.storage.study import Study
 
 
-def write(console: Console, summary: dict[str, Any], study: Study, storage: object) -> None:
+def write(console: Console, summary: Summary, study: Study, storage: object) -> None:
     """Prints the closing; `summary` is what `analysis.importance_words.in_full` gives.
 
     Paths and commands are never cut or wrapped: they are there to be copied.
@@ -33,65 +33,65 @@ def write(console: Console, summary: dict[str, Any], study: Study, storage: obje
             console.print(Text(f"  {label:<{width}}  {text}"), soft_wrap=True)
 
 
-def _answer(summary: dict[str, Any]) -> list[RenderableType]:
-    best = summary["best"]
+def _answer(summary: Summary) -> list[RenderableType]:
+    best = summary.best
     if best is None:
         return [
-            Text(summary["improvement"]["text"], "bold"),
+            Text(summary.improvement.text, "bold"),
             *_so_far(summary),
             Text(_spent(summary)),
         ]
-    head = f"best: trial {best['trial']}, {summary['metric']} {format.loss(best['value'])}"
+    head = f"best: trial {best.trial}, {summary.metric} {format.loss(best.value)}"
     values = Table.grid(padding=(0, 2))
-    default = (summary["baseline"] or {}).get("params", {})
-    for name, value in best["params"].items():
+    default = summary.baseline.params if summary.baseline else {}
+    for name, value in best.params.items():
         untuned = f"(default {format.value(default[name])})" if name in default else ""
         values.add_row("  " + name, Text(format.value(value), "bold"), Text(untuned, "dim"))
     return [
         Text(head, "bold green"),
         values,
-        Text(summary["improvement"]["text"]),
+        Text(summary.improvement.text),
         *_so_far(summary),
-        Text(summary["importance"]["text"]),
+        Text(summary.importance.text if summary.importance else ""),
         Text(_spent(summary)),
     ]
 
 
-def _so_far(summary: dict[str, Any]) -> list[Text]:
+def _so_far(summary: Summary) -> list[Text]:
     """For a study that can go on: who leads below the full budget."""
-    leader = summary["incumbent"]
-    if summary["status"] == "ended" or leader is None or leader["fraction"] == 1:
+    leader = summary.incumbent
+    if summary.status == "ended" or leader is None or leader.fraction == 1:
         return []
-    at, value = format.share(leader["fraction"]), format.loss(leader["value"])
-    values = format.params(leader["params"])
-    return [Text(f"Ahead at {at} of the budget: trial {leader['trial']} with {value} ({values}).")]
+    at, value = format.share(leader.fraction), format.loss(leader.value)
+    values = format.params(leader.params)
+    return [Text(f"Ahead at {at} of the budget: trial {leader.trial} with {value} ({values}).")]
 
 
-def _spent(summary: dict[str, Any]) -> str:
-    elapsed = format.duration(summary["elapsed_s"])
-    tokens = format.tokens(summary["spent"]["tokens"])
-    return f"{summary['spent']['text']}. {tokens} tokens in {elapsed}."
+def _spent(summary: Summary) -> str:
+    elapsed = format.duration(summary.elapsed_s)
+    tokens = format.tokens(summary.spent.tokens)
+    return f"{summary.spent.text}. {tokens} tokens in {elapsed}."
 
 
-def _samples(summary: dict[str, Any]) -> list[RenderableType]:
-    samples = summary["samples"]
-    if not samples or not (samples["untrained"] and samples["best"]):
+def _samples(summary: Summary) -> list[RenderableType]:
+    samples, best = summary.samples, summary.best
+    if samples is None or best is None or not (samples.untrained and samples.best):
         return []
     panels = [
-        Panel(Text(samples[key].strip()), title=title, width=39, title_align="left")
-        for key, title in (
-            ("untrained", "untrained"),
-            ("best", f"trial {summary['best']['trial']}"),
+        Panel(Text(text.strip()), title=title, width=39, title_align="left")
+        for title, text in (
+            ("untrained", samples.untrained),
+            (f"trial {best.trial}", samples.best),
         )
     ]
     return [Text(), Columns(panels)]
 
 
-def _places(summary: dict[str, Any], study: Study) -> list[tuple[str, str]]:
+def _places(summary: Summary, study: Study) -> list[tuple[str, str]]:
     places = [("report", "report/report.md"), ("plots", "report")]
-    best = summary["best"]
-    if best is not None and best["checkpoint"]:
-        places.append(("best model", best["checkpoint"]))
+    best = summary.best
+    if best is not None and best.checkpoint:
+        places.append(("best model", best.checkpoint))
     places += [("checkpoints", "checkpoints"), ("W&B runs", "wandb"), ("logs", "logs")]
     if study.url is None:
         held = [at for at in [*places, ("journal", FILE_NAME)] if _holds_something(study, at[1])]
@@ -106,9 +106,9 @@ def _holds_something(study: Study, place: str) -> bool:
     return any(path.iterdir()) if path.is_dir() else path.exists()
 
 
-def _commands(summary: dict[str, Any], folder: Path, storage: object) -> list[tuple[str, str]]:
+def _commands(summary: Summary, folder: Path, storage: object) -> list[tuple[str, str]]:
     verbs = [("see it again", "show"), ("report anew", "report")]
-    if summary["status"] != "ended":
+    if summary.status != "ended":
         verbs.insert(0, ("go on with", "resume"))
     rows = [(label, commands.verb(verb, folder.name, storage)) for label, verb in verbs]
     if list((folder / "wandb").glob("**/offline-run-*")):

@@ -239,8 +239,8 @@ def _rung_line(event: Event, state: StudyState) -> str:
     best = incumbent(state)
     if best is None:
         return line
-    leader, loss, share = best
-    return f"{line} (best {format.loss(loss)}, trial {leader.id} at {format.share(share)})"
+    at = format.share(best.fraction)
+    return f"{line} (best {format.loss(best.value)}, trial {best.trial} at {at})"
 
 
 def _end_line(event: Event, state: StudyState) -> str:

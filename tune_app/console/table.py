@@ -11,7 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from tune_app.analysis import format
-from tune_app.analysis.summary import Incumbent, incumbent
+from tune_app.analysis.facts import Incumbent
+from tune_app.analysis.summary import incumbent
 from tune_app.console import forecast
 from tune_app.core.state import StudyState
 from tune_app.core.trial import Kind, Outcome, Status, TrialState
@@ -43,7 +44,7 @@ def render(state: StudyState, now: float, size: ConsoleDimensions) -> Group:
     table = _head(state, width)
     best = incumbent(state)
     for trial in sorted(shown, key=lambda trial: trial.number):
-        _row(table, trial, state, best is not None and best[0] is trial, width)
+        _row(table, trial, state, best is not None and best.trial == trial.id, width)
     hidden = len(state.trials) - len(shown)
     parts = [table, Text(f"  … and {hidden} more", "dim")] if hidden else [table]
     return Group(*parts, _summary(state, best, now))
@@ -125,8 +126,8 @@ def _summary(state: StudyState, best: Incumbent | None, now: float) -> Text:
     ended = len(state.rankings.with_status(Status.ENDED))
     parts = [f"trials {len(state.trials)}/{state.trials_planned} ({ended} ended)"]
     if best is not None:
-        leader, value, share = best
-        parts.append(f"best {format.loss(value)} (trial {leader.id} at {format.share(share)})")
+        at = format.share(best.fraction)
+        parts.append(f"best {format.loss(best.value)} (trial {best.trial} at {at})")
     parts.append(f"elapsed {format.duration(now - session)}")
     left = forecast.remaining_s(state, training)
     parts.append(f"about {format.duration(left)} to go" if left is not None else "ETA …")

@@ -168,10 +168,12 @@ def _filters(state: StudyState) -> list[Any]:
 
 def _words(state: StudyState) -> list[str]:
     summary = importance_words.in_full(state)
-    samples = summary["samples"] or {}
-    told = [f"{stage}: {text}" for stage in ("untrained", "best") if (text := samples.get(stage))]
-    texts = [summary[key]["text"] for key in ("improvement", "importance", "spent")]
-    return [*texts, *told]
+    parts = (summary.improvement, summary.importance, summary.spent)
+    texts = [part.text for part in parts if part is not None]
+    if (samples := summary.samples) is not None:
+        stages = (("untrained", samples.untrained), ("best", samples.best))
+        texts += [f"{stage}: {text}" for stage, text in stages if text]
+    return texts
 
 
 def _title(state: StudyState) -> str:
