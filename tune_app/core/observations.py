@@ -6,6 +6,7 @@ infeasible, and failed, lost and cancelled ones say nothing.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,8 +51,8 @@ class ObservationReader:
 
     def read(self, state: StudyState, constraints: Constraints) -> Observations:
         """The state as a model sees it."""
-        told: list[Array] = []
-        values: list[list[float]] = []
+        observed: list[TrialState] = []
+        points: list[Array] = []
         pending, infeasible = [], []
         for trial in state.trials.values():
             place = self._place(trial, constraints)
@@ -60,14 +61,13 @@ class ObservationReader:
             if trial.outcome is Outcome.OUT_OF_MEMORY:
                 infeasible.append(place)
             elif trial.rung_values or trial.outcome is Outcome.DIVERGED:
-                told.append(place)
-                values.append(_values(trial, state))
+                observed.append(trial)
+                points.append(place)
             elif trial.status is not Status.ENDED:
                 pending.append(place)
-        rungs = state.full_rung + 1
         return Observations(
-            points=self._stack(told),
-            values=np.array(values, dtype=float).reshape(len(values), rungs),
+            points=self._stack(points),
+            values=values_by_rung(state, observed),
             pending=self._stack(pending),
             infeasible=self._stack(infeasible),
         )
@@ -95,9 +95,15 @@ def _is_inside(params: Params, space: Space, constraints: Constraints) -> bool:
     )
 
 
-def _values(trial: TrialState, state: StudyState) -> list[float]:
-    beyond = np.inf if trial.outcome is Outcome.DIVERGED else np.nan
-    return [
-        state.sign * trial.rung_values[rung] if rung in trial.rung_values else beyond
-        for rung in range(state.full_rung + 1)
+def values_by_rung(state: StudyState, trials: Sequence[TrialState]) -> Array:
+    """The objective of trials at each rung, of shape (trials, rungs); lower values are better.
+
+    NaN where a trial has not been, infinite at all rungs that a diverged one has not reached.
+    """
+    rungs = state.full_rung + 1
+    missing = [np.inf if trial.outcome is Outcome.DIVERGED else np.nan for trial in trials]
+    rows = [
+        [state.sign * trial.rung_values.get(rung, state.sign * beyond) for rung in range(rungs)]
+        for trial, beyond in zip(trials, missing, strict=True)
     ]
+    return np.array(rows, dtype=float).reshape(len(trials), rungs)

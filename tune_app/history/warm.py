@@ -14,10 +14,9 @@ from pathlib import Path
 from statistics import NormalDist
 from typing import Any
 
-import numpy as np
-
 from tune_app.core import journal
 from tune_app.core.definition import reported_name
+from tune_app.core.observations import values_by_rung
 from tune_app.core.state import rebuild
 from tune_app.core.trial import Outcome
 from tune_app.errors import Problem, UserError
@@ -105,23 +104,15 @@ def _journal(folder: Path) -> Group:
         raise UserError(Problem(what, str(folder), f"a file {journal.FILE_NAME}")) from error
     state = rebuild(events)
     constants = state.definition.constants
-    rungs = range(state.full_rung + 1)
-    told = [
+    trials = [
         trial
         for trial in state.trials.values()
         if 0 in trial.rung_values or trial.outcome is Outcome.DIVERGED
     ]
-    if not told:
+    if not trials:
         return []
-    beyond = {trial.id: np.inf if trial.outcome is Outcome.DIVERGED else np.nan for trial in told}
-    values = np.array(
-        [
-            [state.sign * trial.rung_values.get(r, state.sign * beyond[trial.id]) for r in rungs]
-            for trial in told
-        ]
-    )
-    means, _ = project(values)
-    pairs = zip(told, means, strict=True)
+    means, _ = project(values_by_rung(state, trials))
+    pairs = zip(trials, means, strict=True)
     return [({**constants, **trial.params}, float(mean)) for trial, mean in pairs]
 
 

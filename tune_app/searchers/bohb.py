@@ -10,23 +10,18 @@ Trials that did not fit in memory count among the bad ones, and scores of earlie
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-from tune_app.core.observations import ObservationReader, Observations
+from tune_app.core.observations import Observations
 from tune_app.core.state import StudyState
-from tune_app.searchers._candidates import active, from_density, in_order
+from tune_app.searchers._candidates import active, from_density
+from tune_app.searchers._model_searcher import ModelSearcher
 from tune_app.searchers._parzen import Parzen
 from tune_app.searchers._priors import TRUST
-from tune_app.searchers._seed import drawn_seed
-from tune_app.searchers._tried import Seen, first_fresh, stream
-from tune_app.searchers._warm_start import WarmStartPrior
 from tune_app.searchers.random import Random
 from tune_app.space.constraints import Constraints
-from tune_app.space.cube import Array, Cube
+from tune_app.space.cube import Array
 from tune_app.space.domains import Space
-from tune_app.space.nuisance import without_seed
 
 GOOD = 0.15
 """q in the paper."""
@@ -39,42 +34,33 @@ WIDENING = 3.0
 NARROWEST = 1e-3
 
 
-class Bohb:
+class Bohb(ModelSearcher):
     """Proposes the candidate with the largest ratio of the good to the bad density."""
 
-    learns_from_history = True
+    name = "bohb"
 
     def __init__(self, space: Space, seed: int) -> None:
-        self._space = space
-        self._seed = seed
-        modelled = without_seed(space)
-        self._cube = Cube(modelled)
-        self._observations = ObservationReader(modelled, self._cube)
-        self._seen = Seen(space)
-        self._random = Random(space, seed)
-        self._earlier: WarmStartPrior | None = None
-
-    def suggest(self, state: StudyState, number: int) -> dict[str, Any] | None:
-        constraints = state.definition.constraints
-        rng = np.random.default_rng(stream(self._seed, "bohb", number))
-        observations = self._observations.read(state, constraints)
-        densities = self._densities(observations)
-        if self._earlier is None:
-            self._earlier = WarmStartPrior(self._space, state.definition.earlier_runs)
-        is_blind = densities is None and not self._earlier
-        if is_blind or not self._cube.axes or rng.random() < RANDOM:
-            return self._random.suggest(state, number)
-        drawn = drawn_seed(self._space, self._seed, number)
-        constraints = constraints.beside(drawn)
-        rows, merits = self._judged(densities, constraints, rng)
-        if self._earlier:
-            trust = TRUST / max(len(observations.points), 1)
-            merits = merits - trust * self._earlier.score(rows)
-        proposed = (self._cube.from_unit(row) | drawn for row in in_order(rows, merits))
-        params = first_fresh(proposed, self._space, self._seen(state), constraints)
-        return self._random.suggest(state, number) if params is None else params
+        super().__init__(space, seed, Random(space, seed))
 
     def _judged(
+        self,
+        state: StudyState,
+        observations: Observations,
+        constraints: Constraints,
+        rng: np.random.Generator,
+    ) -> tuple[Array, Array] | None:
+        """Candidates and the logarithm of good over bad, less what earlier runs say against it."""
+        densities = self._densities(observations)
+        earlier = self._prior_of_earlier_runs(state)
+        if (densities is None and not earlier) or rng.random() < RANDOM:
+            return None
+        rows, merits = self._drawn(densities, constraints, rng)
+        if earlier:
+            trust = TRUST / max(len(observations.points), 1)
+            merits = merits - trust * earlier.score(rows)
+        return rows, merits
+
+    def _drawn(
         self,
         densities: tuple[Parzen, Parzen] | None,
         constraints: Constraints,

@@ -16,27 +16,22 @@ What the process costs grows with the cube of the trials: from a few hundred on 
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-from tune_app.core.observations import ObservationReader, Observations
+from tune_app.core.observations import Observations
 from tune_app.core.state import StudyState
-from tune_app.errors import Problem, UserError
 from tune_app.searchers import _gaussian_process, tpe
-from tune_app.searchers._candidates import candidates, in_order
+from tune_app.searchers._candidates import candidates
 from tune_app.searchers._gaussian_process import Kernel, Model, NoisyValues, Process, nothing
 from tune_app.searchers._handover import Handover
+from tune_app.searchers._model_searcher import ModelSearcher, checked_startup
 from tune_app.searchers._priors import TRUST, log_densities, share
 from tune_app.searchers._projection import project
-from tune_app.searchers._seed import drawn_seed
-from tune_app.searchers._tried import Seen, first_fresh, stream
 from tune_app.searchers._warm_start import WarmStartPrior
 from tune_app.searchers.quasirandom import QuasiRandom
 from tune_app.space.constraints import Constraints
 from tune_app.space.cube import Array, Cube
 from tune_app.space.domains import Space
-from tune_app.space.nuisance import without_seed
 from tune_app.space.prior import Belief
 
 STARTUP = 8
@@ -55,51 +50,32 @@ WARM_START_ALONE = 3
 """With fewer trials than this, earlier runs speak alone."""
 
 
-class Gp:
+class Gp(ModelSearcher):
     """Proposes the candidate with the largest expected improvement."""
 
-    learns_from_history = True
+    name = "gp"
 
     def __init__(self, space: Space, seed: int, startup: int) -> None:
-        self._space = space
-        self._seed = seed
         self._startup = startup
-        modelled = without_seed(space)
-        self._cube = Cube(modelled)
-        self._observations = ObservationReader(modelled, self._cube)
-        self._seen = Seen(space)
         self._first = QuasiRandom(space, seed)
-        self._earlier: WarmStartPrior | None = None
+        super().__init__(space, seed, self._first)
         self._without = WarmStartPrior(space, ())
         self._kernels = _Kernels(self._cube)
         self._kernels_of_memory = _Kernels(self._cube)
 
-    def suggest(self, state: StudyState, number: int) -> dict[str, Any] | None:
-        constraints = state.definition.constraints
-        observations = self._observations.read(state, constraints)
-        rng = np.random.default_rng(stream(self._seed, "gp", number))
+    def _judged(
+        self,
+        state: StudyState,
+        observations: Observations,
+        constraints: Constraints,
+        rng: np.random.Generator,
+    ) -> tuple[Array, Array] | None:
+        """Candidates and the logarithm of what is to be gained from each."""
         # Less and less often, so that a wrong earlier cannot keep all trials where it likes them.
         is_asked = rng.random() < WARM_START_TRUST / (WARM_START_TRUST + len(observations.points))
         earlier = self._prior_of_earlier_runs(state) if is_asked else self._without
-        is_early = not observations.is_enough(self._startup) and not earlier
-        if is_early or not self._cube.axes:
-            return self._first.suggest(state, number)
-        drawn = drawn_seed(self._space, self._seed, number)
-        constraints = constraints.beside(drawn)
-        rows, merits = self._judged(observations, state, constraints, earlier, rng)
-        proposed = (self._cube.from_unit(row) | drawn for row in in_order(rows, merits))
-        params = first_fresh(proposed, self._space, self._seen(state), constraints)
-        return self._first.suggest(state, number) if params is None else params
-
-    def _judged(
-        self,
-        observations: Observations,
-        state: StudyState,
-        constraints: Constraints,
-        earlier: WarmStartPrior,
-        rng: np.random.Generator,
-    ) -> tuple[Array, Array]:
-        """Candidates and the logarithm of what is to be gained from each."""
+        if not observations.is_enough(self._startup) and not earlier:
+            return None
         model = self._model(observations, earlier)
         beliefs = state.definition.prior
         if beliefs and rng.random() >= share(state, self._space, beliefs):
@@ -113,12 +89,6 @@ class Gp:
         if len(observations.infeasible):
             merits = merits + self._log_feasible(observations, rows)
         return rows, merits
-
-    def _prior_of_earlier_runs(self, state: StudyState) -> WarmStartPrior:
-        """That of the earlier runs; made once, as they never change."""
-        if self._earlier is None:
-            self._earlier = WarmStartPrior(self._space, state.definition.earlier_runs)
-        return self._earlier
 
     def _model(self, observations: Observations, earlier: WarmStartPrior) -> Model:
         """What all trials together say; pending ones are believed to be as expected."""
@@ -189,7 +159,4 @@ def create(space: Space, seed: int, *, startup: int = STARTUP) -> Handover:
         seed: of the study.
         startup: quasi-random trials before the model is used.
     """
-    if type(startup) is not int or startup < 1:
-        what = f"{startup!r} startup trials"
-        raise UserError(Problem(what, "tune.searcher.startup", "a whole number above 0"))
-    return Handover(Gp(space, seed, startup), tpe.create(space, seed), HANDOVER)
+    return Handover(Gp(space, seed, checked_startup(startup)), tpe.create(space, seed), HANDOVER)

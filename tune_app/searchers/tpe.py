@@ -14,25 +14,20 @@ trials told of, and so do the scores of earlier runs (`warm_start`).
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 
-from tune_app.core.observations import ObservationReader, Observations
+from tune_app.core.observations import Observations
 from tune_app.core.state import StudyState
-from tune_app.errors import Problem, UserError
-from tune_app.searchers._candidates import active, from_density, in_order
+from tune_app.searchers._candidates import active, from_density
+from tune_app.searchers._model_searcher import ModelSearcher, checked_startup
 from tune_app.searchers._parzen import Parzen
 from tune_app.searchers._priors import TRUST, log_densities, share
 from tune_app.searchers._projection import project
-from tune_app.searchers._seed import drawn_seed
-from tune_app.searchers._tried import Seen, first_fresh, stream
-from tune_app.searchers._warm_start import WarmStartPrior
 from tune_app.searchers.quasirandom import QuasiRandom
 from tune_app.space.constraints import Constraints
-from tune_app.space.cube import Array, Cube
+from tune_app.space.cube import Array
 from tune_app.space.domains import Space
-from tune_app.space.nuisance import without_seed
 
 GOOD, MOST_GOOD = 0.1, 25
 """The share of trials that are good ones, and their number at most; as in Optuna."""
@@ -45,46 +40,26 @@ CHANGE = 0.2
 CANDIDATES = 64
 
 
-class Tpe:
+class Tpe(ModelSearcher):
     """Proposes what is likely among the good trials and unlikely among the others."""
 
-    learns_from_history = True
+    name = "tpe"
 
     def __init__(self, space: Space, seed: int, startup: int) -> None:
-        self._space = space
-        self._seed = seed
+        super().__init__(space, seed, QuasiRandom(space, seed))
         self._startup = startup
-        modelled = without_seed(space)
-        self._cube = Cube(modelled)
-        self._observations = ObservationReader(modelled, self._cube)
-        self._seen = Seen(space)
-        self._first = QuasiRandom(space, seed)
-        self._earlier: WarmStartPrior | None = None
-
-    def suggest(self, state: StudyState, number: int) -> dict[str, Any] | None:
-        constraints = state.definition.constraints
-        observations = self._observations.read(state, constraints)
-        if self._earlier is None:
-            self._earlier = WarmStartPrior(self._space, state.definition.earlier_runs)
-        is_early = not observations.is_enough(self._startup) and not self._earlier
-        if is_early or not self._cube.axes:
-            return self._first.suggest(state, number)
-        rng = np.random.default_rng(stream(self._seed, "tpe", number))
-        drawn = drawn_seed(self._space, self._seed, number)
-        constraints = constraints.beside(drawn)
-        rows, merits = self._judged(observations, state, constraints, rng)
-        proposed = (self._cube.from_unit(row) | drawn for row in in_order(rows, merits))
-        params = first_fresh(proposed, self._space, self._seen(state), constraints)
-        return self._first.suggest(state, number) if params is None else params
 
     def _judged(
         self,
-        observations: Observations,
         state: StudyState,
+        observations: Observations,
         constraints: Constraints,
         rng: np.random.Generator,
-    ) -> tuple[Array, Array]:
+    ) -> tuple[Array, Array] | None:
         """Candidates and the logarithm of good over bad."""
+        earlier = self._prior_of_earlier_runs(state)
+        if not observations.is_enough(self._startup) and not earlier:
+            return None
         if not observations.is_enough(self._startup):
             rows = active(self._cube, self._cube.draw(rng, CANDIDATES), constraints)
             merits = np.zeros(len(rows))
@@ -98,8 +73,8 @@ class Tpe:
         if beliefs and rng.random() < share(state, self._space, beliefs):
             likely = log_densities(self._cube, self._space, rows, beliefs)
             merits = merits + trust * likely
-        if self._earlier:
-            merits = merits - trust * self._earlier.score(rows)
+        if earlier:
+            merits = merits - trust * earlier.score(rows)
         return rows, merits
 
     def _split(self, observations: Observations, rng: np.random.Generator) -> tuple[Parzen, Parzen]:
@@ -127,7 +102,4 @@ def create(space: Space, seed: int, *, startup: int = 10) -> Tpe:
         seed: of the study.
         startup: quasi-random trials before the model is used.
     """
-    if type(startup) is not int or startup < 1:
-        what = f"{startup!r} startup trials"
-        raise UserError(Problem(what, "tune.searcher.startup", "a whole number above 0"))
-    return Tpe(space, seed, startup)
+    return Tpe(space, seed, checked_startup(startup))
