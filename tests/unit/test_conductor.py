@@ -22,7 +22,7 @@ from tests.support.simulated import (
     sometimes_diverging,
 )
 from tune_app.core.conductor import BROKEN, EXHAUSTED, UNREPORTED, Conductor
-from tune_app.core.failures import MAX_LOSSES, REST_S, Losses, own_traceback
+from tune_app.core.failures import BACKOFF_S, MAX_LOSSES, Losses, own_traceback
 from tune_app.core.journal import FILE_NAME, Event, Journal, read
 from tune_app.core.state import StudyState, rebuild
 from tune_app.core.trial import Checkpoint, Decision, Kind, Outcome, Status
@@ -503,7 +503,7 @@ def test_a_trial_that_loses_workers_at_one_place_waits_and_keeps_its_slot() -> N
     conductor.on_worker_gone("0000", "died")
     assert conductor.occupied == 1
     assert begin(conductor) == "0001"
-    now[0] += REST_S[2]
+    now[0] += BACKOFF_S[2]
     assert conductor.occupied == 1
     assert begin(conductor) == "0000"
 
@@ -514,7 +514,7 @@ def test_a_study_does_not_end_while_its_last_trial_waits() -> None:
         conductor.on_worker_gone(begin(conductor), "died")
     assert conductor.next_segment() is None
     assert conductor.state.ended is None
-    now[0] += REST_S[2]
+    now[0] += BACKOFF_S[2]
     assert begin(conductor) == "0000"
 
 
@@ -525,7 +525,7 @@ def test_a_machine_that_kills_all_workers_stops_the_study_and_not_its_trials() -
             conductor.on_worker_gone(trial, "no such folder")
         now[0] += 100
     last = begin(conductor)
-    with pytest.raises(UserError, match=r"no trial comes further: no such folder[\s\S]*resume"):
+    with pytest.raises(UserError, match=r"no trial makes progress: no such folder[\s\S]*resume"):
         conductor.on_worker_gone(last, "no such folder")
     assert [trial.outcome for trial in conductor.state.trials.values()] == [None, None]
     assert conductor.state.ended is None

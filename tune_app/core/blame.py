@@ -1,4 +1,4 @@
-"""Tells a person which plug-in raised something, and where in it."""
+"""Names the plug-in that raised an exception, and the line of it."""
 
 from __future__ import annotations
 
@@ -12,15 +12,18 @@ from tune_app.errors import Problem, UserError
 
 
 class PlugInFailed(UserError):
-    """A plug-in, which may be the user's own, raised something."""
+    """A plug-in, which may be the user's own, raised an exception."""
 
 
 @contextmanager
 def blamed(kind: str) -> Iterator[None]:
-    """Calls a plug-in and says where in it something was raised.
+    """Wraps a call of a plug-in: an exception becomes an error that names the plug-in and the line.
+
+    Args:
+        kind: what the plug-in is, for example "searcher".
 
     Raises:
-        PlugInFailed: it raised something else than a `UserError`.
+        PlugInFailed: the plug-in raised an exception other than a `UserError`.
     """
     try:
         yield
@@ -32,7 +35,10 @@ def blamed(kind: str) -> Iterator[None]:
 
 
 def problem_of(kind: str, error: Exception) -> Problem:
-    """What a plug-in raised, and where; called from the function that yielded to it."""
+    """Describes what a plug-in raised and where.
+
+    Call it from the context manager in which the plug-in ran: its frame is skipped.
+    """
     return Problem(f"the {kind} raised {_in_words(error)}", _place(error))
 
 
@@ -40,13 +46,13 @@ def _in_words(error: Exception) -> str:
     try:
         return f"{type(error).__name__}: {error}"
     except Exception:
-        # A class of the plug-in's own, whose text raises as well.
+        # The exception is a class of the plug-in, and its `__str__` raises as well.
         return type(error).__name__
 
 
 def _place(error: Exception) -> str:
-    """The last line that is not of a library, where there is one."""
-    # The first one is the line above that yields.
+    """The last line outside libraries; the last line of all if every line is in a library."""
+    # The first frame is the `yield` of the context manager.
     frames = traceback.extract_tb(error.__traceback__)[1:]
     libraries = (sysconfig.get_path("stdlib"), "<")
     own = [

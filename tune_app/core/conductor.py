@@ -1,7 +1,8 @@
-"""Runs the ask, report and end of a study in one order: journal first, then everybody else.
+"""Decides what a study runs next, and writes each event to the journal before anything else.
 
-Knows neither Ray nor training: an engine asks it for segments of work, hands it what workers say,
-and obeys its decisions. A segment is an uninterrupted stay of a trial on a worker.
+It depends neither on Ray nor on training code: an engine asks it for segments of work, passes on
+the messages of workers and carries out its decisions. A segment is one uninterrupted run of a trial
+on one worker.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from tune_app.errors import nearest
 
 
 class Conductor:
-    """Answers workers, and decides with searcher and scheduler which trial runs on."""
+    """Answers the messages of workers; searcher and scheduler decide which trial runs."""
 
     def __init__(
         self,
@@ -41,8 +42,8 @@ class Conductor:
         self._baseline = baseline
         self._settled = False
         self.heartbeats = heartbeats or HeartbeatMonitor()
-        # Without an engine nobody rests: a simulation's time is not the clock's.
-        self._losses = losses or Losses(rest_s={}, most=math.inf)
+        # The default suits simulations, whose time is not the clock's: no backoff and no limit.
+        self._losses = losses or Losses(backoff_s={}, limit=math.inf)
 
     def record(self, event: str, **fields: Any) -> None:
         """Writes one event, as `Recorder.record` does."""
@@ -50,33 +51,36 @@ class Conductor:
 
     @property
     def finished(self) -> bool:
-        """Whether nothing is running and nothing is left to run."""
+        """Whether no trial is running and none is left to run."""
         idle = not self.state.rankings.with_status(Status.RUNNING)
         return idle and (self.interrupted or self.state.ended is not None)
 
     @property
     def occupied(self) -> int:
-        """Slots that are taken: by trials that run, and by those that wait after lost workers."""
-        return len(self.state.rankings.with_status(Status.RUNNING)) + len(self._losses.resting())
+        """The number of slots in use: running trials, and trials in backoff after lost workers."""
+        return len(self.state.rankings.with_status(Status.RUNNING)) + len(self._losses.in_backoff())
 
     def next_segment(self) -> Task | None:
-        """Work for a free worker, or None when there is none for now.
+        """The next segment for a free worker, or None when there is none for now.
 
         Interrupted and lost trials come first, then promotions, then new trials. When there is
-        neither work nor a running trial, the study ends here.
+        neither work nor a running trial, this call ends the study.
+
+        Raises:
+            UserError: a plug-in raised (`PlugInFailed`), or the journal cannot be written.
         """
         if self.interrupted or self.state.ended is not None:
             return None
         if not self._settled:
             self._settle()
         running = len(self.state.rankings.with_status(Status.RUNNING))
-        resting = self._losses.resting()
+        in_backoff = self._losses.in_backoff()
         if self.state.reached_target():
             if not running:
                 self._end(TARGET)
             return None
-        trial = self._due(resting) or self._promoted(draining=False) or self._new()
-        if trial is None and not running and not resting:
+        trial = self._due(in_backoff) or self._promoted(draining=False) or self._new()
+        if trial is None and not running and not in_backoff:
             trial = self._promoted(draining=True)
             if trial is None:
                 self._end(self._why_none_is_left())
@@ -88,7 +92,11 @@ class Conductor:
         return ALL_ALLOWED if self.state.definition.required else EXHAUSTED
 
     def on_message(self, trial_id: str, event: str, fields: dict[str, Any]) -> Decision:
-        """Takes what a worker sent about its trial and says whether it goes on."""
+        """Handles a worker's message about its trial; returns whether the trial continues.
+
+        Raises:
+            UserError: as `on_worker_gone` and `next_segment`.
+        """
         trial = self.state.trials[trial_id]
         if trial.status is not Status.RUNNING:
             return Decision.STOP
@@ -103,7 +111,7 @@ class Conductor:
             return Decision.STOP
         self.record(event, trial=trial_id, **fields)
         if event == "report":
-            self._losses.forget()
+            self._losses.on_progress()
             metric = self.state.reported_metric
             if trial.reports[-1].is_evaluation and trial.latest(metric) is None:
                 return self._unranked(trial)
@@ -112,10 +120,10 @@ class Conductor:
         return Decision.CONTINUE if trial.status is Status.RUNNING else Decision.STOP
 
     def on_worker_gone(self, trial_id: str, reason: str) -> None:
-        """A segment ended although its trial had not: the worker died, or was taken away.
+        """Handles a segment that ended before its trial did: the worker died or was preempted.
 
         Raises:
-            UserError: workers die one after the other, and no trial comes further.
+            UserError: workers keep dying and no trial makes progress.
         """
         trial = self.state.trials[trial_id]
         self.heartbeats.end(trial_id)
@@ -124,8 +132,8 @@ class Conductor:
         self.record("segment_lost", trial=trial_id, reason=reason)
         self._losses.count(trial, reason)
         if trial.losses_here > MAX_LOSSES:
-            told = f"lost {trial.losses_here} workers at the same place: {reason}"
-            self.end_trial(trial, Outcome.LOST, reason=told)
+            summary = f"lost {trial.losses_here} workers at the same place: {reason}"
+            self.end_trial(trial, Outcome.LOST, reason=summary)
             self._after_end()
 
     def _on_end(self, trial: TrialState, outcome: Outcome, reason: str, error: str) -> None:
@@ -137,7 +145,7 @@ class Conductor:
     def end_trial(
         self, trial: TrialState, outcome: Outcome, reason: str = "", error: str = ""
     ) -> None:
-        """Ends a trial; only a completed one has a value."""
+        """Ends a trial. Only a completed trial gets a final value."""
         final = trial.rung_values.get(self.state.full_rung)
         self.record(
             "trial_ended",
@@ -150,15 +158,15 @@ class Conductor:
         )
 
     def commit(self) -> None:
-        """Called before what the conductor answered leaves this process.
+        """Makes the journal durable; called before an answer of the conductor leaves this process.
 
         Raises:
-            UserError: the storage does not take the journal.
+            UserError: the storage does not accept the journal.
         """
         self._recorder.commit()
 
     def _settle(self) -> None:
-        """Does what the last driver died before: from a report to its decision and what follows."""
+        """Makes the decisions on reports that the previous driver did not get to before it died."""
         self._settled = True
         for trial in self.state.with_status(Status.PAUSED):
             rung = trial.open_rung
@@ -168,11 +176,11 @@ class Conductor:
                 self._at_rung(trial, rung)
         self._drop_hopeless()
 
-    def _due(self, resting: set[str]) -> TrialState | None:
-        return next((t for t in self.state.rankings.due() if t.id not in resting), None)
+    def _due(self, in_backoff: set[str]) -> TrialState | None:
+        return next((t for t in self.state.rankings.due() if t.id not in in_backoff), None)
 
     def _promoted(self, draining: bool) -> TrialState | None:
-        """The paused trial that runs on, with what it takes over from another one."""
+        """The paused trial to promote; it may first take over another trial's state."""
         with blamed("scheduler"):
             trial = self._scheduler.promote(self.state, draining)
             if trial is None or self._exploits is None:
@@ -241,7 +249,7 @@ class Conductor:
         self.end_trial(trial, Outcome.STOPPED, reason=f"stopped at rung {trial.decided_rung}")
 
     def _unranked(self, trial: TrialState) -> Decision:
-        """Ends a trial that comes to a rung without a finite objective, or never reports it."""
+        """Ends a trial that reached a rung without a finite objective, or does not report it."""
         metric, report = self.state.reported_metric, trial.reports[-1]
         if metric in report.metrics:
             reason = f"{metric} is not finite at step {report.step}"
@@ -265,9 +273,9 @@ class Conductor:
         self._end(reason)
 
     def _drop_hopeless(self) -> None:
-        """One that ends can take the last hope of another: until there is none of them left."""
-        while found := self._hopeless():
-            for trial in found:
+        """Ends trials that cannot be promoted; repeated, as each end can make others hopeless."""
+        while hopeless := self._hopeless():
+            for trial in hopeless:
                 share = f"{100 * trial.fraction:.0f} % of the budget"
                 self.end_trial(trial, Outcome.STOPPED, reason=f"too far behind at {share}")
 
@@ -283,7 +291,7 @@ class Conductor:
 
 
 def _unreported(metric: str, names: list[str]) -> str:
-    """What a trial says that was evaluated without its objective, but with these metrics."""
+    """The reason of a trial whose evaluations report the metrics `names` but not `metric`."""
     if not names:
         return f"it reports no {metric!r}: its evaluations report nothing"
     hint = nearest(metric, names)

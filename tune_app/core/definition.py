@@ -1,8 +1,8 @@
-"""What a study is: all that defines a search, parsed once from the journal's document.
+"""The definition of a study, parsed once from the journal's document.
 
-The document is plain JSON: the `study` of the event `study_started`, completed by `study_prepared`.
-`from_document` is its only reader and takes documents of earlier versions, which lack keys;
-`to_document` writes it.
+The document is plain JSON: the field `study` of the event `study_started`, with the changes of
+`study_prepared`. `to_document` writes it; `from_document` is its only reader, and accepts documents
+of earlier versions, which lack some keys.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from tune_app.space.domains import Fixed, Space, fixed
 from tune_app.space.prior import STEP_LAW, Belief
 
 FINAL = "final_"
-"""Before the name of a metric: its value at the full budget."""
+"""Prefix of a metric's name: the value at the full budget is meant."""
 
 EarlierRun = tuple[dict[str, Any], float]
-"""Values of a run from elsewhere and its score; lower is better."""
+"""Parameter values and score of a run outside this study; a lower score is better."""
 
 
 def reported_name(metric: str) -> str:
-    """The key of a metric in reports; users may write `final_` before it."""
+    """The key of a metric in reports: its name without the optional prefix `final_`."""
     return metric.removeprefix(FINAL)
 
 
@@ -36,11 +36,11 @@ class Metric:
     """The objective."""
 
     name: str
-    """As the user writes it, such as final_eval_loss."""
+    """As the user writes it, for example final_eval_loss."""
     goal: str = "minimize"
     """minimize or maximize."""
     target: float | None = None
-    """The study ends when a completed trial is as good as this."""
+    """The study ends when a completed trial is at least this good."""
 
     @property
     def reported(self) -> str:
@@ -55,37 +55,37 @@ class Metric:
 
 @dataclass(frozen=True)
 class Budget:
-    """What a study may cost: so much of one unit for each trial, and so many trials."""
+    """What a study may cost: `amount` of one unit for each trial, and the number of trials."""
 
     unit: Unit
     amount: float
     trials: int
     evaluations: int
-    """Of a trial that runs to its end."""
+    """How often a trial that runs to its end is evaluated."""
     fewest_steps: int | None = None
     """Optimiser steps of the shortest trial; None until preflight, and for a budget in seconds."""
 
 
 @dataclass(frozen=True)
 class Resources:
-    """What one trial gets, on one node: so many processes with so much each."""
+    """What one trial gets, on one node: `processes`, each with `cpu` CPUs and `gpu` GPUs."""
 
     cpu: float = 1.0
     gpu: float | None = None
-    """None: one where the cluster has any."""
+    """None: one if the cluster has any."""
     processes: int = 1
     concurrent: int | None = None
-    """At most so many trials at once; None: as many as fit."""
+    """The most trials at the same time; None: as many as fit."""
 
 
 @dataclass(frozen=True)
 class CheckpointPolicy:
-    """Which checkpoints stay when no trial needs them any more."""
+    """Which checkpoints are kept once no trial needs them."""
 
     keep: int = 3
-    """Completed trials, the best ones, whose last checkpoint stays."""
+    """The number of best completed trials whose last checkpoint is kept."""
     disk_gb: float | None = None
-    """All checkpoints of the study together."""
+    """Limit in GB for all checkpoints of the study together; None: no limit."""
 
 
 @dataclass(frozen=True)
@@ -97,43 +97,43 @@ class PlugIn:
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any] | str) -> PlugIn:
-        """A name alone, or a mapping with a name in it."""
+        """Accepts the name alone, or a mapping with the key `name`; its other keys are options."""
         if isinstance(document, str):
             return cls(document)
         return cls(document["name"], {k: v for k, v in document.items() if k != "name"})
 
     def to_document(self) -> dict[str, Any]:
-        """The mapping."""
+        """A mapping with the name and the options."""
         return {"name": self.name, **self.options}
 
 
 @dataclass(frozen=True)
 class StudyDefinition:
-    """All that defines a study. Nothing in it changes but by `prepared`."""
+    """The complete definition of a study. Only `prepared` yields a changed one."""
 
     name: str
     metric: Metric
     space: Space
     budget: Budget
     rungs: tuple[float, ...]
-    """Shares of the budget at which trials are compared, ascending, the last one 1."""
+    """Shares of the budget at which trials are compared, ascending; the last one is 1."""
     searcher: PlugIn
     scheduler: PlugIn
     trainable: str = ""
     trackers: tuple[PlugIn, ...] = ()
     seed: int = 0
     baseline: bool = True
-    """Whether the first trial has the trainable's untuned defaults."""
+    """Whether the first trial runs with the trainable's untuned defaults."""
     required: tuple[str, ...] = ()
-    """Expressions that every trial fulfils."""
+    """Constraints: expressions that hold for every trial."""
     when: Mapping[str, str] = field(default_factory=dict)
-    """By parameter, the expression under which it is active."""
+    """By parameter, the condition under which it is active."""
     beliefs: Mapping[str, Belief] = field(default_factory=dict)
-    """By parameter, what is thought of its values."""
+    """By parameter, the user's prior about its values."""
     step_law_octaves: float | None = None
-    """The width of a prior from the step law, None without one."""
+    """The width in octaves of the prior from the step law; None: no such prior."""
     earlier_runs: tuple[EarlierRun, ...] = ()
-    """The runs that the search begins with."""
+    """Runs that warm-start the search."""
     resources: Resources = Resources()
     checkpoints: CheckpointPolicy = CheckpointPolicy()
     accelerator: str = "auto"
@@ -143,22 +143,22 @@ class StudyDefinition:
     entity: str | None = None
     description: str = ""
     source: str = ""
-    """The study file."""
+    """Path of the study file."""
     working_directory: str = ""
-    """What relative paths in it are relative to."""
+    """Relative paths in the study file start here."""
     method: str = ""
-    """Of the W&B sweep."""
+    """The `method` of the W&B sweep."""
     baseline_params: Mapping[str, Any] | None = None
     """The untuned defaults of the searched parameters; None until preflight."""
     data: Mapping[str, Any] = field(default_factory=dict)
-    """Facts of the trainable's data; empty until preflight."""
+    """Facts about the trainable's data; empty until preflight."""
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> StudyDefinition:
-        """The study that a journal names; what earlier versions did not write has its default.
+        """Parses the document; keys that earlier versions did not write get their defaults.
 
         Raises:
-            KeyError, TypeError, ValueError: it is no document of a study.
+            KeyError, TypeError, ValueError: it is not the document of a study.
         """
         prior = document.get("prior") or {}
         law = prior.get(STEP_LAW)
@@ -182,7 +182,7 @@ class StudyDefinition:
         )
 
     def to_document(self) -> dict[str, Any]:
-        """The same as plain JSON for the journal."""
+        """The definition as plain JSON, for the journal."""
         law = self.step_law_octaves
         beliefs = {name: asdict(belief) for name, belief in self.beliefs.items()}
         prepared = () if self.baseline_params is None else ("baseline_params", "data")
@@ -205,10 +205,10 @@ class StudyDefinition:
         }
 
     def prepared(self, event: Mapping[str, Any]) -> StudyDefinition:
-        """The study with what the event `study_prepared` says that preflight found and left."""
+        """The study with the changes that preflight made, from the event `study_prepared`."""
         document = self.to_document()
-        found = {key: event[key] for key in PREPARED if key in event}
-        return StudyDefinition.from_document({**document, **found})
+        changes = {key: event[key] for key in PREPARED if key in event}
+        return StudyDefinition.from_document({**document, **changes})
 
     @property
     def full_rung(self) -> int:
@@ -222,10 +222,10 @@ class StudyDefinition:
 
     @cached_property
     def constraints(self) -> Constraints:
-        """Which values go together.
+        """Which combinations of values are allowed, and which parameters are active.
 
         Raises:
-            UserError: an expression makes no sense.
+            UserError: an expression is invalid.
         """
         if not self.required and not self.when:
             return Constraints()
@@ -236,7 +236,7 @@ class StudyDefinition:
 
     @cached_property
     def prior(self) -> dict[str, Belief]:
-        """The beliefs about searched parameters; those about others have nothing to say."""
+        """The beliefs about searched parameters; those about fixed ones have no effect."""
         return {
             name: belief
             for name, belief in self.beliefs.items()
@@ -244,33 +244,33 @@ class StudyDefinition:
         }
 
     def all_values(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        """All that a trial with these searched values runs with, fixed parameters included."""
+        """All active parameters of a trial: these searched values and the fixed parameters."""
         return self.constraints.active({**self.constants, **params})
 
     def with_trials(self, trials: int) -> StudyDefinition:
-        """The same with another number of trials."""
+        """A copy with another number of trials."""
         return replace(self, budget=replace(self.budget, trials=trials))
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without what is worked out: expressions do not travel between processes."""
+        """Leaves out cached properties: parsed expressions cannot be pickled."""
         return {item.name: getattr(self, item.name) for item in fields(self)}
 
 
 PREPARED = ("data", "baseline_params", "parameters", "prior", "budget", "rungs")
-"""What preflight may change."""
+"""Keys of the document that preflight may change."""
 
 _PLAIN = (
     *("name", "trainable", "seed", "baseline", "accelerator", "drop_impossible", "prompt"),
     *("project", "entity", "description", "source", "working_directory", "method"),
     *("baseline_params", "data"),
 )
-"""Fields that the document has as they are."""
+"""Fields that the document holds without conversion."""
 
 
 def budget_document(budget: Budget) -> dict[str, Any]:
-    """A budget as plain JSON; steps that are not known are left out."""
-    known = {key: value for key, value in asdict(budget).items() if value is not None}
-    return {**known, "unit": budget.unit.value}
+    """A budget as plain JSON, without `fewest_steps` where it is None."""
+    document = {key: value for key, value in asdict(budget).items() if value is not None}
+    return {**document, "unit": budget.unit.value}
 
 
 def _budget(document: Mapping[str, Any]) -> Budget:

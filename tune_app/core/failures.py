@@ -1,4 +1,4 @@
-"""When failures are no longer those of trials: a broken trainable, a node that kills workers."""
+"""Tells failures of single trials from a broken trainable and from a node that kills workers."""
 
 from __future__ import annotations
 
@@ -10,65 +10,77 @@ from tune_app.core.trial import Outcome, TrialState
 from tune_app.errors import Problem, UserError
 
 MAX_LOSSES = 3
-"""Times a trial is begun again at the same checkpoint after its worker died; then it is lost."""
+"""How often a trial restarts from the same checkpoint after its worker died; then it is lost."""
 
-REST_S = {2: 10.0, 3: 60.0}
-"""How long a trial waits that has lost so many workers at the same place; after the first, not."""
+BACKOFF_S = {2: 10.0, 3: 60.0}
+"""How long a trial waits by the number of workers it has lost at the same checkpoint.
+
+It does not wait after the first.
+"""
 
 LOSSES_THAT_STOP = 5
-"""So many workers of trials that had lost one there before, and no report between: no accident."""
+"""The study stops after so many repeated losses without a report of any trial between them.
+
+A loss is a repeated one if its trial had lost a worker at the same checkpoint before.
+"""
 
 FAILURES_THAT_STOP = 3
-"""When this many trials fail in the same way and none comes further, the trainable is broken."""
+"""When this many trials fail in the same way and none gets further, the trainable is broken."""
 
 
 class Losses:
-    """What lost workers mean for the work that is handed out next.
+    """Counts lost workers, delays the restart of their trials and stops a study that is stuck.
 
-    A node without its disk takes a trial a second, if it is let. A trial that loses a worker where
-    it lost one before waits, and its slot with it; when nothing comes further at all, the study
-    stops, to be resumed when whatever it is has been mended.
+    A node with a broken disk could otherwise fail one trial after the other, each within a second.
+    A trial that loses a second worker at the same checkpoint waits, and keeps its slot meanwhile.
+    When no trial makes progress any more the study stops; it can be resumed once the cause is
+    mended.
+
+    Args:
+        clock: seconds.
+        backoff_s: seconds that a trial waits, by its losses at the same checkpoint.
+        limit: repeated losses without progress that stop the study.
     """
 
     def __init__(
         self,
         clock: Callable[[], float] = time.monotonic,
-        rest_s: Mapping[int, float] = REST_S,
-        most: float = LOSSES_THAT_STOP,
+        backoff_s: Mapping[int, float] = BACKOFF_S,
+        limit: float = LOSSES_THAT_STOP,
     ) -> None:
         self._clock = clock
-        self._rest_s = rest_s
-        self._most = most
+        self._backoff_s = backoff_s
+        self._limit = limit
         self._until: dict[str, float] = {}
-        self._in_vain = 0
+        self._without_progress = 0
 
     def count(self, trial: TrialState, reason: str) -> None:
-        """The trial has lost its worker; the state knows it.
+        """Counts a lost worker of a trial; the trial's own counters include it already.
 
         Raises:
-            UserError: workers die one after the other, and no trial comes further.
+            UserError: workers keep dying and no trial makes progress.
         """
-        self._until[trial.id] = self._clock() + self._rest_s.get(trial.losses_here, 0.0)
-        self._in_vain += trial.losses_here > 1
-        if self._in_vain < self._most:
+        self._until[trial.id] = self._clock() + self._backoff_s.get(trial.losses_here, 0.0)
+        self._without_progress += trial.losses_here > 1
+        if self._without_progress < self._limit:
             return
-        what = f"workers die one after the other, and no trial comes further: {reason}"
+        what = f"workers keep dying and no trial makes progress: {reason}"
         fix = f"see logs/trials/{trial.id}.log, mend the machine or the trainable, then resume"
         raise UserError(Problem(what, f"trial {trial.id}", fix=fix))
 
-    def forget(self) -> None:
-        """Some trial came further."""
-        self._in_vain = 0
+    def on_progress(self) -> None:
+        """A trial made progress: earlier losses no longer count towards the limit."""
+        self._without_progress = 0
 
-    def resting(self) -> set[str]:
-        """Trials that are not to be begun yet."""
+    def in_backoff(self) -> set[str]:
+        """The ids of trials that must not restart yet."""
         now = self._clock()
         self._until = {trial: until for trial, until in self._until.items() if until > now}
         return set(self._until)
 
 
 def is_broken(state: StudyState) -> bool:
-    """Whether trials fail so that no trial will complete: there is a bug in the trainable."""
+    """Whether the failures show a bug in the trainable, so that no trial will complete."""
     if state.best() is not None:
         return False
     trials = state.trials.values()
@@ -81,9 +93,9 @@ def is_broken(state: StudyState) -> bool:
 
 
 def is_unreported(state: StudyState) -> bool:
-    """Whether a trial was evaluated and failed, and none has ever reported the objective.
+    """Whether a trial was evaluated and failed, and no trial has ever reported the objective.
 
-    None ever will: which metrics there are does not depend on a trial's values.
+    Then none will: which metrics are reported does not depend on a trial's values.
     """
     trials = state.trials.values()
     if any(trial.latest(state.reported_metric) is not None for trial in trials):
@@ -93,12 +105,12 @@ def is_unreported(state: StudyState) -> bool:
 
 
 def _kind(trial: TrialState) -> str:
-    """What was raised, without the figures of this trial."""
+    """The kind of failure: its reason without the details after the first colon."""
     return trial.reason.partition(":")[0]
 
 
 def own_traceback(error: str) -> str:
-    """A traceback from the trainable's own lines on, without those that call it."""
+    """The part of a traceback that starts in the trainable, without the frames that call it."""
     head, *frames = error.split(FRAME)
     own = next((i for i, frame in enumerate(frames) if "/tune_app/training/" not in frame), 0)
     return FRAME.join([head, *frames[own:]]).rstrip()

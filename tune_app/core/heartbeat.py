@@ -1,8 +1,8 @@
-"""Tells a worker that hangs from one that takes its time, by the age of its last heartbeat.
+"""Tells a worker that hangs from one that is slow, by the age of its last heartbeat.
 
-Every message of a worker is a heartbeat. While steps are trained, batches are evaluated or data is
-prepared there is one at least every `ALIVE_EVERY_S` seconds. A longer gap is a single step, a
-compilation, or a checkpoint on slow storage; only a gap far longer than all of these is a hang.
+Every message of a worker is a heartbeat. While a worker trains, evaluates or prepares data it sends
+one at least every `ALIVE_EVERY_S` seconds. A longer gap can be a single long step, a compilation,
+or a checkpoint on slow storage; only a gap far longer than all of these counts as a hang.
 """
 
 from __future__ import annotations
@@ -17,54 +17,54 @@ ALIVE = "alive"
 ALIVE_EVERY_S = 30.0
 
 START_TIMEOUT_S = 2 * 3600.0
-"""The longest gap until a segment's first step: a cold cache, a model that is compiled."""
+"""The longest gap before a segment's first step, when caches are cold and models compile."""
 
 TIMEOUT_S = 1800.0
 """The shortest gap that counts as a hang after the first step."""
 
 MULTIPLE = 10.0
-"""A worker with longer gaps before may take so many times its longest gap."""
+"""A gap up to this many times the worker's longest earlier gap is not a hang either."""
 
 ASLEEP_S = 60.0
-"""A driver that has not looked for so long was stopped itself, and may have missed messages."""
+"""If the driver has not checked for so long it was suspended itself, and may miss messages."""
 
 
 @dataclass(slots=True)
 class Heartbeat:
-    """What is known of a segment's messages."""
+    """When the messages of one segment came."""
 
     last: float
-    """When the last one came, or the segment was handed out; seconds of the monitor's clock."""
+    """When the last one came or, before it, the segment started; seconds of the monitor's clock."""
     has_stepped: bool = False
     longest_gap_s: float = 0.0
-    """Since its first step."""
+    """The longest gap between messages since the first step."""
 
     @property
     def timeout_s(self) -> float:
-        """The gap that is a hang."""
+        """A gap longer than this is a hang."""
         if not self.has_stepped:
             return START_TIMEOUT_S
         return max(TIMEOUT_S, MULTIPLE * self.longest_gap_s)
 
 
 class HeartbeatMonitor:
-    """Follows the heartbeats of all segments that run."""
+    """Monitors the heartbeats of all running segments."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._heartbeats: dict[str, Heartbeat] = {}
-        self._looked = clock()
+        self._checked = clock()
 
     def begin(self, trial: str) -> None:
-        """A worker is to take the trial."""
+        """Starts monitoring a trial: a segment of it was handed out."""
         self._heartbeats[trial] = Heartbeat(self._clock())
 
     def end(self, trial: str) -> None:
-        """The trial has no worker any more."""
+        """Stops monitoring a trial: it has no worker any more."""
         self._heartbeats.pop(trial, None)
 
     def beat(self, trial: str, event: str) -> None:
-        """The trial's worker sent the message `event`."""
+        """Notes a message `event` of the trial's worker."""
         heartbeat = self._heartbeats.get(trial)
         if heartbeat is None:
             return
@@ -76,9 +76,9 @@ class HeartbeatMonitor:
         heartbeat.has_stepped = heartbeat.has_stepped or event == "trial_effective"
 
     def hung(self) -> dict[str, float]:
-        """The trials whose workers hang, with the gap in seconds; each is named once a timeout."""
-        now, before = self._clock(), self._looked
-        self._looked = now
+        """The trials whose workers hang, with the gap in seconds; each once per timeout."""
+        now, before = self._clock(), self._checked
+        self._checked = now
         if now - before > ASLEEP_S:
             for heartbeat in self._heartbeats.values():
                 heartbeat.last += now - before

@@ -1,11 +1,11 @@
-"""The append-only record of a study: one JSON object a line, the only truth there is.
+"""The append-only journal of a study, its single source of truth: one JSON object per line.
 
 Every line has `event` and `time` (Unix seconds). The events, in the order they usually come:
 
     study_started      study (the resolved document), software, machine
     study_resumed      software, machine
     study_prepared     data, baseline_params, parameters, prior, budget, rungs
-                                                           what preflight found and left
+                                                           what preflight determined
     choice_dropped     parameter, value, reason            a choice that cannot run here
     finding            text                                something a person should know
     trial_created      trial, number, kind, params
@@ -18,7 +18,7 @@ Every line has `event` and `time` (Unix seconds). The events, in the order they 
     trial_interrupted  trial, checkpoint                   stopped by a person, to be resumed
     segment_lost       trial, reason                       the worker died; the trial is retried
     batch_halved       trial, reason, per_device_train_batch_size, gradient_accumulation_steps
-                                                           out of memory; the trial is retried so
+                                                           out of memory; retried with these
     trial_ended        trial, outcome, value, tokens, reason, error
     study_interrupted
     study_ended        reason
@@ -46,7 +46,7 @@ Event = dict[str, Any]
 FILE_NAME = "journal.jsonl"
 
 LOCK_TRIES, LOCK_PAUSE_S = 1000, 0.01
-"""How often a driver asks for the lock while it is only looked at, which takes microseconds."""
+"""How often a driver retries while another process only probes the lock for microseconds."""
 
 
 def encode(event: Event) -> str:
@@ -66,7 +66,10 @@ def _strict(value: Any) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Tail:
-    """What is wrong with the end of a journal: a line that a crash cut short."""
+    """A torn last line, which a crash cut short.
+
+    `offset` is where it begins, in bytes.
+    """
 
     offset: int
     text: str
@@ -110,17 +113,21 @@ def _parse(line: bytes) -> Event | None:
 
 
 class Backing(Protocol):
-    """What stands behind a journal's file: the storage that the study lives in."""
+    """The storage behind a journal's file, in which the study lives."""
 
     def check(self) -> None:
-        """Raises UserError when this process may not write to the study any more."""
+        """Checks that this process may still write to the study.
+
+        Raises:
+            UserError: it may not.
+        """
         ...
 
     def commit(self) -> None:
-        """Makes durable what was appended.
+        """Makes the appended lines durable.
 
         Raises:
-            UserError: that cannot be done.
+            UserError: the storage does not accept them.
         """
         ...
 
@@ -130,7 +137,7 @@ class AlreadyRunning(UserError):
 
 
 class Journal:
-    """Appends events to a study's journal, each flushed to disk before it counts.
+    """Appends events to a study's journal; each is flushed to disk before `append` returns.
 
     Raises:
         AlreadyRunning: another process on this machine is writing this journal.
@@ -143,14 +150,14 @@ class Journal:
         self._clock = clock
         self._backing = backing
         self._has_news = False
-        # Read from as well: over NFS a file that is not cannot have the shared lock of `_lock`.
+        # Opened for reading as well: NFS grants the shared lock of `_lock` on such files only.
         self._file = open(self.path, "ab+", buffering=0)  # noqa: SIM115 - closed by close()
         self._lock()
 
     def _lock(self) -> None:
-        """One writer a journal; the lock goes with the process, however it ends.
+        """Allows one writer per journal; the lock ends with the process, however that ends.
 
-        Who only looks whether there is a writer holds a shared lock for a moment; it is waited for.
+        `is_locked` in another process holds a shared lock for a moment; this waits for it.
         """
         try:
             for _ in range(LOCK_TRIES):
@@ -168,18 +175,18 @@ class Journal:
         raise AlreadyRunning(Problem("this study is already running", str(self.path), fix=fix))
 
     def append(self, event: str, **fields: Any) -> Event:
-        """Writes one event and returns it as it can be read back.
+        """Writes one event; returns it as a reader of the journal gets it.
 
         Raises:
-            UserError: the disk refuses the line, and the journal is left as it was; or the study
-                is another driver's by now.
+            UserError: the disk refuses the line (the journal is left unchanged), or another driver
+                has taken over the study.
         """
         if self._backing is not None:
             self._backing.check()
         line = encode({"event": event, "time": round(self._clock(), 3), **fields})
         end = os.fstat(self._file.fileno()).st_size
         try:
-            # Half characters, as in names of files that are not UTF-8, become JSON escapes.
+            # Lone surrogates, as in file names that are not UTF-8, become JSON escapes.
             data = (line + "\n").encode("utf-8", "backslashreplace")
             if self._file.write(data) != len(data):
                 raise OSError("short write")
@@ -198,17 +205,17 @@ class Journal:
         return written
 
     def commit(self) -> None:
-        """Called before anything that follows from the journal leaves this process.
+        """Makes the journal durable; called before its consequences leave this process.
 
         Raises:
-            UserError: the storage does not take it.
+            UserError: the storage does not accept it.
         """
         if self._has_news and self._backing is not None:
             self._backing.commit()
         self._has_news = False
 
     def repair(self, tail: Tail) -> None:
-        """Cuts a torn last line off."""
+        """Cuts off the torn last line."""
         os.ftruncate(self._file.fileno(), tail.offset)
 
     def close(self) -> None:
@@ -216,13 +223,13 @@ class Journal:
 
 
 def _can_wait(event: Event) -> bool:
-    """Whether nothing follows from an event: a trial that loses it tells it again."""
+    """Whether no decision follows from an event: a trial that loses it reports it again."""
     plain = event["event"] == "report" and event.get("rung") is None
     return plain or event["event"] in ("sample", "trial_effective")
 
 
 def try_lock(file: IO[bytes], lock: int) -> bool:
-    """Takes a lock of a file without waiting; False where somebody else's is in the way."""
+    """Takes the lock `lock` of a file without waiting; False if another process holds it."""
     try:
         fcntl.flock(file, lock | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -233,7 +240,7 @@ def try_lock(file: IO[bytes], lock: int) -> bool:
 def is_locked(folder: Path) -> bool:
     """Whether a driver on this machine is writing the journal in `folder` now.
 
-    Looks with a shared lock, which a driver that starts meanwhile tells from another driver's.
+    It probes with a shared lock, which a starting driver can tell from another driver's lock.
     """
     try:
         with open(folder / FILE_NAME, "rb") as file:
@@ -243,7 +250,7 @@ def is_locked(folder: Path) -> bool:
 
 
 def follow(path: Path, poll_s: float = 0.5) -> Iterator[Event | None]:
-    """The events of a journal as they are written, None whenever there is no more for now."""
+    """Yields the events of a journal as they are written; None whenever there is no new one."""
     with open(path, "rb") as file:
         while True:
             line = file.readline()
@@ -252,7 +259,7 @@ def follow(path: Path, poll_s: float = 0.5) -> Iterator[Event | None]:
                 if event is not None:
                     yield event
             else:
-                # Read it again as a whole: a torn line is cut off, and another takes its place.
+                # Read the line again from its start: a torn line is cut off and replaced.
                 file.seek(-len(line), os.SEEK_CUR)
                 yield None
                 time.sleep(poll_s)

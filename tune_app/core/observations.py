@@ -1,7 +1,7 @@
-"""What a study's state tells a model: where trials lie, and how they stand at each rung.
+"""A study's state as the observations of a model: points of trials, and their values at each rung.
 
-Outcomes are told truthfully: a diverged trial is as bad as any at every rung, one out of memory is
-infeasible, and failed, lost and cancelled ones say nothing.
+A diverged trial counts as infinitely bad at every rung it did not reach, and a trial that ran out
+of memory as infeasible. Failed, lost and cancelled trials are left out.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tune_app.space.cube import Array, Cube
 from tune_app.space.domains import Space, contains, searched
 
 FEWEST = 2
-"""With fewer values there is nothing to compare."""
+"""A model needs at least this many observed trials."""
 SILENT = frozenset({Outcome.FAILED, Outcome.LOST, Outcome.CANCELLED})
 
 
@@ -29,42 +29,46 @@ class Observations:
     points: Array
     """(trials, axes), in the unit cube."""
     values: Array
-    """(trials, rungs); NaN where a trial has not been, infinite from where it diverged."""
+    """(trials, rungs); NaN at rungs not reached, infinite at those a diverged trial missed."""
     pending: Array
-    """(pending, axes): trials that say nothing yet."""
+    """(pending, axes): trials without a value so far."""
     infeasible: Array
     """(infeasible, axes): trials that did not fit in memory."""
 
     def is_enough(self, startup: int) -> bool:
-        """Whether a model that waits for so many trials has something to learn from."""
+        """Whether there is enough data for a model.
+
+        Args:
+            startup: the number of ended or observed trials that the model waits for.
+        """
         ended = len(self.points) + len(self.infeasible)
         return ended >= startup and len(self.points) >= min(startup, FEWEST)
 
 
 class ObservationReader:
-    """Reads histories. What depends on a trial's values alone is worked out once per trial."""
+    """Converts states to observations; caches the point of each trial in the unit cube."""
 
     def __init__(self, space: Space, cube: Cube) -> None:
         self._space = space
         self._cube = cube
-        self._places: dict[str, tuple[Params, Array | None]] = {}
+        self._points: dict[str, tuple[Params, Array | None]] = {}
 
     def read(self, state: StudyState, constraints: Constraints) -> Observations:
-        """The state as a model sees it."""
+        """The observations of all trials; trials outside the space or constraints are left out."""
         observed: list[TrialState] = []
         points: list[Array] = []
         pending, infeasible = [], []
         for trial in state.trials.values():
-            place = self._place(trial, constraints)
-            if place is None or trial.outcome in SILENT:
+            point = self._point(trial, constraints)
+            if point is None or trial.outcome in SILENT:
                 continue
             if trial.outcome is Outcome.OUT_OF_MEMORY:
-                infeasible.append(place)
+                infeasible.append(point)
             elif trial.rung_values or trial.outcome is Outcome.DIVERGED:
                 observed.append(trial)
-                points.append(place)
+                points.append(point)
             elif trial.status is not Status.ENDED:
-                pending.append(place)
+                pending.append(point)
         return Observations(
             points=self._stack(points),
             values=values_by_rung(state, observed),
@@ -75,17 +79,17 @@ class ObservationReader:
     def _stack(self, rows: list[Array]) -> Array:
         return np.array(rows, dtype=float).reshape(len(rows), len(self._cube.axes))
 
-    def _place(self, trial: TrialState, constraints: Constraints) -> Array | None:
-        known = self._places.get(trial.id)
-        if known is None or known[0] is not trial.params:
+    def _point(self, trial: TrialState, constraints: Constraints) -> Array | None:
+        cached = self._points.get(trial.id)
+        if cached is None or cached[0] is not trial.params:
             inside = _is_inside(trial.params, self._space, constraints)
-            known = trial.params, self._cube.to_unit(trial.params) if inside else None
-            self._places[trial.id] = known
-        return known[1]
+            cached = trial.params, self._cube.to_unit(trial.params) if inside else None
+            self._points[trial.id] = cached
+        return cached[1]
 
 
 def _is_inside(params: Params, space: Space, constraints: Constraints) -> bool:
-    """Whether there is a value for all that counts beside the others, and for nothing else."""
+    """Whether exactly the active parameters have a value, and each lies in its domain."""
     active = constraints.active({**constraints.constants, **params})
     return all(
         name in params and contains(domain, params[name])

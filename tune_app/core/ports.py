@@ -1,15 +1,15 @@
-"""The contracts of what can be plugged in. One file in its folder is one plug-in.
+"""The contracts of plug-ins. Each file in a plug-in folder is one plug-in.
 
 A module under `tune_app/searchers`, `tune_app/schedulers` or `tune_app/trackers` offers a function
-`create` that returns an object of these shapes:
+`create` with one of these signatures:
 
     create(space: Space, seed: int, *, options...) -> Searcher
     create(context: SchedulerContext, *, options...) -> Scheduler
     create(folder: Path, *, options...) -> Tracker
 
 The keyword-only arguments are the plug-in's options, as a study file names them.
-`trainables/*` offer `Config`, `prepare`, `build` (see `tune_app.training.trainable`).
-tests/contracts holds every plug-in found to its contract.
+Modules in `trainables` offer `Config`, `prepare` and `build` (see `tune_app.training.trainable`).
+The tests in tests/contracts check every installed plug-in against its contract.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from tune_app.core.trial import Decision, TrialState
 
 
 class Searcher(Protocol):
-    """Proposes values. Keeps no state of its own: the study's state is its memory."""
+    """Proposes values. It is stateless: all it knows of the past is the study's state."""
 
     @property
     def learns_from_history(self) -> bool:
-        """Whether the values of trials, and earlier runs (`warm_start`), change what it proposes.
+        """Whether results of trials and earlier runs (`warm_start`) change its proposals.
 
-        How far a prior is trusted does not count. A class attribute will do; a searcher without
-        one counts as one that learns.
+        A prior whose weight depends on the number of trials does not count as learning. A class
+        attribute suffices; a searcher without it is taken to learn.
         """
         ...
 
@@ -44,36 +44,39 @@ class Searcher(Protocol):
 
 
 def learns_from_history(searcher: object) -> bool:
-    """What a searcher says of itself; one of a user's own need not."""
+    """The property of a searcher, True where a user's own searcher does not define it."""
     return bool(getattr(searcher, "learns_from_history", True))
 
 
 @dataclass(frozen=True, slots=True)
 class SchedulerContext:
-    """What of a study a scheduler may depend on, beside its own options."""
+    """The facts about a study that a scheduler may depend on, besides its own options."""
 
     trials: int
-    """That there will be at most."""
+    """The most trials that there will be."""
     fewest_steps: float | None
-    """Optimiser steps of the shortest trial; None until they are known, once the data is."""
+    """Optimiser steps of the shortest trial; None until preflight has read the data."""
     parameters: frozenset[str]
-    """The names of all in the space, the fixed ones included."""
+    """The names of all parameters of the space, fixed ones included."""
 
 
 class Scheduler(Protocol):
-    """Decides who goes on. Keeps no state of its own: rungs are read off the study's state."""
+    """Decides which trials continue. It is stateless: rungs are read from the study's state."""
 
     @property
     def rungs(self) -> tuple[float, ...]:
-        """Shares of the budget at which trials are compared, ascending, the last one 1.0."""
+        """Shares of the budget at which trials are compared, ascending; the last one is 1.0."""
         ...
 
     def decide(self, state: StudyState, trial: TrialState, rung: int) -> Decision:
-        """What happens to a trial that has just reported at a rung below the last."""
+        """Whether a trial that has just reported at a rung below the last continues."""
         ...
 
     def promote(self, state: StudyState, draining: bool) -> TrialState | None:
-        """The paused trial to run on now, if any; `draining` when nothing runs and none is new."""
+        """The paused trial to continue now, None for none.
+
+        `draining` is True when no trial runs and no new trial can be started.
+        """
         ...
 
     def hopeless(self, state: StudyState) -> list[TrialState]:
@@ -92,7 +95,7 @@ class Bracketed(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Exploit:
-    """A trial is to go on from another one's checkpoint, with these values."""
+    """A trial continues from the checkpoint of `source`, with the values `params`."""
 
     source: TrialState
     params: dict[str, Any]
@@ -100,44 +103,44 @@ class Exploit:
 
 @runtime_checkable
 class Exploiting(Protocol):
-    """A scheduler whose paused trials may take over from others when they run on."""
+    """A scheduler whose paused trials may take over the checkpoint of others on promotion."""
 
     def exploit(self, state: StudyState, trial: TrialState) -> Exploit | None:
-        """What a trial that `promote` has just named takes over, if anything."""
+        """What the trial that `promote` has just returned takes over, None for nothing."""
         ...
 
 
 class Tracker(Protocol):
-    """Shows or mirrors a study; never decides anything and never delays it.
+    """Shows or mirrors a study; it must not influence or delay the study.
 
-    It runs in the driver, between a trial's report and the answer to it. So it must not block: what
-    waits for a network or for another program belongs into a thread or a process of its own, as
-    `trackers/wandb.py` has one. What it raises is told the person once, as a warning; it is told no
-    further events until the study is resumed, and costs the study nothing. What its `create` raises
-    stops the study before it begins.
+    It runs in the driver, between a trial's report and the answer to it, so it must not block: work
+    that waits for a network or for another program belongs in a separate thread or process, as in
+    `trackers/wandb.py`. An exception in `on_event` is shown once as a warning; the tracker then
+    gets no more events until the study is resumed, and the study continues. An exception in
+    `create` stops the study before it begins.
     """
 
     def on_event(self, event: Event, state: StudyState) -> None:
-        """Called once after each event is in the journal and in `state`; changes neither.
+        """Called once for each event, after it is in the journal and in `state`; changes neither.
 
-        The first event of a session is `study_started`, or `study_resumed` with all that was before
-        it in `state`.
+        The first event of a session is `study_started`, or `study_resumed`; then `state` holds the
+        events of all earlier sessions.
         """
         ...
 
     def close(self, timeout_s: float) -> None:
-        """Finishes what it can within `timeout_s`; called even where `on_event` has raised."""
+        """Finishes what it can within `timeout_s` seconds; also called if `on_event` has raised."""
         ...
 
 
 class CheckpointKeeper(Protocol):
-    """Deletes the checkpoints that nothing needs any more. What it raises ends the session."""
+    """Deletes checkpoints that are no longer needed. An exception in it ends the session."""
 
     def on_event(self, event: Event, state: StudyState) -> None:
         """Called after each event is in the journal and in `state`, before any tracker.
 
         Raises:
-            UserError: the checkpoints that are needed do not fit.
+            UserError: the checkpoints that are needed exceed the disk limit.
         """
         ...
 
@@ -149,35 +152,35 @@ class LocalPaths:
     checkpoints: Path
     """A folder for the trial's checkpoints while they are written."""
     cache: Path
-    """For what can be made or fetched again."""
+    """A folder for files that can be rebuilt or downloaded again."""
     checkpoint: Path | None = None
-    """The checkpoint that the segment goes on from, None for the trial's start."""
+    """The checkpoint to continue from; None at the trial's start."""
 
 
 class TrialContext(Protocol):
-    """The worker's line to the driver, as a training run sees it."""
+    """The connection of a training run to the driver and to the study's storage."""
 
     @property
     def paths(self) -> LocalPaths:
-        """Where its files are."""
+        """Where the segment finds its files."""
         ...
 
     def publish(self, folder: Path, step: int) -> str:
         """Makes a finished checkpoint durable, all at once; returns its name for the journal.
 
         Raises:
-            StorageFailed: that cannot be done now; the trial is not to blame.
+            StorageFailed: the storage does not accept it; the trial is not the cause.
         """
         ...
 
     def send(self, event: str, **fields: Any) -> None:
-        """Hands an event of this trial to the driver and waits for its answer.
+        """Sends an event of this trial to the driver and waits for the answer.
 
         Raises:
-            SystemExit: the driver wants this worker back.
+            SystemExit: the driver ends this segment.
         """
         ...
 
     def interrupted(self) -> bool:
-        """Whether a person asked for the study to stop."""
+        """Whether the user has asked the study to stop."""
         ...

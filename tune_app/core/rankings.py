@@ -1,7 +1,7 @@
-"""Who stands where: orders of a study's trials, kept up event by event.
+"""Rankings of a study's trials, updated with each event.
 
-Everything here can be read off the trials themselves; it is kept so that nobody has to sort or
-search ten thousand of them for each message of a worker.
+They can be derived from the trials; they are maintained so that no message of a worker needs a sort
+or a search over ten thousand trials.
 """
 
 from __future__ import annotations
@@ -14,27 +14,29 @@ from tune_app.core.trial import Kind, Outcome, Status, TrialState
 
 
 class Ranking(Sequence[TrialState]):
-    """Trials by ascending value, ties by number."""
+    """Trials in ascending order of a value, ties by number."""
 
     def __init__(self) -> None:
         self._entries: list[tuple[float, int, TrialState]] = []
         self._values: dict[int, float] = {}
 
     def add(self, trial: TrialState, value: float) -> None:
+        """Inserts a trial that is not in the ranking yet."""
         place = bisect_left(self._entries, (value, trial.number))
         self._entries.insert(place, (value, trial.number, trial))
         self._values[trial.number] = value
 
     def remove(self, trial: TrialState) -> None:
+        """Removes a trial of the ranking."""
         del self._entries[self.rank(trial)]
         del self._values[trial.number]
 
     def value(self, trial: TrialState) -> float:
-        """What a trial that is here is ordered by."""
+        """The value by which a trial of the ranking is ordered."""
         return self._values[trial.number]
 
     def rank(self, trial: TrialState) -> int:
-        """How many stand before a trial that is here."""
+        """The number of trials before a trial of the ranking: 0 for the first."""
         return bisect_left(self._entries, (self._values[trial.number], trial.number))
 
     def __iter__(self) -> Iterator[TrialState]:
@@ -54,7 +56,11 @@ class Ranking(Sequence[TrialState]):
 
 
 class Rankings:
-    """All orders of a study. Competitors are all trials of a bracket but the baseline."""
+    """All rankings of a study.
+
+    The competitors of a bracket are all its trials except the baseline. "Best first" orders by the
+    objective times its sign, so that lower is better.
+    """
 
     def __init__(self) -> None:
         self._rankings: dict[Hashable, Ranking] = {}
@@ -62,7 +68,7 @@ class Rankings:
         self._brackets: set[int] = set()
 
     def with_status(self, status: Status) -> Ranking:
-        """By number."""
+        """Trials with this status, by number."""
         return self._ranking(status)
 
     def due(self) -> Ranking:
@@ -82,28 +88,28 @@ class Rankings:
         return self._ranking((REACHED, bracket, rung))
 
     def leaders(self, rung: int) -> list[TrialState]:
-        """The first of `reached` in each bracket that has any."""
+        """The best trial at `rung` of each bracket that has one."""
         brackets = [self.reached(rung, bracket) for bracket in self._brackets]
         return [reached[0] for reached in brackets if reached]
 
     def averages(self, rung: int, bracket: int = 0) -> Ranking:
-        """The same by the mean of their values up to `rung`."""
+        """Competitors with a value at `rung`, ordered by the mean of their values up to it."""
         return self._ranking((AVERAGES, bracket, rung))
 
     def waiting(self, rung: int, bracket: int = 0) -> Ranking:
-        """Those whose highest rung it is and who have no worker and no claim to one, best first."""
+        """Paused competitors whose highest rung is `rung` and which are not due, best first."""
         return self._ranking((WAITING, bracket, rung))
 
     def ended(self, rung: int, bracket: int = 0) -> Ranking:
-        """Those with a value at `rung` that have ended since, best first."""
+        """Competitors with a value at `rung` that have ended, best first."""
         return self._ranking((ENDED, bracket, rung))
 
     def heirs(self, source: str) -> Ranking:
-        """Trials that have not ended and last went on from trial `source`'s checkpoint."""
+        """Trials that have not ended and whose last takeover was from trial `source`."""
         return self._ranking((HEIRS, source))
 
     def place(self, trial: TrialState, sign: int, full_rung: int) -> None:
-        """Puts a trial where it belongs now. `sign` is -1 where larger values are better."""
+        """Updates the rankings for a changed trial. `sign` is -1 where larger values are better."""
         self._brackets.add(trial.bracket)
         before = self._places.get(trial.id, {})
         after = _places(trial, sign, full_rung)
@@ -126,7 +132,7 @@ EMPTY = Ranking()
 
 
 def _places(trial: TrialState, sign: int, full_rung: int) -> dict[Hashable, float]:
-    """The orders that a trial stands in, with what it is ordered by."""
+    """The rankings that a trial belongs to, with the value that orders it in each."""
     number, values = trial.number, trial.rung_values
     places: dict[Hashable, float] = {trial.status: number}
     if trial.due:

@@ -1,4 +1,4 @@
-"""The only writer of a study's journal, and the order in which the others learn of an event."""
+"""The only writer of a study's journal; it then passes each event on in a fixed order."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tune_app.core.tracking import TrackerGroup
 
 
 class Recorder:
-    """Writes events: into the journal, then the state, then to the checkpoints and the trackers."""
+    """Passes events to the journal, then the state, the checkpoint keeper and the trackers."""
 
     def __init__(
         self,
@@ -26,7 +26,7 @@ class Recorder:
         self._keeper = keeper
 
     def record(self, event: str, **fields: Any) -> None:
-        """Writes one event, and tells of it whom it concerns.
+        """Writes one event to the journal and passes it on.
 
         Raises:
             UserError: the journal cannot be written, or the checkpoints that are needed do not fit.
@@ -37,17 +37,17 @@ class Recorder:
             if self._keeper is not None:
                 self._keeper.on_event(written, self.state)
         finally:
-            # It is in the journal, also where it is the last one of this session.
+            # The event is in the journal even if it ends the session, so trackers get it as well.
             self._trackers.on_event(written, self.state)
 
     def commit(self) -> None:
-        """Called before anything that follows from the journal leaves this process.
+        """Makes the journal durable; called before its consequences leave this process.
 
         Raises:
-            UserError: the storage does not take it.
+            UserError: the storage does not accept it.
         """
         self._journal.commit()
 
     def close(self, timeout_s: float) -> None:
-        """Lets the trackers finish; the journal is closed by whoever opened it."""
+        """Closes the trackers within `timeout_s`; whoever opened the journal closes it."""
         self._trackers.close(timeout_s)

@@ -1,4 +1,4 @@
-"""What a journal amounts to: the state of a study, rebuilt by folding its events."""
+"""The state of a study, rebuilt by folding the events of its journal."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ _TRIAL = re.compile("[0-9]{1,18}")
 
 @dataclass(slots=True)
 class StudyState:
-    """A study as its journal tells it. `apply` is the only way it changes."""
+    """A study according to its journal. Only `apply` changes it."""
 
     study: StudyDefinition | None = None
-    """The study, None before the journal says what it is."""
+    """The study's definition; None before the event `study_started`."""
     trials: dict[str, TrialState] = field(default_factory=dict)
     dropped: list[Event] = field(default_factory=list)
     findings: list[str] = field(default_factory=list)
@@ -41,18 +41,18 @@ class StudyState:
     ended: str | None = None
     """Why the study ended, None while it runs or can be resumed."""
     is_exhausted: bool = False
-    """Whether the searcher has nothing left that was not tried."""
+    """Whether the searcher has nothing left to propose."""
     sessions: list[list[float]] = field(default_factory=list)
-    """Begin and last sign of life of each driver, Unix seconds."""
+    """Begin and last event of each driver's session, Unix seconds."""
     rankings: Rankings = field(default_factory=Rankings, repr=False, compare=False)
-    """Orders of the trials; they follow from the trials and say nothing new."""
+    """Rankings of the trials; derived from `trials`."""
 
     @property
     def definition(self) -> StudyDefinition:
-        """What the study is.
+        """The study's definition.
 
         Raises:
-            ValueError: the journal does not begin with it.
+            ValueError: the journal does not begin with `study_started`.
         """
         if self.study is None:
             raise ValueError("no study_started comes before")
@@ -84,7 +84,7 @@ class StudyState:
 
     @property
     def trials_planned(self) -> int:
-        """All that there will be: as many as the budget has, if the space has as many."""
+        """The number of trials that there will be: the budget's, or fewer in a small space."""
         return len(self.trials) if self.is_exhausted else self.definition.budget.trials
 
     @property
@@ -107,7 +107,7 @@ class StudyState:
         return next(iter(self.rankings.completed()), None)
 
     def reached_target(self) -> bool:
-        """Whether a completed trial is as good as the metric's target, if it has one."""
+        """Whether a completed trial is at least as good as the metric's target, if there is one."""
         target, best = self.definition.metric.target, self.best()
         if target is None or best is None:
             return False
@@ -119,11 +119,16 @@ class StudyState:
         return next(kinds, None)
 
     def with_status(self, status: Status) -> list[TrialState]:
-        """By number."""
+        """The trials with this status, by number."""
         return list(self.rankings.with_status(status))
 
     def apply(self, event: Event) -> None:
-        """Folds one event in. Events of kinds this version does not know change nothing."""
+        """Updates the state with one event; kinds of events that are unknown here are ignored.
+
+        Raises:
+            AttributeError, KeyError, IndexError, TypeError, ValueError: the event does not match
+                those before it.
+        """
         handler = getattr(self, f"_on_{event['event']}", None)
         time = float(event["time"])
         if self.sessions and event["event"] != "study_resumed":
@@ -135,7 +140,7 @@ class StudyState:
                 self._place(self.trials[event["trial"]])
 
     def copy(self) -> StudyState:
-        """A state that goes on by itself: what is applied to one does not change the other."""
+        """An independent copy: applying events to one does not change the other."""
         trials = {
             trial.id: replace(
                 trial,
@@ -175,7 +180,7 @@ class StudyState:
             self._place(trial)
 
     def _requeue(self, trial: TrialState) -> None:
-        """A trial without its worker runs on at once, unless the scheduler has yet to decide."""
+        """A trial that lost its worker is due at once, unless the scheduler must decide first."""
         rung = trial.top_rung
         undecided = rung is not None and rung != self.full_rung and rung != trial.decided_rung
         trial.status = Status.PAUSED
@@ -200,7 +205,7 @@ class StudyState:
             self.findings.append(event["text"])
 
     def _on_trial_created(self, event: Event) -> None:
-        # Folders and files are named after it.
+        # Its folders and files get this name, so it must not be a path.
         if not _TRIAL.fullmatch(event["trial"]):
             raise ValueError(f"{event['trial']!r} is no number of a trial")
         self.trials[event["trial"]] = TrialState(
@@ -311,7 +316,7 @@ def _checkpoint(event: Event) -> Checkpoint | None:
 
 
 def _forget_after_checkpoint(trial: TrialState) -> None:
-    """Drops reports of work that a lost worker took with it: the trial runs them again."""
+    """Drops the reports after the last checkpoint: the trial repeats that work."""
     step = 0 if trial.checkpoint is None else trial.checkpoint.step
     kept, since = trial.reports[: trial.kept_reports], trial.reports[trial.kept_reports :]
     trial.reports = kept + [report for report in since if report.step <= step]

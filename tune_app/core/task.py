@@ -1,7 +1,7 @@
-"""The task of a worker: everything about one segment, whatever machine it runs on.
+"""The task of a worker: the description of one segment, independent of the machine.
 
-A segment is an uninterrupted stay of a trial on a worker. The conductor makes the task whole; where
-the study's folder lies and what the worker may use is the engine's to add.
+A segment is one uninterrupted run of a trial on one worker. The conductor creates the task; the
+engine adds the path of the study's folder and the worker's resources.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from tune_app.core.trial import Checkpoint, TrialState
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """Runs a trial from a checkpoint, or its start, until told otherwise."""
+    """Runs a trial from a checkpoint, or its start, until the driver ends the segment."""
 
     trial: str
     params: Mapping[str, Any]
-    """All that it runs with, fixed parameters included."""
+    """All active parameters, fixed ones included."""
     seed: int
     trainable: str
     budget: Budget
@@ -28,19 +28,19 @@ class Task:
     """Shares of the budget."""
     accelerator: str = "auto"
     processes: int = 1
-    """That train it together, each with the same task."""
+    """The number of ranks; each gets the same task."""
     prompt: str = ""
-    """What samples continue; empty for none."""
+    """The prompt of text samples; empty for no samples."""
     wants_untrained_sample: bool = False
     checkpoint: Checkpoint | None = None
     seconds_before: float = 0.0
-    """Of training, in earlier segments."""
+    """Seconds of training in earlier segments."""
     max_steps: int | None = None
-    """Known when the trial has run before: a budget in seconds is measured only once."""
+    """Optimiser steps; None in the first segment. A budget in seconds is converted only once."""
     is_halved: bool = False
-    """It ran out of memory before: half the micro-batch, twice the accumulation."""
+    """Use half the micro-batch and twice the accumulation: the trial ran out of memory."""
     has_new_values: bool = False
-    """The checkpoint may be from before values changed."""
+    """A takeover changed the values; the checkpoint may have been saved with the earlier ones."""
 
 
 def task_of(study: StudyDefinition, trial: TrialState, wants_untrained_sample: bool) -> Task:

@@ -1,4 +1,4 @@
-"""Tells a study's trackers what happens, so that none of them can harm the study."""
+"""Passes a study's events to its trackers and catches their exceptions."""
 
 from __future__ import annotations
 
@@ -14,22 +14,23 @@ from tune_app.core.state import StudyState
 from tune_app.errors import Problem, shown
 
 _log = logging.getLogger("tune_app.trackers")
-"""Where trackers warn as well: a session shows it to the person."""
+"""Trackers warn here as well; a session shows the warnings to the user."""
 
 
 def warn(problem: Problem, error: Exception) -> None:
-    """One line that says what a tracker raised and where; the traceback goes along with it."""
+    """Logs one line that says what a tracker raised and where, with the traceback attached."""
     what = problem.what.splitlines()[0]
     goes_on = "the study goes on without it; mend it, and the next resume tells it again"
     _log.warning("%s", shown(f"{what} ({problem.where}): {goes_on}"), exc_info=error)
 
 
 class TrackerGroup:
-    """Tells trackers in order. One that raises is told no more until the study is resumed.
+    """Passes events to trackers in order; one that raises gets none until the study is resumed.
 
     Args:
-        trackers: each with the name under which a person knows it.
-        on_failure: what is done with the mistake of a tracker, once for each of them.
+        trackers: each with the name that is shown to the user.
+        on_failure: called with the first exception of each tracker.
+        clock: seconds.
     """
 
     def __init__(
@@ -42,17 +43,20 @@ class TrackerGroup:
         self._on_failure = on_failure
         self._clock = clock
         self._failed: set[int] = set()
-        """Places in the list of those that have raised."""
+        """Indices of the trackers that have raised."""
 
     def on_event(self, event: Event, state: StudyState) -> None:
-        """Tells all that have not raised before."""
+        """Passes an event to all trackers that have not raised before."""
         for index, (_, tracker) in enumerate(self._trackers):
             if index not in self._failed:
                 with self._guarded(index):
                     tracker.on_event(event, state)
 
     def close(self, timeout_s: float) -> None:
-        """Closes all, the last one first, also those that have raised: they may hold something."""
+        """Closes all trackers, the last one first, within `timeout_s` seconds together.
+
+        Those that have raised are closed as well: they may hold resources.
+        """
         end = self._clock() + timeout_s
         for index, (_, tracker) in reversed(list(enumerate(self._trackers))):
             with self._guarded(index):

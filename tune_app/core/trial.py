@@ -1,4 +1,4 @@
-"""The words for one trial: what it is, what it reports, how it can end."""
+"""The state of one trial: its values, reports, checkpoint and outcome."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ _CHECKPOINT = re.compile(r"checkpoints/([0-9]{1,18})/step-([0-9]{1,18})")
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A saved state of a trial, by the optimiser step that it was saved after."""
+    """A saved state of a trial; `step` is the optimiser step after which it was saved."""
 
     trial: str
     step: int
 
     @classmethod
     def parse(cls, name: str) -> Checkpoint:
-        """From its name, which cannot lead out of the study's folder.
+        """Parses a name; a valid one cannot lead out of the study's folder.
 
         Raises:
-            ValueError: it is no name of a checkpoint.
+            ValueError: it is not the name of a checkpoint.
         """
         match = _CHECKPOINT.fullmatch(name)
         if match is None:
@@ -40,7 +40,7 @@ class Checkpoint:
 
 
 class Outcome(StrEnum):
-    """How a trial ended. Each means something different to searcher and reader."""
+    """How a trial ended."""
 
     COMPLETED = "completed"
     """Reached its full budget."""
@@ -51,15 +51,15 @@ class Outcome(StrEnum):
     OUT_OF_MEMORY = "out_of_memory"
     """Did not fit on its worker."""
     FAILED = "failed"
-    """The trainable raised, or what ran was not what was asked for."""
+    """The trainable raised, or the run did not match the task."""
     LOST = "lost"
-    """Its worker was lost more often than is retried; says nothing about the values."""
+    """It lost more workers than the retries allow; says nothing about the values."""
     CANCELLED = "cancelled"
-    """Ended by a person or with its study; says nothing about the values."""
+    """Ended by the user or with its study; says nothing about the values."""
 
 
 class Status(StrEnum):
-    """Where a trial stands now."""
+    """The current status of a trial."""
 
     RUNNING = "running"
     PAUSED = "paused"
@@ -68,7 +68,7 @@ class Status(StrEnum):
 
 
 class Decision(StrEnum):
-    """What a scheduler answers to a report at a rung."""
+    """A scheduler's answer to a report at a rung."""
 
     CONTINUE = "continue"
     PAUSE = "pause"
@@ -99,34 +99,34 @@ class Report:
     rung: int | None = None
     checkpoint: Checkpoint | None = None
     system: Mapping[str, float] = field(default_factory=dict)
-    """What the worker used, see `training.system`."""
+    """Resource use of the worker, see `training.system`."""
     time: float = 0.0
-    """When it was written, Unix seconds."""
+    """When the driver wrote it to the journal, Unix seconds."""
 
     @property
     def evaluation(self) -> list[str]:
-        """The names of what an evaluation reports in it, sorted."""
+        """The sorted names of its metrics that come from an evaluation (`eval_...`)."""
         return sorted(name for name in self.metrics if name.startswith("eval_"))
 
     @property
     def is_evaluation(self) -> bool:
-        """Whether it comes from an evaluation, which there is one of at each rung."""
+        """Whether it comes from an evaluation; each rung has one."""
         return self.rung is not None or bool(self.evaluation)
 
 
 @dataclass(frozen=True, slots=True)
 class Takeover:
-    """A trial went on from the checkpoint of another one, with other values."""
+    """A trial continued from the checkpoint of trial `source` with other values."""
 
     source: str
     rung: int
     params: Params
-    """The trial's own values until then."""
+    """The trial's values before the takeover."""
 
 
 @dataclass(slots=True)
 class TrialState:
-    """All that the journal says of one trial."""
+    """The state of one trial, folded from the journal."""
 
     id: str
     number: int
@@ -134,18 +134,18 @@ class TrialState:
     params: dict[str, Any]
     created: float
     bracket: int = 0
-    """Trials compete with those of their own bracket."""
+    """Trials compete within their bracket only."""
     status: Status = Status.PAUSED
     outcome: Outcome | None = None
     reason: str = ""
     error: str = ""
     segments: int = 0
     losses: int = 0
-    """Workers lost."""
+    """The number of workers lost."""
     losses_here: int = 0
-    """The same since its last checkpoint."""
+    """The number of workers lost since the last checkpoint."""
     is_halved: bool = False
-    """It ran out of memory: since then with half the micro-batch and twice the accumulation."""
+    """It ran out of memory and now uses half the micro-batch and twice the accumulation."""
     ended: float | None = None
     effective: dict[str, Any] = field(default_factory=dict)
     reports: list[Report] = field(default_factory=list)
@@ -154,15 +154,15 @@ class TrialState:
     decided_rung: int | None = None
     """The last rung the scheduler has answered for."""
     decision: Decision | None = None
-    """What it answered."""
+    """The scheduler's answer at `decided_rung`."""
     samples: dict[str, str] = field(default_factory=dict)
     checkpoint: Checkpoint | None = None
     takeovers: list[Takeover] = field(default_factory=list)
-    """Each change of values on the way, oldest first; `params` are the present ones."""
+    """Takeovers, oldest first; `params` are the values since the last one."""
     kept_reports: int = 0
-    """So many of its reports are from before the last takeover: no loss takes them back."""
+    """The number of reports before the last takeover; a lost worker does not remove them."""
     due: bool = False
-    """Wants a worker before anything else: it was interrupted, lost or just created."""
+    """Gets the next free worker: it was interrupted, lost its worker or was just created."""
 
     @property
     def tokens(self) -> int:
