@@ -57,7 +57,7 @@ def test_the_baseline_lacks_what_is_inactive_and_a_broken_constraint_is_told(
     keep(made, SPACE)
     assert state.definition.baseline_params == {"optim": "adamw", "n": 1}
     assert state.findings == [
-        "the untuned defaults break n >= 3: they run all the same, as the baseline"
+        "the untuned defaults break n >= 3: the baseline runs with them anyway"
     ]
     again = rebuild(journal.events)
     assert again.definition.when == RULES["when"]

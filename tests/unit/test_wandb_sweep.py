@@ -151,7 +151,7 @@ def test_a_logarithmic_range_is_drawn_between_its_ends() -> None:
         ("min: true, max: 3", "no number here"),
         (f"min: 0, max: {'9' * 400}", "no number here"),
         (f"min: 0, max: {'9' * 5000}", "no number here"),
-        ("min: 1.5, max: 3, distribution: int_uniform", "no whole numbers"),
+        ("min: 1.5, max: 3, distribution: int_uniform", "not whole numbers"),
         ("min: 0, max: 1, distribution: log_uniform_values", "no logarithm"),
         ("min: -1, max: 1, distribution: q_log_uniform_values", "no logarithm"),
         ("min: 0, max: 1000, distribution: log_uniform", "no range of numbers"),
@@ -164,7 +164,7 @@ def test_a_logarithmic_range_is_drawn_between_its_ends() -> None:
         ("min: 0.1, max: 0.3, distribution: q_uniform", "one value"),
         ("min: 0, max: 1, distribution: normal", "min has no meaning beside normal"),
         ("distribution: normal, mu: x", "no number here"),
-        ("distribution: normal, sigma: -1", "no deviation"),
+        ("distribution: normal, sigma: -1", "no standard deviation"),
         ("distribution: log_normal, mu: 800", "no range of numbers"),
         ("distribution: beta, a: 0", "too small"),
         ("distribution: normall", "did you mean 'normal'?"),
@@ -222,9 +222,9 @@ def first(entry: str) -> Problem:
         ("metric: {goal: {a: b}}", "sweep.yaml:1:10 metric.goal", "unknown goal"),
         ("metric: {name: ''}", "sweep.yaml:1:10 metric.name", "not a name"),
         ("metric: {nmae: x}", "sweep.yaml:1:10 metric.nmae", "did you mean 'name'?"),
-        ("run_cap: 0", "sweep.yaml:1:1 run_cap", "no number of runs"),
+        ("run_cap: 0", "sweep.yaml:1:1 run_cap", "not a number of runs"),
         ("run_cap: true", "sweep.yaml:1:1 run_cap", "no number here"),
-        ("run_cap: 2.5", "sweep.yaml:1:1 run_cap", "no number of runs"),
+        ("run_cap: 2.5", "sweep.yaml:1:1 run_cap", "not a number of runs"),
         ("name: [3]", "sweep.yaml:1:1 name", "not text"),
         ("metod: random", "sweep.yaml:1:1 metod", "did you mean 'method'?"),
         ("early_terminate: {type: hyperband}", "sweep.yaml:1:1 early_terminate", "min_iter"),
@@ -407,7 +407,7 @@ def test_bands_of_hyperband_become_shares_of_the_budget(
 def test_a_file_of_something_else_is_one_message() -> None:
     _, problems = parse("lr: 1\nepochs: 3")
     assert [told.what for told in problems] == [
-        "this is no sweep: it has neither method nor parameters"
+        "this is not a sweep: it has neither method nor parameters"
     ]
 
 
@@ -522,9 +522,9 @@ def test_mistyped_keys_and_a_wrapped_sweep_are_recognised() -> None:
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("", {"method": "read as bayes", "metric.name": "final_eval_loss is read"}),
+        ("", {"method": "read as bayes", "metric.name": "read as final_eval_loss"}),
         ("metric: {name: x}", {"method": "read as bayes"}),
-        ("method: bayes\nmetric: {goal: maximize}", {"metric.name": "final_eval_loss is read"}),
+        ("method: bayes\nmetric: {goal: maximize}", {"metric.name": "read as final_eval_loss"}),
         ("method: bayes\nmetric: {name: x, goal: min}", {"metric.goal": "read as minimize"}),
         ("method: grid\nmetric: {goal: Maximise}", {"metric.goal": "read as maximize"}),
         ("method: random", {}),
@@ -554,7 +554,7 @@ def test_a_none_of_python_is_told_to_be_a_text() -> None:
         (
             "distribution: q_uniform, min: 0.1, max: 0.3",
             "2:7 parameters.p.distribution",
-            "steps of 1, for want of a q,",
+            "steps of 1, the default of q,",
         ),
         ("distribution: q_normal, mu: 0, sigma: 0.01", "2:7 parameters.p.distribution", "want of"),
         ("distribution: q_uniform, min: 0.1, max: 0.3, q: 1", "2:52 parameters.p.q", "steps of 1,"),

@@ -1,4 +1,4 @@
-"""Everything that is to be said of the constraints and beliefs of a study file, all at once."""
+"""Checks the constraints and beliefs of a study file: all problems and notes at once."""
 
 from __future__ import annotations
 
@@ -18,25 +18,26 @@ def check(
     when: Mapping[str, str],
     beliefs: Mapping[str, Belief],
     where: Where,
-    known: Iterable[str],
+    declared: Iterable[str],
 ) -> Verdict:
-    """Mistakes, and what a person should know.
+    """The problems of constraints, conditions and beliefs, and notes for the user.
 
     Args:
-        space: the parameters that were understood.
+        space: the parameters that could be parsed.
         constraints: expressions that every trial must fulfil.
-        when: by parameter, the expression under which it counts.
-        beliefs: by parameter, what is thought of its values.
-        where: tells where a key path of the tune section stands.
-        known: all names of parameters; a mistake in one is no second one here.
+        when: by parameter, the expression under which it is active.
+        beliefs: by parameter, the prior of its values.
+        where: gives the position of a key path of the tune section.
+        declared: names of all parameters, also of those that could not be parsed: using one of
+            these is no further problem.
     """
-    names = {*space, *known}
-    read, problems = read_constraints(space, constraints, when, where, names)
+    names = {*space, *declared}
+    parsed, problems = read_constraints(space, constraints, when, where, names)
     problems += prior.problems(beliefs, space, names, where)
     if names != set(space):
         return Verdict(tuple(problems))
-    # Of what could be read; what it leaves out could only forbid more.
-    tried = feasible.check(space, read, where)
+    # Checks the expressions that could be parsed; the others could only forbid more.
+    verdict = feasible.check(space, parsed, where)
     if problems:
-        return Verdict((*problems, *tried.problems))
-    return Verdict(tried.problems, (*tried.notes, *prior.notes(beliefs, space)))
+        return Verdict((*problems, *verdict.problems))
+    return Verdict(verdict.problems, (*verdict.notes, *prior.notes(beliefs, space)))

@@ -1,7 +1,7 @@
-"""Constraints between hyper-parameters: which values go together, and when one is active at all.
+"""Constraints between hyper-parameters: allowed combinations, and when a parameter is active.
 
-An inactive parameter has no value. A condition that depends on one does not hold; a constraint that
-depends on one says nothing. Parameters that are fixed take part with their values.
+An inactive parameter has no value. A condition that depends on an inactive parameter is false; a
+constraint that depends on one forbids nothing. Fixed parameters take part with their values.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ class Constraints:
     """The constraints of a space."""
 
     required: tuple[Expression, ...] = ()
-    """What every trial fulfils."""
+    """Expressions that every trial fulfils."""
     when: Mapping[str, Expression] = field(default_factory=dict)
-    """By parameter, each one after those that its condition speaks of."""
+    """Condition by parameter, ordered so that a parameter follows those its condition names."""
     constants: Mapping[str, Any] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
@@ -35,17 +35,17 @@ class Constraints:
 
     @property
     def names(self) -> frozenset[str]:
-        """The parameters that any of them speaks of."""
+        """The parameters that occur in any of them."""
         return frozenset(self.when).union(
             *(item.names for item in (*self.required, *self.when.values()))
         )
 
     def beside(self, values: Mapping[str, Any]) -> Constraints:
-        """The same for parameters that are chosen when these values are already."""
+        """The same constraints for the remaining parameters, with these values as constants."""
         return replace(self, constants={**self.constants, **values}) if values else self
 
     def active(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        """`params` without the parameters that do not count beside the others."""
+        """`params` without its inactive parameters."""
         if not self.when:
             return dict(params)
         values = {**self.constants, **params}
@@ -55,12 +55,12 @@ class Constraints:
         return {name: values[name] for name in params if name in values}
 
     def allows(self, params: Mapping[str, Any]) -> bool:
-        """Whether a trial may have these values; those of inactive parameters do not matter."""
+        """Whether a trial may have these values; ignores values of inactive parameters."""
         values = self.active({**self.constants, **params})
         return not self.broken(values, self.required)
 
     def is_active(self, name: str, values: Mapping[str, Any]) -> bool:
-        """Whether `name` counts beside the active `values` of what its condition speaks of."""
+        """Whether `name` is active, given the values of the active parameters."""
         condition = self.when.get(name)
         try:
             return condition is None or condition.holds(values) is True
@@ -69,9 +69,10 @@ class Constraints:
 
     @staticmethod
     def broken(values: Mapping[str, Any], constraints: Iterable[Expression]) -> bool:
-        """Whether active values, perhaps not all of them yet, already break a constraint.
+        """Whether the values of active parameters, possibly not all of them, break a constraint.
 
-        A constraint without an answer counts as broken: such values were not met at load time.
+        A constraint that cannot be evaluated counts as broken: the check at load time did not draw
+        such values.
         """
         try:
             return any(constraint.holds(values) is False for constraint in constraints)
@@ -79,14 +80,14 @@ class Constraints:
             return True
 
     def baseline(self, defaults: Mapping[str, Any]) -> tuple[dict[str, Any], str | None]:
-        """What the untuned trial runs with, and what there is to say of it."""
+        """The parameters of the untuned trial, and a note if they break constraints, else None."""
         params = self.active(defaults)
         values = self.active({**self.constants, **params})
         texts = [item.text for item in self.required if self.broken(values, [item])]
         if not texts:
             return params, None
-        told = "; ".join(texts)
-        return params, f"the untuned defaults break {told}: they run all the same, as the baseline"
+        listed = "; ".join(texts)
+        return params, f"the untuned defaults break {listed}: the baseline runs with them anyway"
 
 
 def read_constraints(
@@ -94,18 +95,18 @@ def read_constraints(
     constraints: Sequence[str],
     when: Mapping[str, str],
     where: Where = lambda path: ".".join(map(str, path)),
-    known: Iterable[str] = (),
+    declared: Iterable[str] = (),
 ) -> tuple[Constraints, list[Problem]]:
-    """The constraints and all that can be said against them without looking at values.
+    """The constraints, and all problems that can be found without evaluating them.
 
     Args:
-        space: what there is, constants included.
+        space: all parameters, also fixed ones.
         constraints: expressions that every trial must fulfil.
-        when: by parameter, the expression under which it counts.
-        where: tells where a key path stands in the user's file.
-        known: names of parameters that exist although `space` lacks them.
+        when: by parameter, the expression under which it is active.
+        where: gives the position of a key path in the user's file.
+        declared: names of parameters that exist although `space` lacks them.
     """
-    names = frozenset({*space, *known})
+    names = frozenset({*space, *declared})
     problems: list[Problem] = []
 
     def parsed(text: str, path: Path) -> Expression | None:
@@ -124,18 +125,18 @@ def read_constraints(
     sound = {name: item for name, item in conditions.items() if item is not None}
     order, cycle = _ordered(sound)
     if cycle:
-        what = f"goes round in a circle: {' -> '.join(cycle)}"
-        fix = "let one of them always count"
+        what = f"conditions depend on each other: {' -> '.join(cycle)}"
+        fix = "remove the condition of one of them"
         problems.append(Problem(what, where((WHEN, cycle[0])), fix=fix))
     ordered = {name: sound[name] for name in order}
     return Constraints(tuple(filter(None, kept)), ordered, fixed(space)), problems
 
 
 def _ordered(when: Mapping[str, Expression]) -> tuple[list[str], list[str]]:
-    """The names, each after those that its condition speaks of; or the circle that forbids it."""
+    """The parameters, each after those that its condition names; or a cycle, which prevents it."""
     sorter = graphlib.TopologicalSorter({name: when[name].names & when.keys() for name in when})
     try:
         return list(sorter.static_order()), []
     except graphlib.CycleError as error:
-        # Told in the order "depends on", which is the reverse of the sorter's.
+        # In the order "depends on", the reverse of the sorter's.
         return [], list(reversed(error.args[1]))

@@ -1,7 +1,7 @@
-"""The unit cube of a space: one axis in [0, 1] for each parameter that varies.
+"""The unit cube of a space: one axis in [0, 1] for each searched parameter.
 
-Models think in the cube. Ranges lie on it in their own scale, choices among numbers in order, other
-choices as unordered cells. A parameter that does not count in a trial has the coordinate NaN.
+Models work in the cube. Ranges keep their own scale (linear or logarithmic), choices among numbers
+become ordered levels, other choices unordered ones. An inactive parameter has the coordinate NaN.
 """
 
 from __future__ import annotations
@@ -30,44 +30,44 @@ from tune_app.space.domains import (
 
 Array = NDArray[np.float64]
 OFF_AXIS = 0.75
-"""The squared distance from the middle of an ordered axis to not counting at all."""
+"""Squared distance from the middle of an ordered axis to the point of an inactive parameter."""
 MAX_LEVELS = 1000
-"""Values of a stepped range that are told apart; beyond it the range counts as continuous."""
+"""A stepped range with more values than this is treated as continuous."""
 
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """One parameter."""
+    """The axis of one parameter."""
 
     to_unit: Callable[[Any], float]
     from_unit: Callable[[float], Any]
     levels: Array | None = None
-    """The coordinates that there are, ascending; None where it is continuous."""
+    """All coordinates of a discrete axis, ascending; None for a continuous one."""
     shares: Array | None = None
-    """How likely each level is, where they are not alike."""
+    """The probability of each level; None if all are equal."""
     ordered: bool = True
 
     @property
     def count(self) -> int:
-        """The number of levels; of a continuous axis none, told as 2."""
+        """The number of levels; 2 for a continuous axis, which has none."""
         return 2 if self.levels is None else len(self.levels)
 
     def snap(self, units: Array) -> Array:
-        """The nearest coordinates that there are; NaN stays."""
+        """The nearest levels to `units` (n,); NaN stays NaN."""
         if self.levels is None:
             return units
         middles = (self.levels[1:] + self.levels[:-1]) / 2
-        found = self.levels[np.searchsorted(middles, np.nan_to_num(units))]
-        return np.where(np.isnan(units), np.nan, found)
+        levels = self.levels[np.searchsorted(middles, np.nan_to_num(units))]
+        return np.where(np.isnan(units), np.nan, levels)
 
     def draw(self, rng: np.random.Generator, count: int) -> Array:
-        """Draws as the space means them."""
+        """Independent draws by the parameter's own distribution: (count,)."""
         if self.shares is not None and self.levels is not None:
             return rng.choice(self.levels, count, p=self.shares)
         return self.snap(rng.random(count))
 
     def at(self, share: float) -> float:
-        """The coordinate below which lies this share of the draws."""
+        """The quantile of the draws at a share in [0, 1]."""
         if self.shares is not None and self.levels is not None:
             index = int(np.searchsorted(np.cumsum(self.shares), share))
             return float(self.levels[min(index, len(self.levels) - 1)])
@@ -81,13 +81,13 @@ class Cube:
         self.axes = {name: axis(domain) for name, domain in searched(space).items()}
 
     def to_unit(self, params: Mapping[str, Any]) -> Array:
-        """One row: (axes,)."""
+        """The coordinates of a trial: (axes,)."""
         return np.array(
             [axis.to_unit(params[n]) if n in params else np.nan for n, axis in self.axes.items()]
         )
 
     def from_unit(self, row: Array) -> dict[str, Any]:
-        """Values for the parameters with a coordinate."""
+        """Values of the active parameters of a row (axes,)."""
         items = zip(self.axes.items(), row, strict=True)
         return {name: axis.from_unit(float(u)) for (name, axis), u in items if not math.isnan(u)}
 
@@ -96,7 +96,7 @@ class Cube:
         return self._columns([axis.draw(rng, count) for axis in self.axes.values()], count)
 
     def snap(self, rows: Array) -> Array:
-        """Rows (n, axes) moved to the nearest points that there are."""
+        """Rows (n, axes) moved to the nearest points of the space."""
         axes = self.axes.values()
         return self._columns([a.snap(column) for a, column in zip(axes, rows.T, strict=True)], 0)
 
@@ -107,8 +107,8 @@ class Cube:
     def gaps(self, left: Array, right: Array) -> list[Array]:
         """Squared distances along each axis between rows: (left, right) each.
 
-        Unordered values are 0 or 1 apart. Not counting at all lies off the axis, as far from both
-        of its ends as these are from each other: all distances are ones that points can have.
+        Unordered values are 0 or 1 apart. An inactive parameter is a point beside the axis, as far
+        from both ends as these are from each other, so that the distances stay Euclidean.
         """
         return [
             _gap(left[:, index], right[:, index], axis.ordered)
@@ -163,7 +163,7 @@ def _choice(domain: Choice) -> Axis:
 def _range(domain: Float | Int) -> Axis:
     step = domain.step or (1 if isinstance(domain, Int) else 0)
     warp: Callable[[float], float] = math.log if domain.log else float
-    # A stepped range is drawn from with half a step more at both ends: all values are as likely.
+    # Half a step more at both ends of a stepped range makes all of its values equally likely.
     low, high = domain.low - step / 2, domain.high + step / 2
     if domain.log and low <= 0:
         low = domain.low / 2
@@ -184,8 +184,8 @@ def _range(domain: Float | Int) -> Axis:
 
 
 def _on_step(domain: Float | Int, value: float, step: float) -> Any:
-    found = snap(value, domain.low, domain.high, step)
-    return int(found) if isinstance(domain, Int) else found
+    levels = snap(value, domain.low, domain.high, step)
+    return int(levels) if isinstance(domain, Int) else levels
 
 
 def _drawn(domain: Drawn) -> Axis:

@@ -1,4 +1,4 @@
-"""What one hyper-parameter may be: a float, an integer, a choice, or one fixed value."""
+"""The domain of one hyper-parameter: a float, an integer, a choice, or one fixed value."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Int:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One of `values`, which may be anything JSON can say; `weights` are probabilities."""
+    """One of `values`, which may be any JSON values; `weights` are probabilities."""
 
     values: tuple[Any, ...]
     weights: tuple[float, ...] | None = None
@@ -84,9 +84,9 @@ def contains(domain: Domain, value: Any) -> bool:
 
 
 def own_value(domain: Domain, value: Any) -> Any:
-    """The value of `domain` that is the same number as `value`; where there is none, `value`.
+    """The value of `domain` that is the same number as `value`, or `value` if there is none.
 
-    A table has 8.0 for 8 where one row of the column is empty, and 0.1 with seven digits.
+    A table may have 8.0 for 8, if a row of its column is empty, and 0.1 in single precision.
     """
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if not is_number or not math.isfinite(value):
@@ -114,7 +114,7 @@ def sample(domain: Domain, rng: random.Random) -> Any:
         case Int(low, high, log, step):
             if not log:
                 return rng.randrange(low, high + 1, step or 1)
-            # Half a step more at both ends, so that they are as likely as their neighbours.
+            # Half a step more at both ends makes them as likely as their neighbours.
             half = (step or 1) / 2
             lowest = max(low - half, low / 2)
             number = math.exp(rng.uniform(math.log(lowest), math.log(high + half)))
@@ -138,12 +138,12 @@ def snap(value: float, low: float, high: float, step: float) -> float:
     """The nearest to `value` of low, low + step, … up to high."""
     last = _last_index(low, high, step)
     point = low + min(max(round((value - low) / step), 0), last) * step
-    # 15 digits are as many as a float keeps: 3 steps of 0.1 are 0.3 and not 0.30000000000000004.
+    # A float has 15 exact digits: 3 steps of 0.1 are 0.3 and not 0.30000000000000004.
     return point if isinstance(point, int) else min(max(float(f"{point:.15g}"), low), high)
 
 
 def _last_index(low: float, high: float, step: float) -> int:
-    """How many steps fit in the range; a rounding error does not cost the last one."""
+    """How many steps fit into the range; tolerates a rounding error at the last one."""
     if all(isinstance(number, int) for number in (low, high, step)):
         return int((high - low) // step)
     return math.floor((high - low) / step + ROUNDING)
@@ -154,13 +154,13 @@ def _is_close(value: float, point: float, step: float) -> bool:
 
 
 SINGLE = 1e-6
-"""How far apart, relative to them, two numbers are that single precision may make of one."""
+"""Relative tolerance for a number that was stored in single precision."""
 
 LISTABLE = 100_000
-"""The most values that a domain is written out to."""
+"""A domain with more values than this is not listed."""
 
 ROUNDING = 1e-9
-"""How far off a step a number may be, in steps, for the sake of floating point."""
+"""Tolerance for rounding errors, as a fraction of a step."""
 
 
 def grid(domain: Domain) -> list[Any] | None:
@@ -194,7 +194,7 @@ def grid_size(space: Space) -> int | None:
 
 
 def without(domain: Choice, value: Any) -> Domain:
-    """`domain` with one choice taken away; the last one left is no longer a choice."""
+    """`domain` without one of its values; with a single value left, it becomes `Fixed`."""
     kept = [index for index, item in enumerate(domain.values) if identity(item) != identity(value)]
     values = tuple(domain.values[index] for index in kept)
     if len(values) == 1:
@@ -209,7 +209,7 @@ def searched(space: Space) -> dict[str, Searched]:
 
 
 def fixed(space: Space) -> dict[str, Any]:
-    """The parameters that do not, with their values."""
+    """The fixed parameters, with their values."""
     return {name: domain.value for name, domain in space.items() if isinstance(domain, Fixed)}
 
 
@@ -250,7 +250,7 @@ def from_document(document: Mapping[str, Any]) -> Domain:
 
 
 def describe(domain: Domain) -> str:
-    """A domain in a few words, for people."""
+    """A short description of a domain for the user."""
     match domain:
         case Float(low, high, log, step) | Int(low, high, log, step):
             notes = [" (log)"] if log else []

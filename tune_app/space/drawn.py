@@ -1,8 +1,8 @@
-"""Numbers whose likelihood is not flat over a range: W&B's bell curves, and its rounded ranges.
+"""W&B's non-uniform distributions (normal, log-normal, beta) and its quantised ranges.
 
-The meaning is that of W&B's own engine (`sweeps` on the Python package index, `params.py`): a
-number is drawn from the shape, then rounded to the nearest multiple of `q`. So the two ends of a
-rounded range are about half as likely as what lies between them, and may lie outside of it.
+The semantics are those of W&B's own engine (`sweeps` on PyPI, `params.py`): a number is drawn from
+the distribution, then rounded to the nearest multiple of `q`. So the two ends of a quantised range
+are about half as likely as the values between, and may lie outside of the range.
 """
 
 from __future__ import annotations
@@ -16,15 +16,16 @@ from typing import Literal, assert_never
 Shape = Literal["uniform", "log_uniform", "normal", "log_normal", "beta"]
 
 TAIL = 1e-4
-"""What an unbounded shape has beyond either end of the range that is shown for it."""
+"""Probability of an unbounded distribution beyond each end of the range that stands for it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """A number of a `shape`, rounded to multiples of `q` if that is given; whole where `q` is.
+    """A number from a distribution, rounded to multiples of `q` unless that is None.
 
-    `a` and `b` are what the shape takes: low and high of the ranges, mean and standard deviation
-    of the bell curves (of the logarithm, for `log_normal`), alpha and beta of `beta`.
+    `a` and `b` are its parameters: low and high of the ranges, mean and standard deviation of the
+    normal ones (of the logarithm, for `log_normal`), alpha and beta of `beta`. An integer `q` gives
+    integers.
     """
 
     shape: Shape
@@ -34,17 +35,17 @@ class Drawn:
 
     @property
     def log(self) -> bool:
-        """Whether the shape is one of the logarithm, and all that it gives above 0."""
+        """Whether it is a distribution of the logarithm whose draws are all above 0."""
         return self.shape in ("log_uniform", "log_normal") and self.low > 0
 
     @property
     def low(self) -> float:
-        """The lower end, after rounding; for a bell curve all but one in 10,000 lie above."""
+        """The lower end, rounded; for unbounded distributions the quantile at `TAIL`."""
         return self.rounded(_quantile(self, TAIL if self._unbounded else 0.0))
 
     @property
     def high(self) -> float:
-        """The upper end, in the same way."""
+        """The upper end, rounded; for unbounded distributions the quantile at 1 - `TAIL`."""
         return self.rounded(_quantile(self, 1 - TAIL if self._unbounded else 1.0))
 
     @property
@@ -61,7 +62,7 @@ class Drawn:
         if self.q is None:
             return value
         index = round(value / self.q)
-        # 15 digits are as many as a float keeps: 3 steps of 0.1 are 0.3 to a person.
+        # A float has 15 exact digits: 3 steps of 0.1 are 0.3.
         return index * self.q if isinstance(self.q, int) else float(f"{index * self.q:.15g}")
 
 
@@ -73,10 +74,10 @@ def draw(domain: Drawn, rng: random.Random) -> float:
 
 
 def from_unit(domain: Drawn, share: float) -> float:
-    """The value at a share in [0, 1] of the likelihood; of the range itself for `beta`.
+    """The quantile at `share` in [0, 1]; for `beta`, the point at this share of the range.
 
-    The standard library has no inverse of the beta distribution. A model that learns where good
-    values are needs the whole range from it, not the shape.
+    The standard library has no quantiles of the beta distribution, and a model that learns where
+    good values are needs its range only.
     """
     return domain.rounded(_quantile(domain, _open(share, domain)))
 
@@ -101,7 +102,7 @@ def to_unit(domain: Drawn, value: float) -> float:
 
 
 def listed(domain: Drawn, limit: int) -> list[float] | None:
-    """All values of a rounded range, None where there are too many or no end."""
+    """All values of a quantised range; None if they are unbounded or more than `limit`."""
     if domain.q is None or not domain.bounded:
         return None
     first, last = round(domain.low / domain.q), round(domain.high / domain.q)
@@ -122,13 +123,13 @@ def can_be(domain: Drawn, value: float) -> bool:
 
 
 def describe(domain: Drawn) -> str:
-    """The shape in a few words, for people."""
+    """A short description of the distribution for the user."""
     a, b = f"{domain.a:g}", f"{domain.b:g}"
     words = {
         "uniform": f"{domain.low:g} to {domain.high:g}",
         "log_uniform": f"{domain.low:g} to {domain.high:g} (log)",
-        "normal": f"normal, mean {a}, deviation {b}",
-        "log_normal": f"log-normal, median {math.exp(domain.a):.4g}, log deviation {b}",
+        "normal": f"normal, mean {a}, standard deviation {b}",
+        "log_normal": f"log-normal, median {math.exp(domain.a):.4g}, standard deviation {b} (log)",
         "beta": f"beta({a}, {b})",
     }
     step = "" if domain.q is None else f" in steps of {domain.q:g}"
@@ -136,7 +137,7 @@ def describe(domain: Drawn) -> str:
 
 
 def _open(share: float, domain: Drawn) -> float:
-    """A bell curve has no value at 0 and 1 of its likelihood."""
+    """`share`, kept off 0 and 1, where an unbounded distribution has no quantile."""
     return share if domain.bounded else min(max(share, 1e-12), 1 - 1e-12)
 
 

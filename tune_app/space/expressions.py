@@ -1,8 +1,8 @@
 """Expressions over hyper-parameters, such as `batch_size * accumulation <= 64`, without `eval`.
 
-Comparisons, arithmetic, `and`, `or`, `not`, `in`, literals, names and a few functions are all there
-is. A name without a value makes what depends on it unknown, as NULL does in SQL: `True or unknown`
-is true, `unknown + 1 > 2` is unknown. So the same expression can be asked about a part of a trial.
+The language has comparisons, arithmetic, `and`, `or`, `not`, `in`, literals, names and a few
+functions. A name without a value makes results unknown, as NULL does in SQL: `True or unknown` is
+true, `unknown + 1 > 2` is unknown. So an expression can be evaluated for a part of a trial.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ GRAMMAR = "comparisons, + - * / // % **, and, or, not, in, literals, parameters 
 
 
 class Refused(Exception):
-    """A text is no expression of ours. `fix` says what might help."""
+    """A text is not a valid expression. `fix` suggests a correction."""
 
     def __init__(self, what: str, fix: str = "") -> None:
         super().__init__(what)
@@ -34,11 +34,11 @@ class Refused(Exception):
 
 
 class Failed(Exception):
-    """An expression has no answer for some values: it raises, or it is not about true and false."""
+    """An expression cannot be evaluated for some values: it raises, or its result is no bool."""
 
 
 class _Unknown(Exception):
-    """A name that has no value was needed."""
+    """The result depends on a name without a value."""
 
 
 class _Values(dict[str, Any]):
@@ -47,9 +47,14 @@ class _Values(dict[str, Any]):
 
 
 def _of_numbers(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Texts and lists do not calculate: multiplied or formatted they would fill the memory."""
+    """Lets `function` take numbers only: a multiplied or formatted text could fill the memory."""
 
     def checked(*items: Any) -> Any:
+        """Calls the function.
+
+        Raises:
+            TypeError: an argument is not a number.
+        """
         for item in items:
             if not isinstance(item, (int, float)):
                 raise TypeError(f"{item!r} is not a number")
@@ -71,7 +76,7 @@ OPERATORS: dict[type[ast.AST], Callable[..., Any]] = {
     ast.Div: _of_numbers(operator.truediv),
     ast.FloorDiv: _of_numbers(operator.floordiv),
     ast.Mod: _of_numbers(operator.mod),
-    # In floats, so that 9**9**9 overflows at once.
+    # In floats, so that 9**9**9 overflows immediately.
     ast.Pow: _of_numbers(math.pow),
     ast.USub: _of_numbers(operator.neg),
     ast.UAdd: _of_numbers(operator.pos),
@@ -107,19 +112,19 @@ _NODES = (
 
 @dataclass(frozen=True, slots=True)
 class Expression:
-    """A text that is true or false of a trial's values."""
+    """A condition on a trial's values."""
 
     text: str
     names: frozenset[str]
-    """The parameters it speaks of."""
+    """The parameters that occur in it."""
     _tree: ast.expr = field(repr=False, compare=False)
     _evaluator: Any = field(repr=False, compare=False)
 
     def holds(self, values: Mapping[str, Any]) -> bool | None:
-        """Whether it is true of `values`; None where that depends on a name without a value.
+        """Whether it is true for `values`; None if that depends on a name without a value.
 
         Raises:
-            Failed: it has no answer for these values.
+            Failed: it cannot be evaluated for these values.
         """
         self._evaluator.names = _Values(values)
         try:
@@ -127,25 +132,25 @@ class Expression:
         except _Unknown:
             return None
         except Exception as error:
-            # What stands before `and` or `or` may be there to keep this from being asked.
+            # The missing value might have ended an `and` or `or` before this part.
             if not self.names <= values.keys():
                 return None
             raise Failed(f"{error or type(error).__name__}") from error
 
 
-def parse(text: str, known: frozenset[str]) -> Expression:
-    """An expression over the parameters `known`, whose names may have dots.
+def parse(text: str, parameters: frozenset[str]) -> Expression:
+    """An expression over `parameters`, whose names may have dots.
 
-    A name that Python cannot read as one stands in brackets: `params['weight-decay']`.
+    A name that is no Python identifier is written in brackets: `params['weight-decay']`.
 
     Raises:
-        Refused: it is none.
+        Refused: the text is not a valid expression.
     """
     try:
-        return _parsed(text, known)
+        return _parsed(text, parameters)
     except Refused as error:
         outside = re.sub(rf"{BRACKETS}\[.*?\]", "", text)
-        odd = [name for name in known if not _is_plain_name(name) and name in outside]
+        odd = [name for name in parameters if not _is_plain_name(name) and name in outside]
         if odd:
             error.fix = f"write {BRACKETS}[{max(odd, key=len)!r}]"
         raise
@@ -155,30 +160,30 @@ BRACKETS = "params"
 
 
 def _is_plain_name(name: str) -> bool:
-    """Whether a name, or what it is made of with dots, can stand in an expression as it is."""
+    """Whether each part of a dotted name is an identifier, so that no brackets are needed."""
     parts = name.split(".")
     return all(part.isidentifier() and not keyword.iskeyword(part) for part in parts)
 
 
-def _parsed(text: str, known: frozenset[str]) -> Expression:
+def _parsed(text: str, parameters: frozenset[str]) -> Expression:
     if len(text) > MAX_CHARACTERS:
         raise Refused(f"an expression of {len(text):,} characters")
     try:
         with warnings.catch_warnings():
-            # Of `1or x` and the like; what it means is told by what it is evaluated to.
+            # Python warns about `1or x` and the like, which is valid.
             warnings.simplefilter("ignore")
             parsed = ast.parse(text.strip(), mode="eval")
-        tree = _Named(known).visit(parsed.body)
+        tree = _Named(parameters).visit(parsed.body)
         names = _names(tree)
     except (SyntaxError, ValueError) as error:
         reason = getattr(error, "msg", None) or str(error)
-        raise Refused(f"{text!r} is no expression: {reason}", _mend(text)) from error
+        raise Refused(f"{text!r} is not an expression: {reason}", _mend(text)) from error
     except (RecursionError, MemoryError) as error:
         raise Refused(f"{text!r} is nested too deeply") from error
-    unknown = sorted(names - known)
+    unknown = sorted(names - parameters)
     if unknown:
-        told = " and none ".join(map(repr, unknown))
-        raise Refused(f"no parameter is called {told}", nearest(unknown[0], known))
+        listed = " and none ".join(map(repr, unknown))
+        raise Refused(f"no parameter is called {listed}", nearest(unknown[0], parameters))
     expression = Expression(text, names, tree, _evaluator())
     if not names:
         _check_constant(expression)
@@ -186,7 +191,7 @@ def _parsed(text: str, known: frozenset[str]) -> Expression:
 
 
 def _mend(text: str) -> str:
-    """What is written otherwise in other languages."""
+    """A fix for operators of other languages."""
     if "&&" in text or "||" in text:
         return "write and, or instead of &&, ||"
     if re.search(r"(?<![=<>!])=(?!=)", text):
@@ -195,7 +200,7 @@ def _mend(text: str) -> str:
 
 
 def _check_constant(expression: Expression) -> None:
-    """Tells of `9**9**9 > 1` beside the other mistakes, and not after them."""
+    """Refuses constants such as `9**9**9 > 1` when they are parsed, with the other problems."""
     try:
         expression.holds({})
     except Failed as error:
@@ -203,20 +208,25 @@ def _check_constant(expression: Expression) -> None:
 
 
 class _Named(ast.NodeTransformer):
-    """Makes `model.lr` and `params['weight-decay']` one name where a parameter is called so."""
+    """Turns `model.lr` and `params['weight-decay']` into one name if such a parameter exists."""
 
-    def __init__(self, known: frozenset[str]) -> None:
-        self._known = known
+    def __init__(self, parameters: frozenset[str]) -> None:
+        self._parameters = parameters
 
     def visit_Attribute(self, node: ast.Attribute) -> ast.expr:
+        """A dotted name as one name.
+
+        Raises:
+            Refused: no parameter has this name.
+        """
         text = ast.unparse(node)
-        if text not in self._known:
-            fix = nearest(text, self._known)
-            raise Refused(f"{text!r} is no parameter, and values have no attributes", fix)
+        if text not in self._parameters:
+            fix = nearest(text, self._parameters)
+            raise Refused(f"{text!r} is not a parameter, and values have no attributes", fix)
         return ast.Name(text, ast.Load())
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
-        # Before its parts: a parameter in brackets is no function, whatever it is called.
+        # Before the parts are visited, where brackets become names: `params['max'](1)` is refused.
         _check_call(node)
         return self.generic_visit(node)
 
@@ -228,10 +238,10 @@ class _Named(ast.NodeTransformer):
 
 
 def _names(tree: ast.expr) -> frozenset[str]:
-    """The names of parameters in an expression, after a look at all of its parts.
+    """The names of parameters in an expression.
 
     Raises:
-        Refused: a part is more than an expression may be.
+        Refused: a part is outside of the language.
     """
     functions = set()
     for node in ast.walk(tree):
@@ -239,7 +249,7 @@ def _names(tree: ast.expr) -> frozenset[str]:
             functions.add(id(node.func))
         refused = isinstance(node, ast.expr) and not isinstance(node, _NODES)
         if refused or (isinstance(node, ast.Constant) and not _is_plain(node.value)):
-            raise Refused(f"{ast.unparse(node)!r} cannot stand in an expression")
+            raise Refused(f"{ast.unparse(node)!r} cannot be part of an expression")
         if isinstance(node, (ast.operator, ast.unaryop, ast.cmpop)) and type(node) not in OPERATORS:
             raise Refused(f"no operator {type(node).__name__}", "use and, or, not, ==, in")
     names = [node for node in ast.walk(tree) if isinstance(node, ast.Name)]
@@ -259,12 +269,16 @@ def _is_plain(value: Any) -> bool:
 
 
 def _evaluator() -> Any:
-    """The library's evaluator with our operators and functions, and no other node than ours."""
+    """The library's evaluator, restricted to the operators, functions and nodes of the language."""
     evaluator = EvalWithCompoundTypes(operators=OPERATORS, functions={}, names={})
     evaluator.functions = FUNCTIONS
 
     def junction(node: ast.BoolOp) -> bool:
-        """`and` and `or`, left to right; one part decides although another is unknown."""
+        """`and` and `or`, left to right; one part may decide although another is unknown.
+
+        Raises:
+            _Unknown: no part decides, and a part is unknown.
+        """
         decisive, unknown = isinstance(node.op, ast.Or), None
         for part in node.values:
             try:

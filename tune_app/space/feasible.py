@@ -1,4 +1,4 @@
-"""Finds combinations that the constraints of a space allow, and tells how rare they are."""
+"""Finds combinations that the constraints of a space allow, and estimates how rare they are."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from tune_app.space.domains import Space, grid, identity, sample, searched
 from tune_app.space.expressions import Expression, Failed
 
 STEPS = 500_000
-"""Values that a listing tries at most, so that it ends within seconds whatever the constraints."""
+"""Values that a listing tries at most, so that it ends within seconds for any constraints."""
 DRAWS = 2_000
 """Random draws from which the allowed share of a space is estimated."""
 STAND_INS = 24
-"""Random values that stand for a range with too many to list, at least."""
+"""At least this many random values represent a range that has too many values to list."""
 STAND_INS_TOGETHER = 100_000
-"""Combinations that the stand-ins of all ranges that constraints speak of make, about."""
+"""Approximate number of combinations of the random values of all constrained ranges."""
 RARE = 0.01
-"""An allowed share below which a person is told."""
+"""A smaller allowed share of the space gives a note."""
 
 
 class Listing:
-    """The allowed combinations of listed values, each once; inactive parameters have none.
+    """The allowed combinations of listed values, each once; inactive parameters have no value.
 
-    Depth first, with constraints looked at as soon as their parameters have values, so that one
-    over two parameters cuts early.
+    Searches depth first and checks a constraint as soon as its parameters have values, so that a
+    constraint on few parameters prunes early.
     """
 
     def __init__(
@@ -43,11 +43,11 @@ class Listing:
         Args:
             space: all parameters.
             constraints: what is allowed.
-            values: what each searched parameter is listed as.
-            first: the order of assignment; a condition's parameters still come before it.
+            values: the listed values of each searched parameter.
+            first: the order of assignment; the parameters of a condition still come before it.
         """
         self._constraints = constraints
-        self._wanted = set(searched(space))
+        self._searched = set(searched(space))
         sometimes = {
             n: [value] for n, value in constraints.constants.items() if n in constraints.when
         }
@@ -64,30 +64,30 @@ class Listing:
         self._dead: set[str] = set()
         self._steps_left = STEPS
         self.complete = True
-        """Whether all there is was listed; known at the end."""
+        """Whether the listing was not cut off; valid after the iteration."""
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         if not self._constraints.broken(self._constants, self._constraints.required):
             yield from self._below(0, self._constants)
 
     def _below(self, depth: int, values: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        """All combinations that begin with `values`."""
+        """All combinations that extend `values`."""
         if depth == len(self._order):
-            yield {name: item for name, item in values.items() if name in self._wanted}
+            yield {name: item for name, item in values.items() if name in self._searched}
             return
         key = self._key(depth, values)
         if key in self._dead:
             return
         alive = False
         for longer in self._longer(self._order[depth], values):
-            for found in self._below(depth + 1, longer):
+            for combination in self._below(depth + 1, longer):
                 alive = True
-                yield found
+                yield combination
         if not alive and self.complete and key:
             self._dead.add(key)
 
     def _longer(self, name: str, values: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        """`values` with each allowed value of `name`, or without one where it does not count."""
+        """`values` with each allowed value of `name`, or without one if it is inactive."""
         if not self._constraints.is_active(name, values):
             yield values
             return
@@ -101,10 +101,9 @@ class Listing:
                 yield longer
 
     def _key(self, depth: int, values: Mapping[str, Any]) -> str:
-        """What decides of a beginning whether anything follows: those of its values that
-        constraints speak of.
+        """The constrained values of a prefix, which decide whether it can be completed.
 
-        Empty where each beginning is met once only, so that there is nothing to remember.
+        Empty if each prefix occurs only once, so that there is nothing to remember.
         """
         if all(name in self._ruled for name in self._order[:depth]):
             return ""
@@ -112,7 +111,7 @@ class Listing:
 
 
 def _order(first: Sequence[str], names: Any, constraints: Constraints) -> list[str]:
-    """`first`, but each conditional parameter after those that its condition speaks of."""
+    """`first`, but each conditional parameter after those that its condition names."""
     order: list[str] = []
 
     def place(name: str) -> None:
@@ -129,14 +128,14 @@ def _order(first: Sequence[str], names: Any, constraints: Constraints) -> list[s
 
 
 def in_file_order(space: Space, constraints: Constraints) -> Listing | None:
-    """Every allowed combination, the last parameter fastest; None for one that cannot be listed."""
+    """Every allowed combination, the last parameter varying fastest; None for unlistable ranges."""
     listed = {name: grid(domain) for name, domain in searched(space).items()}
     values = {name: items for name, items in listed.items() if items is not None}
     return Listing(space, constraints, values) if len(values) == len(listed) else None
 
 
 def shuffled(space: Space, constraints: Constraints, rng: random.Random) -> Listing:
-    """Allowed combinations in a random order; of a range without a list, some draws stand in."""
+    """Allowed combinations in random order; random draws represent ranges that are not listable."""
     values = {name: grid(domain) or [] for name, domain in searched(space).items()}
     ruled = sum(not items for name, items in values.items() if name in constraints.names)
     many = max(STAND_INS, min(DRAWS, round(STAND_INS_TOGETHER ** (1 / max(ruled, 1)))))
@@ -147,13 +146,13 @@ def shuffled(space: Space, constraints: Constraints, rng: random.Random) -> List
         else:
             rng.shuffle(items)
     linked = [name for item in constraints.required for name in sorted(item.names)]
-    # What constraints speak of comes first: once it fits, everything else does.
+    # Constrained parameters come first: once they are allowed, so is everything else.
     first = list(dict.fromkeys([*linked, *sorted(constraints.names), *space]))
     return Listing(space, constraints, values, [name for name in first if name in space])
 
 
 def count(space: Space, constraints: Constraints) -> int | None:
-    """How many combinations are allowed, None where they cannot be counted."""
+    """How many combinations are allowed, None if they cannot be counted."""
     listing = in_file_order(space, constraints)
     if listing is None:
         return None
@@ -163,14 +162,14 @@ def count(space: Space, constraints: Constraints) -> int | None:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a look at the values of a space says of its constraints."""
+    """The problems and notes of a check."""
 
     problems: tuple[Problem, ...] = ()
     notes: tuple[str, ...] = ()
 
 
 def check(space: Space, constraints: Constraints, where: Where) -> Verdict:
-    """Tries the constraints on random draws: whether they have answers, and how much they allow."""
+    """Evaluates constraints on random draws: problems if they fail, notes if they allow little."""
     if not constraints:
         return Verdict()
     rng = random.Random(0)
@@ -183,7 +182,7 @@ def check(space: Space, constraints: Constraints, where: Where) -> Verdict:
     if problems:
         return Verdict(tuple(problems))
     notes = [
-        f"{name} never counts: {constraints.when[name].text} "
+        f"{name} is never active: {constraints.when[name].text} "
         f"holds for none of {DRAWS:,} random draws"
         for name in constraints.when
         if not any(name in constraints.active(draw) for draw in draws)
@@ -194,8 +193,8 @@ def check(space: Space, constraints: Constraints, where: Where) -> Verdict:
         if next(iter(listing), None) is None:
             return Verdict((_nothing(space, listing, constraints, draws, where),))
     if share < RARE:
-        told = f"only {100 * share:.1f} %" if share >= 0.001 else "less than 0.1 %"
-        notes.append(f"{told} of the space is allowed by the constraints")
+        part = f"only {100 * share:.1f} %" if share >= 0.001 else "less than 0.1 %"
+        notes.append(f"{part} of the space is allowed by the constraints")
     return Verdict(notes=tuple(notes))
 
 
@@ -207,16 +206,16 @@ def _placed(constraints: Constraints) -> list[tuple[tuple[str | int, ...], Expre
 def _without_answer(
     expression: Expression, draws: list[dict[str, Any]], constraints: Constraints, where: str
 ) -> Problem | None:
-    """The first values for which an expression is neither true nor false."""
+    """The problem of the first draw for which an expression is neither true nor false."""
     for draw in draws:
         values = constraints.active(draw)
         try:
             expression.holds(values)
         except Failed as error:
-            told = ", ".join(
+            listed = ", ".join(
                 f"{n} = {values[n]!r}" for n in sorted(expression.names) if n in values
             )
-            what = f"{expression.text!r} has no answer{' for ' * bool(told)}{told}: {error}"
+            what = f"{expression.text!r} has no answer{' for ' * bool(listed)}{listed}: {error}"
             return Problem(what, where, "an expression that is true or false for all values")
     return None
 
@@ -228,16 +227,16 @@ def _nothing(
     draws: list[dict[str, Any]],
     where: Callable[[tuple[str | int, ...]], str],
 ) -> Problem:
-    """Nothing is allowed, or nothing was found; with the constraint that alone allows least."""
+    """The problem that no allowed values were found; names the most restrictive constraint."""
     alone = [
         sum(not constraints.broken(constraints.active(draw), [item]) for draw in draws) / DRAWS
         for item in constraints.required
     ]
     tightest = min(range(len(alone)), key=lambda index: alone[index])
-    sure = listing.complete and all(grid(space[name]) is not None for name in constraints.names)
+    is_proof = listing.complete and all(grid(space[name]) is not None for name in constraints.names)
     what = "the constraints allow no combination of the space"
-    if not sure:
-        what = f"no values that the constraints allow were found in {DRAWS:,} draws and a listing"
+    if not is_proof:
+        what = f"no values that the constraints allow were found in {DRAWS:,} draws and a search"
     text, percent = constraints.required[tightest].text, math.ceil(1000 * alone[tightest]) / 10
     fix = f"loosen them; the tightest, {text}, allows {percent:g} % of the space by itself"
     return Problem(what, where((CONSTRAINTS, tightest)), fix=fix)

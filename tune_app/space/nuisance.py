@@ -1,7 +1,7 @@
-"""The seed among the parameters: it changes a trial's value, and nobody wants to know the best one.
+"""The seed as a searched parameter: it changes a trial's result, but its best value is no finding.
 
 It is searched so that the same values run several times. No model learns from it or chooses it,
-and it has no importance: what it changes is noise.
+and it has no importance: its effect is noise.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ SEED = "seed"
 
 
 def searched_seed(space: Space) -> Searched | None:
-    """What the seed is drawn from, None where it is not searched."""
+    """The domain of the seed, None if it is not searched."""
     return searched(space).get(SEED)
 
 

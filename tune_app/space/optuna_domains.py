@@ -1,9 +1,9 @@
-"""Says domains in Optuna's terms and translates values there and back.
+"""Converts domains to Optuna's distributions, and values in both directions.
 
-Takes domains as the study's document holds them (see `tune_app.space.domains.to_document`). Two
-things Optuna cannot say are bridged here. A logarithmic range has no step: values are rounded to
-the step on the way back. Choices must be plain and different under `==`: where they are not (lists,
-or True beside 1), Optuna gets their JSON texts as labels.
+Takes domains in the form of the journal (see `tune_app.space.domains.to_document`). Two features
+that Optuna lacks are emulated. Its logarithmic ranges have no step: values are rounded to the step
+on the way back. Its choices must be scalars that differ under `==`: where they are not (lists, or
+True and 1), Optuna gets their JSON texts as labels.
 
 Not translated: the `weights` of a choice.
 """
@@ -48,10 +48,10 @@ def distribution(domain: Domain) -> BaseDistribution:
 
 
 def to_optuna(domain: Domain, value: Any) -> Any:
-    """`value` as a trial of Optuna holds it; a number in a stepped range moves onto the step.
+    """`value` as an Optuna trial holds it; a number in a stepped range is rounded to a step.
 
     Raises:
-        ValueError: the domain cannot take this value.
+        ValueError: the domain does not contain this value.
     """
     if domain["type"] == "choice":
         return _labels(domain["values"])[_index(domain["values"], value)]
@@ -59,20 +59,20 @@ def to_optuna(domain: Domain, value: Any) -> Any:
         return _drawn_value(_shape(domain), value)
     expected = int if domain["type"] == "int" else (int, float)
     if isinstance(value, bool) or not isinstance(value, expected):
-        raise ValueError(f"{value!r} is no {domain['type']}")
+        raise ValueError(f"{value!r} is not of type {domain['type']}")
     if not domain["low"] <= value <= domain["high"]:
         raise ValueError(f"{value!r} is outside of {domain['low']} to {domain['high']}")
     snapped = from_optuna(domain, value)
-    # Optuna's own end of a stepped range may lie a rounding error below ours.
+    # Optuna's upper end of a stepped range may be lower by a rounding error.
     bounds = distribution(domain)
     return min(snapped, bounds.high) if isinstance(bounds, FloatDistribution) else snapped
 
 
 def from_optuna(domain: Domain, value: Any) -> Any:
-    """The domain's own value, with its raw type, for one that Optuna holds or suggests.
+    """The domain's own value, in its own type, for one that Optuna holds or suggests.
 
     Raises:
-        ValueError: Optuna's value is none of the choices.
+        ValueError: Optuna's value is not among the choices.
     """
     if domain["type"] == "choice":
         return domain["values"][_index(_labels(domain["values"]), value)]
@@ -117,8 +117,8 @@ def _labels(values: Sequence[Any]) -> list[Any]:
 
 
 def _index(values: Sequence[Any], value: Any) -> int:
-    wanted = identity(value)
+    key = identity(value)
     for index, candidate in enumerate(values):
-        if identity(candidate) == wanted:
+        if identity(candidate) == key:
             return index
-    raise ValueError(f"{value!r} is none of {list(values)!r}")
+    raise ValueError(f"{value!r} is not among {list(values)!r}")

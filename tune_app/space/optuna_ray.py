@@ -1,4 +1,4 @@
-"""Reads the spaces of Optuna and of Ray Tune. Knows neither: only what their objects look like."""
+"""Reads spaces of Optuna and Ray Tune by the attributes of their objects; imports neither."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ OPTUNA = ("FloatDistribution", "IntDistribution", "CategoricalDistribution")
 
 
 def is_optuna(document: Mapping[str, Any]) -> bool:
-    """Whether a mapping holds `optuna.distributions.distribution_to_json` by parameter."""
+    """Whether each value is in the format of `optuna.distributions.distribution_to_json`."""
     return bool(document) and all(_optuna_item(item) is not None for item in document.values())
 
 
 def from_optuna(document: Mapping[str, Any], reader: Reader) -> dict[str, Domain]:
-    """The domains of Optuna distributions, each JSON text or the mapping it stands for."""
+    """The domains of Optuna distributions, each as JSON text or as the parsed mapping."""
     space: dict[str, Domain] = {}
     for name, value in document.items():
         item = _optuna_item(value)
@@ -41,14 +41,14 @@ def _optuna_item(value: Any) -> dict[str, Any] | None:
 
 
 def _optuna_domain(path: Path, item: dict[str, Any], reader: Reader) -> Domain | None:
-    kind, said = item["name"], item["attributes"]
-    if kind == "CategoricalDistribution" and isinstance(said.get("choices"), list):
-        return _choice(said["choices"])
-    low, high, step = said.get("low"), said.get("high"), said.get("step")
+    kind, attributes = item["name"], item["attributes"]
+    if kind == "CategoricalDistribution" and isinstance(attributes.get("choices"), list):
+        return _choice(attributes["choices"])
+    low, high, step = attributes.get("low"), attributes.get("high"), attributes.get("step")
     if kind in OPTUNA and _is_range(low, high, whole=kind == "IntDistribution"):
         if low == high:
             return Fixed(low)
-        log = bool(said.get("log"))
+        log = bool(attributes.get("log"))
         if log and low <= 0:
             reader.problem(path, f"low {low} has no logarithm", "a number above 0")
             return None
@@ -56,22 +56,22 @@ def _optuna_domain(path: Path, item: dict[str, Any], reader: Reader) -> Domain |
             return Int(low, high, log, None if step in (None, 1) else step)
         return Float(float(low), float(high), log, step)
     expected = f"one of {', '.join(OPTUNA)} with low below high, or choices"
-    reader.problem(path, f"{json.dumps(item)} is no distribution of Optuna 3 or newer", expected)
+    reader.problem(path, f"{json.dumps(item)} is not a distribution of Optuna 3 or newer", expected)
     return None
 
 
 def from_ray(space: Mapping[str, Any], reader: Reader, prefix: str = "") -> dict[str, Domain]:
     """The domains of a Ray Tune `param_space`; nested mappings get dotted names."""
-    found: dict[str, Domain] = {}
+    domains: dict[str, Domain] = {}
     for key, value in space.items():
         name = f"{prefix}{key}"
         if isinstance(value, Mapping) and "grid_search" not in value:
-            found |= from_ray(value, reader, f"{name}.")
+            domains |= from_ray(value, reader, f"{name}.")
             continue
         domain = _ray_domain((name,), value, reader)
         if domain is not None:
-            found[name] = domain
-    return found
+            domains[name] = domain
+    return domains
 
 
 def _ray_domain(path: Path, value: Any, reader: Reader) -> Domain | None:
@@ -82,19 +82,19 @@ def _ray_domain(path: Path, value: Any, reader: Reader) -> Domain | None:
     if hasattr(value, "get_sampler") and hasattr(value, "lower"):
         return _ray_range(path, value, reader)
     if callable(value) or hasattr(value, "func"):
-        fix = "say it as a constraint, or as a parameter of the trainable"
-        reader.problem(path, "a function draws it, which no searcher can learn from", fix=fix)
+        fix = "write it as a constraint, or as a parameter of the trainable"
+        reader.problem(path, "a function draws its values: no searcher can model that", fix=fix)
         return None
     try:
         json.dumps(value, allow_nan=False)
     except (TypeError, ValueError):
-        reader.problem(path, f"{value!r} cannot be written down", "plain values")
+        reader.problem(path, f"{value!r} cannot be written as JSON", "plain values")
         return None
     return Fixed(value)
 
 
 def _ray_range(path: Path, value: Any, reader: Reader) -> Domain | None:
-    """Ray's ranges: `randint` leaves its upper end out, a quantised one has it."""
+    """Ray's ranges: `randint` excludes its upper end, a quantised range includes it."""
     outer = value.get_sampler()
     q = getattr(outer, "q", None)
     sampler = outer.get_sampler() if q is not None else outer
@@ -102,14 +102,14 @@ def _ray_range(path: Path, value: Any, reader: Reader) -> Domain | None:
     if kind == "Normal":
         return Drawn("normal", float(sampler.mean), float(sampler.sd), q)
     if kind not in ("Uniform", "LogUniform"):
-        reader.problem(path, f"{kind} is no distribution that is known", "uniform, log or normal")
+        reader.problem(path, f"{kind} is an unknown distribution", "uniform, log or normal")
         return None
     log, whole = kind == "LogUniform", type(value).__name__ == "Integer"
     low, high = value.lower, value.upper
     if q not in (None, 1):
         return Drawn("log_uniform" if log else "uniform", float(low), float(high), q)
     if not _is_range(low, high, whole=False):
-        reader.problem(path, f"[{low}, {high}] is no range of numbers", "two finite ends")
+        reader.problem(path, f"[{low}, {high}] is not a range of numbers", "two finite ends")
         return None
     if not whole:
         return Float(float(low), float(high), log)

@@ -1,8 +1,8 @@
-"""Beliefs about good values, and draws that follow them.
+"""Priors over good values (beliefs), and draws from them.
 
 A belief about a number is a normal distribution around it, in octaves (factors of two) or in the
-parameter's own units, cut off at the ends of the range. A belief about a choice makes one value so
-many times as likely.
+parameter's own units, truncated at the ends of the range. A belief about a choice multiplies the
+probability of one value.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ STEP_LAW = "step_law"
 
 @dataclass(frozen=True, slots=True)
 class Belief:
-    """What somebody thinks of one parameter; exactly one of the last three is given."""
+    """The prior of one parameter; exactly one of `octaves`, `width` and `weight` is not None."""
 
     value: Any
     octaves: float | None = None
@@ -44,7 +44,7 @@ class Belief:
 
 
 def draw(domain: Domain, belief: Belief, rng: random.Random) -> Any:
-    """One draw from `domain` that follows `belief`."""
+    """One draw from `domain` with `belief` as the prior."""
     match domain:
         case Choice(values):
             return rng.choices(values, _weights(domain, belief))[0]
@@ -67,7 +67,7 @@ def draw(domain: Domain, belief: Belief, rng: random.Random) -> Any:
 
 
 def log_density(domain: Domain, belief: Belief, value: Any) -> float:
-    """The logarithm of how likely a belief makes `value`, against its favourite: 0 at most."""
+    """The log density of `value` relative to the belief's most likely value: 0 at most."""
     if belief.weight is None:
         return -0.5 * _distance(value, belief) ** 2
     liked = identity(value) == identity(belief.value)
@@ -75,7 +75,7 @@ def log_density(domain: Domain, belief: Belief, value: Any) -> float:
 
 
 def _number(low: float, high: float, belief: Belief, rng: random.Random) -> float:
-    """A draw from a normal distribution cut off at `low` and `high`."""
+    """A draw from a normal distribution truncated at `low` and `high`."""
     if belief.octaves is None:
         number = _cut_off(NormalDist(belief.value, belief.width or 1.0), low, high, rng)
     else:
@@ -85,7 +85,7 @@ def _number(low: float, high: float, belief: Belief, rng: random.Random) -> floa
 
 
 def _cut_off(normal: NormalDist, low: float, high: float, rng: random.Random) -> float:
-    """By the inverse of the distribution; where next to nothing is inside, the nearer end."""
+    """A draw by the inverse CDF; the nearer end if the range has almost no probability."""
     begin, end = normal.cdf(low), normal.cdf(high)
     at = begin + (end - begin) * rng.random()
     if not 0 < at < 1 or begin == end:
@@ -100,45 +100,45 @@ def _weights(domain: Choice, belief: Belief) -> list[float]:
         times = [belief.weight if identity(value) == liked else 1.0 for value in domain.values]
         return [weight * factor for weight, factor in zip(plain, times, strict=True)]
     distances = [_distance(value, belief) ** 2 / 2 for value in domain.values]
-    # Against the nearest one, so that a far belief does not make all weights zero.
+    # Relative to the nearest value, so that a distant belief does not make all weights zero.
     factors = [math.exp(min(distances) - distance) for distance in distances]
     return [weight * factor for weight, factor in zip(plain, factors, strict=True)]
 
 
 def _distance(value: float, belief: Belief) -> float:
-    """How many widths of the distribution `value` lies from its middle."""
+    """The distance of `value` from the mean, in standard deviations."""
     if belief.octaves is None:
         return float(value - belief.value) / (belief.width or 1.0)
     return float(math.log2(value / belief.value) / belief.octaves)
 
 
 def problems(
-    beliefs: Mapping[str, Belief], space: Space, known: Iterable[str], where: Where
+    beliefs: Mapping[str, Belief], space: Space, declared: Iterable[str], where: Where
 ) -> list[Problem]:
-    """What is wrong with beliefs; `known` are all parameters, `space` those that are understood."""
-    names = {*space, *known}
-    found = []
+    """Problems of beliefs; `declared` names all parameters, `space` has the readable ones."""
+    names = {*space, *declared}
+    problems = []
     for name, belief in beliefs.items():
         place = where((PRIOR, name))
         if name not in names:
             what = f"no parameter is called {name!r}"
-            found.append(Problem(what, place, fix=nearest(name, {*names, STEP_LAW})))
+            problems.append(Problem(what, place, fix=nearest(name, {*names, STEP_LAW})))
         elif name in space:
             against = complaint(space[name], belief)
-            found += [Problem(against[0], place, against[1])] if against else []
-    return found
+            problems += [Problem(against[0], place, against[1])] if against else []
+    return problems
 
 
 def complaint(domain: Domain, belief: Belief) -> tuple[str, str] | None:
-    """What does not fit, and what would."""
+    """Why a belief does not fit its domain, and what is expected; None if it fits."""
     value = belief.value
     if isinstance(domain, Fixed):
         return None
     if isinstance(domain, Choice) and belief.weight is not None:
-        known = identity(value) in map(identity, domain.values)
+        listed = identity(value) in map(identity, domain.values)
         return (
             None
-            if known
+            if listed
             else (f"{value!r} is not among the values", f"one of {list(domain.values)}")
         )
     if belief.weight is not None:
@@ -160,22 +160,22 @@ def _is_number(value: Any) -> bool:
 
 
 LARGEST = 2**53
-"""Beyond it, whole numbers are not exact as floats, with which priors are drawn."""
+"""Priors are drawn as floats, in which whole numbers beyond this are not exact."""
 
 
 def notes(beliefs: Mapping[str, Belief], space: Space) -> list[str]:
-    """What a person should know of beliefs that are legal."""
-    told = []
+    """Notes for the user on valid beliefs that have no effect, or only a part of one."""
+    lines = []
     for name, belief in beliefs.items():
         domain = space.get(name)
         if isinstance(domain, Fixed):
-            told.append(f"the prior of {name} is not used: it is fixed")
+            lines.append(f"the prior of {name} is not used: it is fixed")
         elif isinstance(domain, (Float, Int, Drawn)) and not (
             domain.low <= belief.value <= domain.high
         ):
             low, high = domain.low, domain.high
-            told.append(
+            lines.append(
                 f"the prior of {name} is around {belief.value:g}, outside of {low:g} to {high:g}: "
-                "only its part inside is drawn from"
+                "only the part inside is used"
             )
-    return told
+    return lines

@@ -1,4 +1,4 @@
-"""Collects what a file says wrongly, and what it says in a way that had to be read somehow."""
+"""Collects the problems, warnings and notes of reading one file."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from tune_app.errors import Problem
 
 Path = tuple[str | int, ...]
 Where = Callable[[Path], str]
-"""Says where in the user's file a key path stands, e.g. `sweep.yaml:4:3 parameters.lr.min`."""
+"""Gives the position of a key path in the user's file: `sweep.yaml:4:3 parameters.lr.min`."""
 
 
 class Reader:
-    """The mistakes and the readings of one file. Nothing is raised: all are told together.
+    """Collects problems instead of raising, so that the user sees all of them together.
 
-    What has one sensible meaning is read so, with a warning that says how; what has two is a
-    problem that names both and the mend for each.
+    Lenient parsing: a value with one sensible meaning is read in that way, with a warning; a value
+    with two is a problem that names both and a fix for each.
     """
 
     def __init__(self, where: Where) -> None:
@@ -26,37 +26,37 @@ class Reader:
         self.notes: list[Problem] = []
 
     def problem(self, path: Path, what: str, expected: str = "", fix: str = "") -> None:
-        """Something that cannot be read."""
+        """Adds a value that cannot be read."""
         self.problems.append(Problem(what, self._where(path), expected, fix))
 
     def ambiguous(self, path: Path, what: str, readings: Mapping[str, str]) -> None:
-        """Something with two meanings; `readings` has the mend for each."""
+        """Adds a value with several meanings; `readings` has the fix for each."""
         mends = "; ".join(f"{meaning}: {mend}" for meaning, mend in readings.items())
         ways = "two" if len(readings) == 2 else str(len(readings))
         self.problem(path, f"{what} can be read in {ways} ways", fix=f"say which is meant: {mends}")
 
     def warn(self, path: Path, what: str, fix: str = "") -> None:
-        """Something that is read in the one way that makes sense."""
+        """Adds a value that was read in the one way that makes sense."""
         self.warnings.append(Problem(what, self._where(path), fix=fix))
 
     def note(self, path: Path, what: str) -> None:
-        """Something that is as it should be, but means nothing here."""
+        """Adds a valid key or value that has no effect here."""
         self.notes.append(Problem(what, self._where(path)))
 
-    def word(self, path: Path, value: Any, known: Collection[str]) -> str | None:
-        """One of the known words, also with other capitals and dashes; None if it is another."""
+    def word(self, path: Path, value: Any, words: Collection[str]) -> str | None:
+        """`value` as one of `words`, ignoring case, spaces and dashes; else None."""
         if not isinstance(value, str):
             return None
-        if value in known:
+        if value in words:
             return value
         plain = value.strip().lower().replace("-", "_").replace(" ", "_")
-        if plain not in known:
+        if plain not in words:
             return None
         self.warn(path, f"{value!r} is read as {plain}", f"write {plain}")
         return plain
 
     def text(self, document: Mapping[str, Any], key: str) -> str | None:
-        """A key's text, None where it is not given."""
+        """The text of a key, None if the key is missing."""
         value = document.get(key)
         if value is None or isinstance(value, str):
             return value

@@ -1,4 +1,4 @@
-"""Reads the command line of a W&B sweep: its literal flags are values, nothing is ever run."""
+"""Reads the command line of a W&B sweep: its literal flags become values; it is never executed."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from typing import Any
 from tune_app.space.reader import Path, Reader
 
 Flags = dict[str, tuple[Path, Any]]
-"""Value by parameter name, with the place where it stands."""
+"""By parameter name, the key path and the value of a flag."""
 
 
 def flags(document: Mapping[str, Any], reader: Reader) -> Flags:
     """The literal flags: `--epochs=3`, `--epochs 3`, and `--fp16`, which is true.
 
-    Macros such as ${program} and ${args} and everything else is passed over, with a word.
+    Macros such as ${program} and ${args} and everything else is ignored, with a note.
     """
-    command, found = document.get("command"), Flags()
+    command, literals = document.get("command"), Flags()
     if "program" in document:
-        reader.note(("program",), "not used: tune.trainable says what a trial runs")
+        reader.note(("program",), "not used: tune.trainable names what a trial runs")
     if command is None:
-        return found
+        return literals
     if not isinstance(command, list):
-        reader.problem(("command",), f"{command!r} is no command line", "a list of its words")
-        return found
+        reader.problem(("command",), f"{command!r} is not a command line", "a list of its words")
+        return literals
     words = [_word(word) for word in command]
     for index, word in enumerate(words):
         if not word.startswith("--") or "$" in word:
@@ -39,17 +39,19 @@ def flags(document: Mapping[str, Any], reader: Reader) -> Flags:
         if not all(name.split(".")):
             reader.problem(("command", index), f"{word!r} names no parameter", "--name=value")
             continue
-        if name in found:
+        if name in literals:
             reader.warn(("command", index), f"--{raw} is given twice: this one counts")
-        found[name] = (("command", index), value)
-    told = ", ".join(f"{name}={json.dumps(value)}" for name, (_, value) in found.items())
+        literals[name] = (("command", index), value)
+    constants = ", ".join(f"{name}={json.dumps(value)}" for name, (_, value) in literals.items())
     what = "not run: trials are started by Ray"
-    reader.note(("command",), what + (f"; its flags are constants: {told}" if told else ""))
-    return found
+    reader.note(
+        ("command",), what + (f"; its flags are constants: {constants}" if constants else "")
+    )
+    return literals
 
 
 def _word(word: Any) -> str:
-    """A word as a shell would get it; YAML has read some as numbers or truth values."""
+    """A word as a shell gets it: YAML has parsed some as numbers or booleans."""
     return json.dumps(word) if isinstance(word, (bool, type(None))) else str(word)
 
 
@@ -59,7 +61,7 @@ _NUMBER = re.compile(
 
 
 def _value(text: str) -> Any:
-    """A word of a command line as the number or truth value it stands for, else as text."""
+    """A word of a command line as a number or boolean if it is one, else as text."""
     words = {"true": True, "false": False, "none": None, "null": None}
     if text.lower() in words:
         return words[text.lower()]

@@ -1,4 +1,4 @@
-"""Writes a space as the parameters of a W&B sweep; read again, they are the same space."""
+"""Writes a space as the parameters of a W&B sweep; reading them gives the same space."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def parameters(space: Mapping[str, Domain]) -> dict[str, Any]:
 
 
 def parameter(domain: Domain) -> dict[str, Any]:
-    """One parameter in W&B's words."""
+    """One parameter in the format of W&B."""
     match domain:
         case Fixed(value):
             return {"value": value}
@@ -42,7 +42,7 @@ def _range(domain: Float | Int) -> dict[str, Any]:
         return {"distribution": "log_uniform_values" if domain.log else "uniform", **ends}
     if isinstance(domain, Int) and not domain.log and domain.step in (None, 1):
         return {"distribution": "int_uniform", **ends}
-    # W&B has no even steps from an end that is no multiple of them, and none on a logarithm.
+    # W&B has steps only at multiples of `q`, and no exact ones on a logarithmic range.
     values = grid(domain)
     if values is not None and not domain.log:
         return {"values": values}
@@ -64,7 +64,7 @@ def _drawn(domain: Drawn) -> dict[str, Any]:
 
 
 def is_exact(domain: Domain) -> bool:
-    """Whether W&B can say the domain as it is; a logarithm in steps is only near to its own."""
+    """Whether W&B can express the domain exactly; a stepped logarithmic range only nearly."""
     if not isinstance(domain, (Float, Int)):
         return True
     if domain.log:

@@ -1,7 +1,7 @@
 """Reads `early_terminate` of a W&B sweep: https://docs.wandb.ai/models/sweeps/sweep-config-keys
 
-W&B counts iterations, the times that a run logs the metric. Here it is an evaluation, and a trial
-has as many as the budget says; a study with `max_iter` has that many for its whole budget.
+W&B counts iterations: how often a run logs the metric. Here an iteration is an evaluation, and a
+trial has as many as the budget says; with `max_iter`, the whole budget counts as that many.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ class Hyperband:
     s: int | None = None
 
     def in_wandb(self) -> dict[str, int | float | str]:
-        """The same as W&B writes it."""
+        """The mapping in the format of W&B."""
         bands = {"min_iter": self.min_iter, "max_iter": self.max_iter, "s": self.s}
-        given = {key: value for key, value in bands.items() if value is not None}
-        return {"type": "hyperband", "eta": self.eta, **given}
+        present = {key: value for key, value in bands.items() if value is not None}
+        return {"type": "hyperband", "eta": self.eta, **present}
 
     def rungs(self, evaluations: int) -> tuple[float, ...]:
-        """The bands as shares of a budget of `evaluations`, with the whole budget at the end."""
+        """The bands as fractions of a budget of `evaluations`; the last one is 1."""
         if self.max_iter is not None:
             iterations, count = float(self.max_iter), self.s or 1
             bands = [self.max_iter / self.eta**power for power in range(count, 0, -1)]
@@ -45,13 +45,13 @@ class Hyperband:
             while band < iterations:
                 bands.append(band)
                 band *= self.eta
-        # A band before the first iteration is none.
+        # A band before the first iteration has no evaluation.
         shares = [round(band / iterations, 6) for band in bands if 1 <= band < iterations]
         return (*shares, 1.0)
 
 
 def hyperband(document: Mapping[str, Any], reader: Reader) -> Hyperband | None:
-    """What `early_terminate` says, None where it says nothing or is wrong."""
+    """The value of `early_terminate`, None if it is missing or wrong."""
     entry = document.get(KEY)
     if entry is None:
         return None
@@ -68,7 +68,7 @@ def hyperband(document: Mapping[str, Any], reader: Reader) -> Hyperband | None:
     if reader.word((KEY, "type"), entry.get("type", "hyperband"), ("hyperband",)) != "hyperband":
         fix = nearest(str(entry["type"]), ("hyperband",))
         reader.problem((KEY, "type"), f"unknown type {entry['type']!r}", "hyperband", fix)
-    found = Hyperband(
+    bands = Hyperband(
         eta=_number(entry, "eta", reader, above=1, most=MAX_ETA) or 3,
         min_iter=_whole(entry, "min_iter", reader),
         max_iter=_whole(entry, "max_iter", reader),
@@ -77,27 +77,27 @@ def hyperband(document: Mapping[str, Any], reader: Reader) -> Hyperband | None:
     _check_bands(entry, reader)
     if len(reader.problems) > before:
         return None
-    found = _fitting(found, reader)
-    if "s" in entry and found.max_iter is None:
-        reader.note((KEY, "s"), "not used: bands that begin at min_iter go on to the end")
+    bands = _fitting(bands, reader)
+    if "s" in entry and bands.max_iter is None:
+        reader.note((KEY, "s"), "not used: bands that begin at min_iter continue to the end")
     if "strict" in entry:
-        reader.note((KEY, "strict"), "not used: here a trial waits until it is compared")
-    return found
+        reader.note((KEY, "strict"), "not used: a trial always waits until it is compared")
+    return bands
 
 
-def _fitting(found: Hyperband, reader: Reader) -> Hyperband:
-    """Without the bands before the first iteration, which W&B leaves out too."""
-    if found.max_iter is None or found.s is None:
-        return found
-    most = int(math.log(found.max_iter) / math.log(found.eta) + 1e-9)
-    if found.s <= most:
-        return found
-    what = f"{found.s} bands of {found.max_iter} iterations begin before the first one"
+def _fitting(bands: Hyperband, reader: Reader) -> Hyperband:
+    """Drops the bands before the first iteration, as W&B does."""
+    if bands.max_iter is None or bands.s is None:
+        return bands
+    most = int(math.log(bands.max_iter) / math.log(bands.eta) + 1e-9)
+    if bands.s <= most:
+        return bands
+    what = f"{bands.s} bands of {bands.max_iter} iterations begin before the first one"
     if most == 0:
-        reader.problem((KEY, "s"), what, f"a max_iter of {found.eta:g} or more")
-        return found
+        reader.problem((KEY, "s"), what, f"a max_iter of {bands.eta:g} or more")
+        return bands
     reader.warn((KEY, "s"), f"{what}: read as {most}, as W&B does", f"s: {most}")
-    return replace(found, s=most)
+    return replace(bands, s=most)
 
 
 def _check_bands(entry: Mapping[str, Any], reader: Reader) -> None:

@@ -1,7 +1,7 @@
 """Reads the parameters of a W&B sweep into domains: constants, choices, ranges, nested groups.
 
-A nested parameter gets the names of its groups before its own, with dots between; so does a name
-that is written with dots. Trials get nested mappings for both.
+A nested parameter gets a dotted name: the names of its groups, then its own. Names may be written
+with dots as well. Trials get nested mappings for both.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ _KEYS_OF = {
     **dict.fromkeys(NORMALS, ("mu", "sigma", "q")),
     **dict.fromkeys(BETAS, ("a", "b", "q")),
 }
-"""The keys that a parameter of each distribution may have beside `distribution`."""
+"""By distribution, the keys that a parameter may have besides `distribution`."""
 SYNONYMS = {"mean": "mu", "std": "sigma", "stddev": "sigma", "step": "q"}
-"""Keys of other libraries."""
+"""Names that other libraries use for these keys."""
 PARAMETER_KEYS = (
     *("value", "values", "probabilities", "distribution", "min", "max", "q"),
     *("mu", "sigma", "a", "b", "parameters"),
@@ -69,16 +69,18 @@ def _group(
     path: Path, prefix: str, entries: Mapping[Any, Any], space: dict[str, Domain], reader: Reader
 ) -> None:
     for name, entry in entries.items():
-        here = (*path, name)
+        place = (*path, name)
         if not isinstance(name, str) or not all(name.split(".")):
-            reader.problem(here, f"{name!r} cannot name a parameter", "text, such as learning_rate")
+            reader.problem(
+                place, f"{name!r} cannot name a parameter", "text, such as learning_rate"
+            )
             continue
         full = prefix + name
         if isinstance(entry, Mapping) and "parameters" in entry:
-            _nested(here, full, entry, space, reader)
+            _nested(place, full, entry, space, reader)
         elif full in space:
-            reader.problem(here, f"{full} is given twice, with dots and nested", fix="keep one")
-        elif (domain := _domain(here, entry, reader)) is not None:
+            reader.problem(place, f"{full} is given twice, with dots and nested", fix="keep one")
+        elif (domain := _domain(place, entry, reader)) is not None:
             space[full] = domain
 
 
@@ -120,18 +122,18 @@ def _domain(path: Path, entry: Any, reader: Reader) -> Domain | None:
         hint = hint or nearest(str(key), PARAMETER_KEYS)
         reader.problem((*path, key), f"unknown key {key!r}", fix=hint)
     distribution = entry.get("distribution")
-    known = reader.word((*path, "distribution"), distribution, DISTRIBUTIONS)
-    if distribution is not None and known not in DISTRIBUTIONS:
+    word = reader.word((*path, "distribution"), distribution, DISTRIBUTIONS)
+    if distribution is not None and word not in DISTRIBUTIONS:
         hint = nearest(str(distribution), DISTRIBUTIONS)
         what = f"unknown distribution {distribution!r}"
         reader.problem((*path, "distribution"), what, fix=hint)
         return None
-    named = {"distribution": known} if known is not None else {}
+    named = {"distribution": word} if word is not None else {}
     return None if unknown else _read(path, {**entry, **named}, reader)
 
 
 def _bare(path: Path, entry: Any, reader: Reader) -> Domain | None:
-    """A value where a mapping is due: a constant, unless it is a list."""
+    """Reads a value in place of a mapping as a constant, unless it is a list."""
     text = json.dumps(entry, ensure_ascii=False, default=str)
     if isinstance(entry, list):
         readings = {"one of these": f"{{values: {text}}}", "all as one": f"{{value: {text}}}"}
@@ -141,44 +143,44 @@ def _bare(path: Path, entry: Any, reader: Reader) -> Domain | None:
         reader.problem(path, f"{text}: a space is missing after the colon", "key: value")
         return None
     if entry is None:
-        reader.problem(path, "nothing is said of it", "value, values, or min and max")
+        reader.problem(path, "has no value", "value, values, or min and max")
         return None
     reader.warn(path, f"{text} is read as a constant", f"{path[-1]}: {{value: {text}}}")
     return _constant(path, {"value": entry}, reader)
 
 
 def _read(path: Path, entry: Mapping[str, Any], reader: Reader) -> Domain | None:
-    """Finds out by its keys which kind of parameter it is, and reads it as that."""
+    """Reads a parameter as the kind that its keys indicate."""
     distribution = entry.get("distribution")
     makers = {"value": _constant, "values": _choice}
-    given = [key for key in ("value", "values", "min", "max") if key in entry]
+    present = [key for key in ("value", "values", "min", "max") if key in entry]
     if distribution in (*NORMALS, *BETAS):
         kind, read = distribution, bell if distribution in NORMALS else beta
-    elif given in (["value"], ["values"]):
-        kind, read = ("constant" if given == ["value"] else "categorical"), makers[given[0]]
+    elif present in (["value"], ["values"]):
+        kind, read = ("constant" if present == ["value"] else "categorical"), makers[present[0]]
         if kind == "categorical" and "probabilities" in entry:
             kind = "categorical_w_probabilities"
         if not _settled(path, kind, distribution, reader):
             return None
-    elif given == ["min", "max"]:
+    elif present == ["min", "max"]:
         kind, read = distribution or "uniform", bounded
         if kind not in (*RANGES, *LOG_VALUES, *LOG_EXPONENTS):
             expected = " | ".join((*RANGES, *LOG_VALUES, *LOG_EXPONENTS))
             reader.problem((*path, "distribution"), f"{kind} has no min and max", expected)
             return None
     else:
-        _unclear(path, given, reader)
+        _unclear(path, present, reader)
         return None
     return read(path, entry, reader) if _has_only(path, entry, str(kind), reader) else None
 
 
-def _unclear(path: Path, given: list[str], reader: Reader) -> None:
-    """Says how to finish the one form of a parameter that is begun, or to keep one of several."""
-    begun = {form: keys for form, keys in _FORMS.items() if set(keys) & set(given)}
+def _unclear(path: Path, present: list[str], reader: Reader) -> None:
+    """Adds a problem with the fix for an incomplete form of a parameter, or for several forms."""
+    begun = {form: keys for form, keys in _FORMS.items() if set(keys) & set(present)}
     readings = {}
     for form, keys in begun.items():
-        out = " and ".join(key for key in given if key not in keys)
-        more = " and ".join(key for key in keys if key not in given)
+        out = " and ".join(key for key in present if key not in keys)
+        more = " and ".join(key for key in keys if key not in present)
         mends = [f"take {out} out"] if out else []
         readings[form] = ", ".join([*mends, f"add {more}"] if more else mends)
     if len(begun) > 1:
@@ -186,7 +188,7 @@ def _unclear(path: Path, given: list[str], reader: Reader) -> None:
             path, " beside ".join(" and ".join(begun[form]) for form in begun), readings
         )
         return
-    what = f"{' and '.join(given) or 'none of them'} given"
+    what = f"{' and '.join(present) or 'none of them'} given"
     expected = "either value, or values, or both min and max"
     reader.problem(path, what, expected, "".join(readings.values()))
 
@@ -195,7 +197,7 @@ _FORMS = {"a constant": ("value",), "a choice": ("values",), "a range": ("min", 
 
 
 def _settled(path: Path, kind: str, distribution: Any, reader: Reader) -> bool:
-    """Whether a list or a value can be read whatever distribution stands beside it."""
+    """Whether `value` or `values` can be read in spite of the `distribution` given with it."""
     if distribution in (None, kind) or {kind, distribution} <= set(_LISTS):
         return True
     key = (*path, "distribution")
@@ -222,7 +224,7 @@ def _constant(path: Path, entry: Mapping[str, Any], reader: Reader) -> Domain | 
 
 
 def _is_sayable(path: Path, value: Any, reader: Reader) -> bool:
-    """Whether the journal, which is strict JSON, can hold a value."""
+    """Whether a value can be written to the journal, which is strict JSON."""
     try:
         json.dumps(value, allow_nan=False)
     except ValueError:
@@ -232,27 +234,27 @@ def _is_sayable(path: Path, value: Any, reader: Reader) -> bool:
 
 
 def _choice(path: Path, entry: Mapping[str, Any], reader: Reader) -> Domain | None:
-    values, here = entry["values"], (*path, "values")
+    values, place = entry["values"], (*path, "values")
     if isinstance(values, str) and len(values.strip("[]").replace(",", " ").split()) > 1:
         items = ", ".join(values.strip("[]").replace(",", " ").split())
         readings = {"a list": f"values: [{items}]", "one text": f"value: {json.dumps(values)}"}
-        reader.ambiguous(here, f"the text {values!r} without brackets", readings)
+        reader.ambiguous(place, f"the text {values!r} without brackets", readings)
         return None
     if isinstance(values, (str, int, float)) and "probabilities" not in entry:
-        reader.warn(here, f"{values!r} is no list: read as a constant", f"value: {values}")
+        reader.warn(place, f"{values!r} is not a list: read as a constant", f"value: {values}")
         return _constant(path, {"value": values}, reader)
     if not isinstance(values, list) or not values:
-        reader.problem(here, f"{values!r} offers no choice", "a list of one or more values")
+        reader.problem(place, f"{values!r} offers no choice", "a list of one or more values")
         return None
-    sayable = [_is_sayable((*here, index), value, reader) for index, value in enumerate(values)]
+    sayable = [_is_sayable((*place, index), value, reader) for index, value in enumerate(values)]
     weights = _weights(path, entry, len(values), reader)
-    return _merged(here, values, weights, reader) if all(sayable) and weights else None
+    return _merged(place, values, weights, reader) if all(sayable) and weights else None
 
 
 def _weights(
     path: Path, entry: Mapping[str, Any], count: int, reader: Reader
 ) -> list[float] | None:
-    """How likely each choice is; None if the probabilities are wrong."""
+    """The probability of each choice; None if the probabilities are wrong."""
     weights = entry.get("probabilities")
     if weights is None:
         return [1 / count] * count
@@ -268,7 +270,7 @@ def _weights(
 
 
 def _merged(path: Path, values: list[Any], weights: list[float], reader: Reader) -> Domain:
-    """A choice without repeats and without what is never drawn."""
+    """A choice without duplicates and without values of probability 0."""
     likely: dict[str, float] = {}
     first: dict[str, Any] = {}
     for index, (value, weight) in enumerate(zip(values, weights, strict=True)):

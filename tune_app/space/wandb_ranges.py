@@ -1,7 +1,7 @@
-"""Reads the ranges and bell curves of a W&B sweep: min and max, mu and sigma, a and b.
+"""Reads the ranges and distributions of a W&B sweep: min and max, mu and sigma, a and b.
 
 The bounds of `log_uniform` and `inv_log_uniform` are exponents of e, those of `..._values` are
-values. Their inverse forms draw 1/x for an x of the plain form, which is even in the logarithm too.
+values. The inverse forms draw 1/x for an x of the plain form, which is log-uniform as well.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ NORMALS = ("normal", "q_normal", "log_normal", "q_log_normal")
 BETAS = ("beta", "q_beta")
 
 LARGEST = 2**53
-"""Samplers count with floats, in which whole numbers beyond this are not exact."""
+"""Samplers use floats, in which whole numbers beyond this are not exact."""
 
 FEW_EXPONENTS = 0.1
-"""e to this is hardly more than 1: a lower bound below it was hardly meant as an exponent."""
+"""e to this is hardly more than 1: a lower bound below it is probably not an exponent."""
 
 MANY_EXPONENTS = 14.0
-"""e to this is over a million: a larger upper bound was hardly meant as an exponent."""
+"""e to this is over a million: a larger upper bound is probably not an exponent."""
 
 
 def bounded(path: Path, entry: Mapping[str, Any], reader: Reader) -> Domain | None:
@@ -62,7 +62,7 @@ def bounded(path: Path, entry: Mapping[str, Any], reader: Reader) -> Domain | No
 
 
 def bell(path: Path, entry: Mapping[str, Any], reader: Reader) -> Domain | None:
-    """A normal distribution of the number or its logarithm; mean 0, deviation 1 if unsaid."""
+    """A normal or log-normal distribution; by default mean 0 and standard deviation 1."""
     mean = number((*path, "mu"), entry.get("mu", 0.0), "a number, e.g. 0", reader)
     deviation = number((*path, "sigma"), entry.get("sigma", 1.0), "a number above 0", reader)
     if mean is None or deviation is None:
@@ -70,7 +70,9 @@ def bell(path: Path, entry: Mapping[str, Any], reader: Reader) -> Domain | None:
     distribution = str(entry["distribution"])
     shape: Shape = "log_normal" if "log" in distribution else "normal"
     if deviation < 0:
-        reader.problem((*path, "sigma"), f"{deviation!r} is no deviation", "a number above 0")
+        reader.problem(
+            (*path, "sigma"), f"{deviation!r} is no standard deviation", "a number above 0"
+        )
         return None
     if shape == "log_normal" and abs(mean) + 8 * deviation > 700:
         what = f"e to the power of {mean:g} ± 8 x {deviation:g} is no range of numbers"
@@ -78,7 +80,7 @@ def bell(path: Path, entry: Mapping[str, Any], reader: Reader) -> Domain | None:
         return None
     if deviation == 0:
         only = math.exp(mean) if shape == "log_normal" else float(mean)
-        reader.warn((*path, "sigma"), f"without deviation there is the one value {only:g}")
+        reader.warn((*path, "sigma"), f"a standard deviation of 0 gives the one value {only:g}")
         return Fixed(only)
     if distribution.startswith("q_"):
         return _rounded(path, entry, shape, mean, deviation, reader)
@@ -86,7 +88,7 @@ def bell(path: Path, entry: Mapping[str, Any], reader: Reader) -> Domain | None:
 
 
 def beta(path: Path, entry: Mapping[str, Any], reader: Reader) -> Domain | None:
-    """A beta distribution between 0 and 1; even if neither `a` nor `b` is said."""
+    """A beta distribution between 0 and 1; uniform by default."""
     first, second = (
         number((*path, key), entry.get(key, 1), "a number above 0", reader) for key in ("a", "b")
     )
@@ -103,28 +105,28 @@ def beta(path: Path, entry: Mapping[str, Any], reader: Reader) -> Domain | None:
 
 
 def number(path: Path, value: Any, expected: str, reader: Reader) -> float | None:
-    """A finite number, also one in quotes; None where it is something else."""
+    """A finite number, also in quotes; adds a problem and gives None for anything else."""
     if isinstance(value, str):
-        read = from_text(value)
-        if read is not None:
-            reader.warn(path, f"{value!r} is read as the number {read!r}", "leave the quotes out")
-            value = read
+        parsed = from_text(value)
+        if parsed is not None:
+            reader.warn(path, f"{value!r} is read as the number {parsed!r}", "leave the quotes out")
+            value = parsed
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         if -LARGEST <= value <= LARGEST:
             return value
         expected = "a finite number, at most 2^53"
-    reader.problem(path, f"{value!r} is no number here", expected)
+    reader.problem(path, f"{value!r} is no number place", expected)
     return None
 
 
 def from_text(text: str) -> float | None:
-    """The finite number that a text is, None where it is none."""
+    """The finite number that a text represents, None if it is not one."""
     for kind in (int, float):
         try:
-            found = kind(text)
+            value = kind(text)
         except ValueError:
             continue
-        return found if math.isfinite(found) else None
+        return value if math.isfinite(value) else None
     return None
 
 
@@ -146,7 +148,7 @@ def _ends(path: Path, entry: Mapping[str, Any], reader: Reader) -> tuple[float, 
 def _whole(path: Path, low: float, high: float, reader: Reader) -> Domain | None:
     if float(low).is_integer() and float(high).is_integer():
         return Int(int(low), int(high))
-    what, expected = f"[{low}, {high}] are no whole numbers", "int_uniform has whole ends"
+    what, expected = f"[{low}, {high}] are not whole numbers", "int_uniform has whole ends"
     reader.problem(path, what, expected, "whole ends, or distribution: uniform")
     return None
 
@@ -154,7 +156,7 @@ def _whole(path: Path, low: float, high: float, reader: Reader) -> Domain | None
 def _powers(
     path: Path, low: float, high: float, distribution: str, reader: Reader
 ) -> tuple[float, float] | None:
-    """What exponents of e stand for, unless they look like the values themselves."""
+    """The values of exponents of e; None, with a problem, if they look like values themselves."""
     inverse = distribution.startswith("inv_")
     exponents = (-high, -low) if inverse else (low, high)
     try:
@@ -187,19 +189,19 @@ def _rounded(
     q = number((*path, "q"), entry.get("q", 1), "a number above 0", reader)
     if q is None:
         return None
-    # Where it is not given, W&B takes 1 for all that its distribution's name begins with q.
-    here = (*path, "q" if "q" in entry else "distribution")
+    # If `q` is missing, W&B takes 1 for every distribution whose name begins with q.
+    place = (*path, "q" if "q" in entry else "distribution")
     if q <= 0:
-        reader.problem(here, f"{q!r} is no step", expected="a number above 0")
+        reader.problem(place, f"{q!r} is no step", expected="a number above 0")
         return None
-    steps = f"steps of {q}" + ("" if "q" in entry else ", for want of a q")
-    found = Drawn(shape, float(a), float(b), q)
+    steps = f"steps of {q}" + ("" if "q" in entry else ", the default of q")
+    domain = Drawn(shape, float(a), float(b), q)
     top = Drawn(shape, float(a), float(b)).high
     if not math.isfinite(top / q):
-        reader.problem(here, f"{steps} are too small for {top:g}")
+        reader.problem(place, f"{steps} are too small for {top:g}")
         return None
-    if found.low == found.high:
-        what = f"in {steps}, this is the one value {found.low:g}"
-        reader.problem(here, what, "a smaller q", f"value: {found.low:g}")
+    if domain.low == domain.high:
+        what = f"in {steps}, this is the one value {domain.low:g}"
+        reader.problem(place, what, "a smaller q", f"value: {domain.low:g}")
         return None
-    return found
+    return domain

@@ -1,6 +1,6 @@
 """Reads a W&B sweep: https://docs.wandb.ai/models/sweeps/sweep-config-keys
 
-Takes plain data, gives what it says, every mistake found, and how what is unclear was read.
+Takes plain data; gives the sweep, all problems, and warnings on how unclear values were read.
 """
 
 from __future__ import annotations
@@ -34,25 +34,25 @@ UNUSED_KEYS = {
         "it is of W&B Launch; trials are started by Ray",
     ),
 }
-"""Legal in W&B, without a meaning here; named and passed over."""
+"""Valid keys of W&B that have no effect here: ignored with a note."""
 
 SHOWN_AS = {
     "train/loss": "train_loss",
     "train/grad_norm": "grad_norm",
     "train/learning_rate": "learning_rate",
 }
-"""Figures of the training, which transformers tells W&B under names of their own."""
+"""Metrics of the training that transformers sends to W&B under other names."""
 
 
 @dataclass(slots=True)
 class Sweep:
-    """What a sweep file says, in our words."""
+    """The content of a sweep file."""
 
     method: str = "bayes"
     metric: str = "final_eval_loss"
     goal: str = "minimize"
     target: float | None = None
-    """The search ends once a trial reaches this."""
+    """The search ends once a trial reaches this value of the metric."""
     parameters: dict[str, Domain] = field(default_factory=dict)
     name: str | None = None
     description: str = ""
@@ -64,7 +64,7 @@ class Sweep:
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """A sweep, all that is wrong with its file, how what is unclear was read, what is unused."""
+    """A sweep, with its problems, warnings (lenient readings) and notes (unused keys)."""
 
     sweep: Sweep
     problems: list[Problem]
@@ -75,7 +75,7 @@ class Parsed:
 def parse(
     document: Mapping[str, Any], where: Where, space: dict[str, Domain] | None = None
 ) -> Parsed:
-    """Reads a sweep. Keys other than W&B's must be gone before; `space` comes from elsewhere."""
+    """Reads a sweep without keys of ours; `space`, if given, replaces its `parameters`."""
     reader = Reader(where)
     if "parameters" not in document and "method" not in document:
         _no_sweep(document, reader)
@@ -104,7 +104,7 @@ def parse(
 
 
 def _as_grid(space: dict[str, Domain], reader: Reader) -> None:
-    """In a grid, W&B takes a rounded range from `min` in steps of `q`, `max` left out."""
+    """In a grid, W&B lists a quantised range from `min` in steps of `q`, without `max`."""
     for name, domain in space.items():
         if isinstance(domain, Drawn) and domain.shape == "uniform" and domain.q is not None:
             count = math.ceil((domain.b - domain.a) / domain.q - 1e-9)
@@ -119,7 +119,7 @@ def _as_grid(space: dict[str, Domain], reader: Reader) -> None:
 
 
 def _no_sweep(document: Mapping[str, Any], reader: Reader) -> None:
-    """Says what the file is instead, as far as that can be seen."""
+    """Adds the most likely reason why the file is not a sweep."""
     hints = {key: nearest(str(key), KEYS) for key in document}
     mistyped = {key: hint for key, hint in hints.items() if hint.startswith("did you mean")}
     if mistyped and len(mistyped) >= len(document) / 2:
@@ -128,20 +128,20 @@ def _no_sweep(document: Mapping[str, Any], reader: Reader) -> None:
         return
     inside = [k for k, v in document.items() if isinstance(v, Mapping) and "parameters" in v]
     fix = f"the sweep is below {inside[0]!r}: put its keys on the top level" if inside else ""
-    what = "this is no sweep: it has neither method nor parameters"
+    what = "this is not a sweep: it has neither method nor parameters"
     reader.problem((), what, "method, metric and parameters", fix)
 
 
 def _unused(key: Any, document: Mapping[str, Any], reader: Reader) -> None:
-    """A key without a meaning: W&B's own or somebody's is passed over, a mistyped one is not."""
+    """A key without effect: a mistyped one is a problem, any other one is ignored."""
     why = UNUSED_KEYS.get(key)
     if why is not None:
         reader.note((key,), f"not used: {why}")
         return
-    missing = [known for known in (*KEYS, "tune") if known not in document]
+    missing = [name for name in (*KEYS, "tune") if name not in document]
     hint = nearest(str(key), missing)
     # A mapping under a name like `command` holds anchors for the rest of the file.
-    fits = not isinstance(document[key], Mapping) or any(known in hint for known in MAPPINGS)
+    fits = not isinstance(document[key], Mapping) or any(name in hint for name in MAPPINGS)
     if hint.startswith("did you mean") and fits:
         reader.problem((key,), f"unknown key {key!r}", fix=hint)
     else:
@@ -149,34 +149,34 @@ def _unused(key: Any, document: Mapping[str, Any], reader: Reader) -> None:
 
 
 def _add_flags(document: Mapping[str, Any], space: dict[str, Domain], reader: Reader) -> None:
-    """Literal flags of the command line are values that are not searched."""
+    """Adds the literal flags of the command line as fixed parameters."""
     for name, (path, value) in wandb_command.flags(document, reader).items():
         if name in space:
-            reader.note(path, f"--{name} is not used: parameters.{name} says what it is")
+            reader.note(path, f"--{name} is not used: parameters.{name} takes precedence")
         else:
             space[name] = Fixed(value)
 
 
 def _method(document: Mapping[str, Any], reader: Reader) -> str:
     method = document.get("method", "bayes")
-    known = reader.word(("method",), method, METHODS)
-    if known is not None:
-        if known == "custom":
+    word = reader.word(("method",), method, METHODS)
+    if word is not None:
+        if word == "custom":
             reader.note(("method",), "custom: searched as bayes, unless tune.searcher is given")
-        return known
+        return word
     what, hint = f"unknown method {method!r}", nearest(str(method), METHODS)
     reader.problem(("method",), what, " | ".join(METHODS), hint)
     return "bayes"
 
 
 def _refused_by_wandb(document: Mapping[str, Any], sweep: Sweep, reader: Reader) -> None:
-    """Tells of what may be left out here and not in W&B."""
+    """Warns of keys that may be missing here but not in W&B."""
     if "method" not in document:
         what = f"none is given: read as {sweep.method}; W&B has no default"
         reader.warn(("method",), what, f"write method: {sweep.method}")
     metric = document.get("metric", {})
     if sweep.method == "bayes" and isinstance(metric, Mapping) and "name" not in metric:
-        what = f"none is given: {sweep.metric} is read; W&B refuses bayes without one"
+        what = f"none is given: read as {sweep.metric}; W&B refuses bayes without one"
         reader.warn(("metric", "name"), what, f"write metric: {{name: {sweep.metric}}}")
 
 
@@ -190,7 +190,7 @@ def _run_cap(document: Mapping[str, Any], reader: Reader) -> int | None:
         return None
     if count > 0 and float(count).is_integer():
         return int(count)
-    reader.problem(("run_cap",), f"{cap!r} is no number of runs", expected)
+    reader.problem(("run_cap",), f"{cap!r} is not a number of runs", expected)
     return None
 
 
@@ -198,16 +198,16 @@ def _metric(document: Mapping[str, Any], sweep: Sweep, reader: Reader) -> None:
     metric = document.get("metric", {})
     if isinstance(metric, str) and metric:
         fix = f"metric: {{name: {metric}, goal: minimize}}"
-        reader.warn(("metric",), f"{metric!r} is read as the name of what is minimised", fix)
+        reader.warn(("metric",), f"{metric!r} is read as the name of a metric to minimise", fix)
         metric = {"name": metric}
     if not isinstance(metric, Mapping):
         expected = "metric: {name: …, goal: …}"
         reader.problem(("metric",), f"{metric!r} is not a mapping", expected)
         return
-    known = ("name", "goal", "target", "impute")
+    keys = ("name", "goal", "target", "impute")
     for key in metric:
-        if key not in known:
-            reader.problem(("metric", key), f"unknown key {key!r}", fix=nearest(str(key), known))
+        if key not in keys:
+            reader.problem(("metric", key), f"unknown key {key!r}", fix=nearest(str(key), keys))
     name = metric.get("name", sweep.metric)
     if isinstance(name, str) and name:
         sweep.metric = _as_reported(name)
@@ -219,12 +219,12 @@ def _metric(document: Mapping[str, Any], sweep: Sweep, reader: Reader) -> None:
     sweep.goal = _goal(metric, reader)
     sweep.target = _target(metric, reader)
     if "impute" in metric:
-        what = "not used: what a failed trial says depends on why it failed"
+        what = "not used: how a failed trial counts depends on why it failed"
         reader.note(("metric", "impute"), what)
 
 
 def _as_reported(name: str) -> str:
-    """The name of a metric in a report, by the one that W&B shows it under."""
+    """The name of a metric in reports, from the name under which W&B shows it."""
     if name.startswith("eval/"):
         return f"eval_{name.removeprefix('eval/')}"
     return SHOWN_AS.get(name, name)
@@ -234,11 +234,11 @@ def _goal(metric: Mapping[str, Any], reader: Reader) -> str:
     goals = dict.fromkeys(("minimize", "minimise", "min"), "minimize")
     goals |= dict.fromkeys(("maximize", "maximise", "max"), "maximize")
     goal = metric.get("goal", "minimize")
-    known = goals.get(goal.strip().lower()) if isinstance(goal, str) else None
-    if known is not None:
-        if goal != known:
-            reader.warn(("metric", "goal"), f"{goal!r} is read as {known}", f"write {known}")
-        return known
+    word = goals.get(goal.strip().lower()) if isinstance(goal, str) else None
+    if word is not None:
+        if goal != word:
+            reader.warn(("metric", "goal"), f"{goal!r} is read as {word}", f"write {word}")
+        return word
     what, hint = f"unknown goal {goal!r}", nearest(str(goal), ("minimize", "maximize"))
     reader.problem(("metric", "goal"), what, "minimize | maximize", hint)
     return "minimize"

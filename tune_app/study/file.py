@@ -206,7 +206,7 @@ def _checked_constraints(sweep: wandb_sweep.Sweep, tune: TuneSection, source: So
         when=tune.when,
         beliefs={name: Belief(**item.model_dump()) for name, item in tune.prior.beliefs.items()},
         where=lambda path: source.where((TUNE, *path)),
-        known=map(str, given) if isinstance(given, dict) else (),
+        declared=map(str, given) if isinstance(given, dict) else (),
     )
     budget = tune.budget
     if tune.prior.step_law is None or (budget.steps is None and budget.seconds is None):

@@ -13,7 +13,7 @@ from tune_app.training.optimizers import as_argument
 from tune_app.training.ranks import world_size
 
 EVAL_BATCH_SIZE = 16
-"""Of all processes together, the same for every trial: no trial's loss depends on its own batch."""
+"""Examples of all processes together; the same for every trial, so that losses are comparable."""
 
 
 def use_cpu(accelerator: str) -> bool:
@@ -24,7 +24,7 @@ def use_cpu(accelerator: str) -> bool:
 def training_arguments(
     asked: Mapping[str, Any], *, output_dir: Path, max_steps: int, seed: int, accelerator: str
 ) -> TrainingArguments:
-    """The arguments for a trial that asked for `asked`, with what the engine owns.
+    """The trial's own arguments `asked`, completed with those that the engine sets.
 
     Raises:
         ValueError, TypeError: transformers refuses a value.

@@ -1,4 +1,4 @@
-"""How a segment ended, in words for the driver; whose fault an exception is."""
+"""How a segment ended, as an event for the driver; which part of the system an exception blames."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class AttemptResult:
     event: str
     fields: dict[str, Any]
     at: float = field(default_factory=time.monotonic)
-    """In seconds; of all processes on a node by the same clock."""
+    """Monotonic time in seconds; all processes of a node share this clock."""
 
     @property
     def is_failure(self) -> bool:
@@ -36,14 +36,14 @@ def ended(outcome: Outcome, reason: str = "", error: str = "") -> AttemptResult:
 
 
 def lost(reason: str) -> AttemptResult:
-    """No fault of the trial, which is to be begun again at its last checkpoint."""
+    """The trial is not to blame: it restarts from its last checkpoint."""
     return AttemptResult("segment_lost", {"reason": reason})
 
 
 def failure(raised: Exception, halves: dict[str, int] | None, error: str) -> AttemptResult:
-    """Whose fault an exception is: the storage's, the memory's, or the trial's own.
+    """The result for an exception: by fault of the storage, of the memory, or of the trial itself.
 
-    `halves` is what a trial that did not fit into memory is tried with next, None for no more.
+    `halves` are the batch values of the next attempt if memory ran out; None for no next attempt.
     """
     reason = f"{type(raised).__name__}: {raised}"
     if is_storage_fault(raised):
@@ -59,9 +59,9 @@ def failure(raised: Exception, halves: dict[str, int] | None, error: str) -> Att
 def cause(
     own: AttemptResult | None, others: Iterable[AttemptResult | None]
 ) -> AttemptResult | None:
-    """What is to be told of a trial of several processes, where `own` is rank 0's result.
+    """The result to report for a trial of several processes; `own` is rank 0's result.
 
-    Of several failures the first: the others are its echo in those that waited for the first.
+    Of several failures the earliest: the other ranks fail because they waited for that one.
     """
     if own is None or not own.is_failure:
         return own

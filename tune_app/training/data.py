@@ -1,4 +1,4 @@
-"""What a trainable hands over once its data is ready on this node."""
+"""What a trainable's `prepare` returns: its data, ready on this node."""
 
 from __future__ import annotations
 

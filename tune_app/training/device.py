@@ -6,14 +6,14 @@ import torch
 
 
 class DeviceLost(RuntimeError):
-    """After one failed assertion or memory fault on a GPU every call of its process fails."""
+    """A failed assertion or memory fault on the GPU broke this process's CUDA context for good."""
 
 
 def check_device() -> None:
-    """Finds out what an earlier trial of this process has left behind.
+    """Checks that no earlier trial of this process broke its CUDA context.
 
     Raises:
-        DeviceLost: nothing can be computed here any more; another process can.
+        DeviceLost: this process cannot compute on the GPU any more; a new process can.
     """
     if not torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         return

@@ -1,4 +1,4 @@
-"""What really runs in a trial, observed, and how it differs from what was asked for."""
+"""Observes what really runs in a trial, and how that differs from what was asked for."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ LR_POINTS = 11
 
 
 def observe(trainer: Trainer, tokens_per_step: int) -> dict[str, Any]:
-    """What runs, as plain JSON. Called during training, when everything is prepared.
+    """What runs, as plain JSON. Must be called during training, when everything is prepared.
 
-    `tokens_per_step` are those of a step that is not the last of a pass.
+    `tokens_per_step` counts the tokens of a full step: the last one of a pass may be shorter.
     """
     optimizer = _inner(trainer.optimizer, "optimizer")
     return {
@@ -43,27 +43,27 @@ def observe(trainer: Trainer, tokens_per_step: int) -> dict[str, Any]:
 def differences(
     observed: Mapping[str, Any], asked: Mapping[str, Any], trainer: Trainer, epoch: Epoch
 ) -> list[str]:
-    """What runs other than asked, in words; empty when all is as it should be."""
+    """One line for each difference between what runs and what was asked for."""
     optimizer = expected_class(asked.get("optim", "adamw_torch"), trainer)
-    wanted = {
+    expected = {
         "optimizer": f"{optimizer.__module__}.{optimizer.__name__}",
         "autocast": _asked_dtype(asked),
         "compiled": bool(asked.get("torch_compile", False)),
         "processes": epoch.processes,
     }
-    found = [
+    lines = [
         f"{name}: asked for {value}, runs {observed[name]}"
-        for name, value in wanted.items()
+        for name, value in expected.items()
         if observed[name] != value
     ]
     curve = asked_curve(trainer, asked)
     if curve is not None and curve != observed["learning_rate"]:
-        found.append(f"learning_rate: asked for {curve}, runs {observed['learning_rate']}")
-    return found
+        lines.append(f"learning_rate: asked for {curve}, runs {observed['learning_rate']}")
+    return lines
 
 
 def lr_curve(trainer: Trainer) -> list[float]:
-    """The learning rate that the trial's own schedule gives at 11 points of its horizon."""
+    """The trial's learning rate at `LR_POINTS` evenly spaced points of its horizon."""
     schedule = _inner(trainer.lr_scheduler, "scheduler")
     if not isinstance(schedule, LambdaLR):
         return [float(group["lr"]) for group in trainer.optimizer.param_groups[:1]]
@@ -71,9 +71,9 @@ def lr_curve(trainer: Trainer) -> list[float]:
 
 
 def asked_curve(trainer: Trainer, asked: Mapping[str, Any]) -> list[float] | None:
-    """The same from the values asked for, through a schedule made for this alone.
+    """The curve of `lr_curve` that the values asked for give, from a schedule built only for this.
 
-    None for schedules that are not a function of the step.
+    None for schedules whose learning rate is not a function of the step alone.
     """
     args = trainer.args
     weight = torch.nn.Parameter(torch.zeros(1))
@@ -90,7 +90,7 @@ def asked_curve(trainer: Trainer, asked: Mapping[str, Any]) -> list[float] | Non
 
 
 def warm_up_steps(warmup: float, max_steps: int) -> int:
-    """`warmup_steps` in steps: a part of all of them, rounded up, if below 1."""
+    """`warmup_steps` in steps; a value below 1 is a fraction of `max_steps`, rounded up."""
     return int(warmup) if warmup >= 1 else math.ceil(warmup * max_steps)
 
 
@@ -101,9 +101,9 @@ def _curve(schedule: LambdaLR, max_steps: int) -> list[float]:
 
 
 def autocast_dtype(trainer: Trainer) -> str | None:
-    """The dtype that the first layer computes in during a forward pass, None without autocast.
+    """The autocast dtype of the first layer during a forward pass, None without autocast.
 
-    Looks from inside a forward pass over one example, leaving model mode and RNG as they were.
+    Runs one forward pass over one example; model mode and RNG state are restored.
     """
     model, device = trainer.model, trainer.args.device.type
     seen: list[str | None] = []
@@ -112,7 +112,7 @@ def autocast_dtype(trainer: Trainer) -> str | None:
         enabled = torch.is_autocast_enabled(device)
         seen.append(str(torch.get_autocast_dtype(device)).split(".")[-1] if enabled else None)
 
-    # Not every layer is called: adapters keep those that they stand in for.
+    # A hook on every layer, as not all are called: adapters keep the layers that they replace.
     layers = [module for module in model.modules() if not list(module.children())]
     handles = [layer.register_forward_hook(look) for layer in layers]
     training = model.training

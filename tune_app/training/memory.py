@@ -1,4 +1,4 @@
-"""Memory of a worker: when a trial does not fit, how it fits better, and giving it back."""
+"""Memory of a worker: recognises out-of-memory errors, halves the batch, releases memory."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ MEMORY_SIGNS = re.compile(
     r"|Cuda failure \d+ 'out of memory'"
     r"|CU[A-Z]+_STATUS_ALLOC_FAILED"
 )
-"""How a RuntimeError says it, where torch has no class of its own for it: the host's allocator, the
-driver, Triton, NCCL, cuBLAS, cuDNN and the like."""
+"""Out-of-memory messages of a plain RuntimeError, where torch has no exception class: of the host's
+allocator, the driver, Triton, NCCL, cuBLAS, cuDNN and the like."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -32,7 +32,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def halved(loaded: Trainable, params: Mapping[str, Any]) -> dict[str, int] | None:
-    """Half the micro-batch and twice the accumulation, the same step; None if it has no half."""
+    """Half the micro-batch, twice the accumulation: the same step. None for an odd micro-batch."""
     asked = {**loaded.argument_fields, **loaded.arguments(params)}
     size, accumulation = (asked[name] for name in (MICRO_BATCH, ACCUMULATION))
     return None if size % 2 else {MICRO_BATCH: size // 2, ACCUMULATION: 2 * accumulation}

@@ -1,7 +1,7 @@
-"""Lets a trial go on from a checkpoint with another learning rate than the checkpoint's own.
+"""Lets a trial resume from a checkpoint with other values, e.g. another learning rate.
 
-A checkpoint holds the settings of optimiser and schedule beside their state, and loading it brings
-all of them back: a changed learning rate or weight decay would silently not count.
+A checkpoint holds the settings of optimiser and schedule besides their state. Loading it restores
+both: a changed learning rate or weight decay would silently have no effect.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from typing import Any
 from transformers import Trainer
 
 SETTINGS = ("lr", "initial_lr", "weight_decay", "betas", "eps", "momentum")
-"""What of a group of parameters is a setting; the rest is state."""
+"""The keys of an optimiser's parameter group that are settings; the others are state."""
 
 
 def keep_own_settings(trainer: Trainer) -> None:
-    """After a checkpoint is loaded, what the trainer's own arguments say counts again."""
+    """Makes the trainer restore the settings of its own arguments after it loads a checkpoint."""
     load = trainer._load_optimizer_and_scheduler
 
     def load_and_keep(checkpoint: str | None) -> None:
@@ -35,7 +35,7 @@ def _settings(group: dict[str, Any]) -> dict[str, Any]:
 
 
 def _set_rates(trainer: Trainer, rates: list[float]) -> None:
-    """The schedule goes on at its step, from its own peaks."""
+    """The schedule continues at the checkpoint's step, with `rates` as its peak learning rates."""
     schedule = trainer.lr_scheduler
     before, schedule.base_lrs = schedule.base_lrs, rates
     shapes = getattr(schedule, "lr_lambdas", None)

@@ -1,4 +1,4 @@
-"""Optimisers by the names that users write, including those transformers no longer knows."""
+"""Optimisers by the names that users write, including one that transformers has dropped."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ def names() -> list[str]:
 
 
 def as_argument(optim: str) -> str:
-    """What `TrainingArguments.optim` gets: its own names pass, the others are built here."""
+    """The value for `TrainingArguments.optim`; a stand-in for those that `own_class` builds."""
     return OptimizerNames.ADAMW_TORCH.value if optim == APEX_FUSED else optim
 
 
 def own_class(optim: str, args: TrainingArguments) -> OptimizerClass | None:
-    """Class and arguments of an optimiser that transformers does not build, else None.
+    """Class and arguments of an optimiser that transformers cannot build; None if it can.
 
     Raises:
         ImportError: apex is not installed, or `apex` is not NVIDIA's.
@@ -44,7 +44,7 @@ def own_class(optim: str, args: TrainingArguments) -> OptimizerClass | None:
 
 
 def expected_class(optim: str, trainer: Trainer) -> type[torch.optim.Optimizer]:
-    """The class that a trial with this `optim` must be found to use."""
+    """The class that the optimiser of a trial with this `optim` must have."""
     own = own_class(optim, trainer.args)
     if own is not None:
         return own[0]

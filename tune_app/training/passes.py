@@ -1,4 +1,4 @@
-"""Keeps the passes over the data as the asked-for batch size makes them, in smaller batches."""
+"""Keeps the length of an epoch when a trial runs with a smaller batch than asked for."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from transformers import Trainer
 
 
 class FirstOf(Sampler[int]):
-    """The first so many indices of each pass of another sampler."""
+    """The first `count` indices of each epoch of another sampler."""
 
     def __init__(self, sampler: Any, count: int) -> None:
         self._sampler = sampler
@@ -29,10 +29,10 @@ class FirstOf(Sampler[int]):
 
 
 def end_after(trainer: Trainer, examples: int) -> None:
-    """Lets each pass end after so many examples, counted over all processes.
+    """Ends each epoch after `examples`, counted over all processes.
 
-    What is left over of the data may fill a smaller batch: with it a pass would have other steps,
-    and a trial that goes on in smaller batches would not go on at the same place.
+    The rest of the data is less than a batch of the asked-for size, but may fill a smaller one. An
+    epoch would then have more steps, and a resumed trial would not continue at the same place.
     """
     make = trainer.get_train_dataloader
 
@@ -40,7 +40,7 @@ def end_after(trainer: Trainer, examples: int) -> None:
         loader = make()
         sampler = loader.get_sampler()
         if sampler is None:
-            # Where each process has a part of the batches, they lie one deeper.
+            # With several processes accelerate wraps the batch sampler once more.
             sampler = loader.batch_sampler.batch_sampler.sampler
         loader.set_sampler(FirstOf(sampler, examples))
         return loader

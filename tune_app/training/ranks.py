@@ -1,7 +1,7 @@
-"""The processes that train one trial together, all on one node: how they meet, agree and part.
+"""The worker group of one trial, on one node: rendezvous, agreement between ranks, and teardown.
 
-Each runs the same segment. Rank 0 is the trial's voice: it alone talks to the driver, publishes
-checkpoints and looks at the clock; what it hears and decides the others are told at the same step.
+Each rank runs the same segment. Rank 0 alone talks to the driver, publishes checkpoints and reads
+the clock; it broadcasts the driver's answers and its own decisions to the others at the same step.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from tune_app.storage.checkpoints import WORK
 
 @dataclass(frozen=True, slots=True)
 class Rank:
-    """One process's place among those of its trial."""
+    """One process of a trial's worker group."""
 
     number: int
     rendezvous: Path
-    """A file that is not there yet, on the node, where they find each other."""
+    """The file of the rendezvous, on the node; it must not exist yet."""
 
 
 @contextmanager
 def process_group(rank: Rank | None, processes: int) -> Iterator[None]:
-    """Makes accelerate, and so `Trainer`, train with all the others; None is a trial's only one.
+    """Joins the worker group, so that accelerate and `Trainer` train in it; no-op for rank None.
 
-    Leaves the environment to be restored by `segment.clean_process`.
+    Does not restore the environment variables: `segment.clean_process` does.
     """
     if rank is None:
         yield
@@ -47,7 +47,7 @@ def process_group(rank: Rank | None, processes: int) -> Iterator[None]:
         init_method=f"file://{rank.rendezvous}",
         rank=rank.number,
         world_size=processes,
-        # One that hangs is ended from outside; none may give up on another that takes its time.
+        # The driver ends a rank that hangs; ranks themselves must not give up on a slow one.
         timeout=timedelta(seconds=START_TIMEOUT_S),
     )
     _groups.append(dist.group.WORLD)
@@ -58,81 +58,87 @@ def process_group(rank: Rank | None, processes: int) -> Iterator[None]:
 
 
 _groups: list[dist.ProcessGroup | None] = []
-"""The process group of the segment, kept until nothing else holds it. Where DDP is the last to free
-it, it waits with the GIL for its own threads, which may want that: they would wait for ever."""
+"""References to the segment's process group, held until the model is gone. If DDP freed the last
+reference, it would hold the GIL while it waits for threads that may need the GIL: a deadlock."""
 
 
 def close_connections() -> None:
-    """Closes the connections to the others, once the model is gone."""
+    """Closes the connections to the other ranks; call it after the model is freed."""
     _groups.clear()
 
 
 def _environment(rank: Rank, processes: int) -> dict[str, str]:
-    """What torchrun would set."""
+    """The environment variables that torchrun would set."""
     return {
         "RANK": str(rank.number),
         "WORLD_SIZE": str(processes),
-        # Each process sees its own GPU only, which is the first one there.
+        # Each process sees its own GPU only, which has index 0.
         "LOCAL_RANK": "0",
         "LOCAL_WORLD_SIZE": str(processes),
-        # accelerate would take its own view of the machine, which has other trials on it.
+        # accelerate would count all CPUs of the machine, which runs other trials too.
         "OMP_NUM_THREADS": str(torch.get_num_threads()),
-        # One node needs no other network.
+        # All ranks are on one node.
         "GLOO_SOCKET_IFNAME": "lo",
         "NCCL_SOCKET_IFNAME": "lo",
     }
 
 
 def world_size() -> int:
-    """How many processes train together now."""
+    """Processes in the current worker group, 1 without one."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
 def agreed(value: float) -> float:
-    """Rank 0's value, in every process; all must ask at the same place."""
+    """Rank 0's value, in every process; a collective call: every rank must make it."""
     if not dist.is_initialized():
         return value
-    told = torch.tensor(value, dtype=torch.float64)
-    dist.broadcast(told, src=0)
-    return told.item()
+    shared = torch.tensor(value, dtype=torch.float64)
+    dist.broadcast(shared, src=0)
+    return shared.item()
 
 
 def work_folder(checkpoints: Path) -> Path:
-    """Where a segment, in all its processes, writes what is not finished yet.
+    """The folder where all ranks of this segment write unfinished files; a collective call.
 
-    No other one does: a worker that was given up as lost may come back while another has the trial.
+    Each segment has its own: a worker that was presumed lost may return while another worker
+    trains the trial.
     """
     token = int(agreed(secrets.randbits(48)))
     return checkpoints / f"{WORK}-{token:012x}"
 
 
 def barrier() -> None:
-    """Returns when all are here."""
+    """Returns when every rank has called it."""
     dist.all_reduce(torch.zeros(1))
 
 
 def abort() -> None:
-    """Frees this process if it waits for others on its GPU; gloo sees by itself that they died."""
+    """Ends a wait for other ranks on the GPU; gloo notices by itself that they died."""
     if dist.is_initialized():
         dist.distributed_c10d._abort_process_group()
 
 
 ALONE = (ALIVE, "sample")
-"""What rank 0 says while the others are elsewhere; all else is said by all at the same step."""
+"""Events that rank 0 sends without the other ranks; all ranks make the other calls together."""
 
 
 class RankZeroContext:
-    """Rank 0's `TrialContext`: tells the others whether the driver wants the trial to go on."""
+    """Rank 0's `TrialContext`: broadcasts to the other ranks whether the trial is to continue."""
 
     def __init__(self, context: TrialContext) -> None:
         self._context = context
         self.paths = context.paths
 
     def publish(self, folder: Path, step: int) -> str:
-        barrier()  # Each process has its own random state, which belongs into the checkpoint.
+        barrier()  # Each rank writes its own RNG state into the checkpoint first.
         return self._context.publish(folder, step)
 
     def send(self, event: str, **fields: Any) -> None:
+        """Sends an event to the driver.
+
+        Raises:
+            SystemExit: the driver stops the segment; the other ranks are told so first.
+        """
         if event in ALONE:
             self._context.send(event, **fields)
             return
@@ -148,7 +154,7 @@ class RankZeroContext:
 
 
 class OtherRankContext:
-    """The `TrialContext` of all others: nothing is said, and rank 0's answers are heard."""
+    """The `TrialContext` of the other ranks: sends nothing, receives rank 0's answers."""
 
     def __init__(self, paths: LocalPaths) -> None:
         self.paths = paths
@@ -158,6 +164,11 @@ class OtherRankContext:
         return ""
 
     def send(self, event: str, **fields: Any) -> None:
+        """Waits for rank 0's answer where `event` has one.
+
+        Raises:
+            SystemExit: the driver stops the segment.
+        """
         if event not in ALONE and not agreed(False):
             raise SystemExit
 

@@ -21,13 +21,13 @@ SAVE_EVERY_S = 300.0
 """Seconds of training between two checkpoints, besides those at rungs."""
 
 SAVE_SHARE = 0.05
-"""Where a checkpoint takes long to write, all of them take at most this share of the training."""
+"""Writing these checkpoints takes at most this share of the training time."""
 
 EXPLOSION = 4.0
 """A training loss this many times the first one counts as diverged."""
 
 TIMINGS = ("_runtime", "_per_second", "_preparation_time")
-"""How the figures of an evaluation end that are none of the model."""
+"""Endings of the names of an evaluation's figures that measure time instead of the model."""
 
 
 class Diverged(Exception):
@@ -35,12 +35,12 @@ class Diverged(Exception):
 
 
 def is_diverged(loss: float, first_loss: float) -> bool:
-    """Whether a loss says that training has failed for good."""
+    """Whether a training loss is too high, or not finite, to recover from."""
     return not math.isfinite(loss) or loss > EXPLOSION * max(first_loss, 1.0)
 
 
 class HeartbeatSender:
-    """Tells the driver now and then that work goes on, so that it can tell a worker that hangs."""
+    """Sends a heartbeat from time to time, so that the driver can detect a worker that hangs."""
 
     def __init__(self, context: TrialContext, clock: Callable[[], float] = time.monotonic) -> None:
         self._context = context
@@ -54,9 +54,10 @@ class HeartbeatSender:
 
 
 class Reporter(TrainerCallback):  # type: ignore[misc]
-    """Follows a trial's horizon. Sees steps, never decides who goes on.
+    """Evaluates, saves and reports at the steps of a trial's horizon; makes no scheduling decision.
 
-    `on_step` is told the number of each step and its tokens, and raises where they are not right.
+    `seconds_before` is the training time of earlier segments. `on_step` gets the number of each
+    step and its tokens, and raises if they are not the expected ones.
     """
 
     def __init__(
@@ -105,7 +106,7 @@ class Reporter(TrainerCallback):  # type: ignore[misc]
         self._heartbeat.show()
         control.should_log = step in self._horizon.log_steps
         control.should_evaluate = step in self._horizon.eval_steps
-        # Only where it logs: a loss is then the mean over the same steps, whoever died between.
+        # Only where it logs: the mean of a logged loss then covers the same steps after a restart.
         due = control.should_log and agreed(self._save_is_due())
         control.should_save = due or self._horizon.rung_at(step) is not None
         if not control.should_save and agreed(self._is_interrupted()):
@@ -113,7 +114,7 @@ class Reporter(TrainerCallback):  # type: ignore[misc]
         self._save_began = self._clock()
 
     def _save_is_due(self) -> bool:
-        """Whether a killed worker would lose more work than a checkpoint costs."""
+        """Whether enough training time has passed since the last checkpoint."""
         return self._seconds - self._saved_at >= max(SAVE_EVERY_S, self._save_s / SAVE_SHARE)
 
     def on_log(
@@ -124,6 +125,11 @@ class Reporter(TrainerCallback):  # type: ignore[misc]
         logs: dict[str, float],
         **_: Any,
     ) -> None:
+        """Reports a training loss, unless the evaluation or checkpoint of this step does it.
+
+        Raises:
+            Diverged: the loss is not finite or exploded.
+        """
         if "loss" not in logs:
             return
         loss = float(logs["loss"])
@@ -131,7 +137,7 @@ class Reporter(TrainerCallback):  # type: ignore[misc]
         for name in ("grad_norm", "learning_rate"):
             if name in logs:
                 self._metrics[name] = float(logs[name])
-        # The history is part of a checkpoint: a segment measures by its trial's first loss.
+        # The history is part of a checkpoint: the first loss is the trial's, not the segment's.
         first_loss = next(entry["loss"] for entry in state.log_history if "loss" in entry)
         if is_diverged(loss, first_loss):
             self._send(state, comes_to_rung=False)
@@ -157,6 +163,11 @@ class Reporter(TrainerCallback):  # type: ignore[misc]
         metrics: dict[str, float],
         **_: Any,
     ) -> None:
+        """Collects the metrics of an evaluation for the step's report.
+
+        Raises:
+            Diverged: the evaluation loss is not finite.
+        """
         kept = {
             name: float(value)
             for name, value in metrics.items()
@@ -166,12 +177,12 @@ class Reporter(TrainerCallback):  # type: ignore[misc]
         if not math.isfinite(kept.get("eval_loss", 0.0)):
             self._send(state, comes_to_rung=False)
             raise Diverged(f"the evaluation loss is not finite at step {state.global_step}")
-        # One of several sets of examples may be all that this call is about.
+        # With several evaluation sets there is one call for each, and one report for all.
         self._is_evaluated = True
         self._save_began = self._clock()
 
     def _send_evaluation(self, state: TrainerState) -> None:
-        """Reports an evaluation as a whole, once nothing more can come of it."""
+        """Reports an evaluation once all its calls of `on_evaluate` are over."""
         if self._is_evaluated:
             self._send(state)
 
@@ -198,7 +209,7 @@ class Reporter(TrainerCallback):  # type: ignore[misc]
     ) -> None:
         metrics, self._metrics = self._metrics, {}
         self._is_evaluated = False
-        # Before its evaluation a trial would be missing the objective that a rung asks for.
+        # A diverged trial has no evaluation at this step, which a rung needs.
         rung = self._horizon.rung_at(state.global_step) if comes_to_rung else None
         self._context.send(
             "report",

@@ -1,4 +1,4 @@
-"""Trains one trial from a checkpoint, or its start, until it is done or is taken back."""
+"""Trains one trial, from a checkpoint or from its start, until it ends or the driver stops it."""
 
 from __future__ import annotations
 
@@ -48,13 +48,15 @@ from tune_app.training.step_check import StepCheck
 from tune_app.training.stopwatch import Stopwatch
 
 TIMED_STEPS = 6
-"""Steps of a throw-away model that are timed for a budget in seconds; the first ones warm up."""
+"""Steps of a throw-away model, for a budget in seconds; the first two are warm-up, not timed."""
 
 
 def run(task: Task, context: TrialContext) -> None:
-    """Runs the segment in this process alone; however it ends, the driver is told why.
+    """Runs the segment in this process alone, and sends its result to the driver.
 
-    Raises: as `attempt`.
+    Raises:
+        SystemExit: as `attempt`.
+        Exception: as `attempt`.
     """
     result = attempt(task, context)
     if result is not None:
@@ -62,11 +64,11 @@ def run(task: Task, context: TrialContext) -> None:
 
 
 def attempt(task: Task, context: TrialContext, rank: Rank | None = None) -> AttemptResult | None:
-    """Trains, together with the others if it has a rank; None when all was said meanwhile.
+    """Trains, as one of a worker group if `rank` is not None; None if no result is left to send.
 
     Raises:
-        SystemExit: the driver took the worker back; the trial is paused at its last checkpoint.
-        Exception: the disk is full, see `disk.is_full`; that ends no trial.
+        SystemExit: the driver stops the segment; the trial is paused at its last checkpoint.
+        Exception: the disk is full, see `disk.is_full`, which does not end the trial.
     """
     with clean_process():
         try:
@@ -97,9 +99,9 @@ def _failed(task: Task, raised: Exception) -> AttemptResult:
 
 @contextmanager
 def clean_process() -> Iterator[None]:
-    """Lets nothing of a trial stay in the worker for the next one: state, environment, memory.
+    """Removes what a trial leaves in its worker: global state, environment variables, memory.
 
-    transformers hands bf16 and torch_compile to accelerate through environment variables and
+    transformers passes bf16 and torch_compile to accelerate through environment variables and
     singletons that outlive the trial.
     """
     before = dict(os.environ)
@@ -126,14 +128,14 @@ def make_trainer(
     seed: int,
     accelerator: str,
 ) -> Trainer:
-    """A trial's `Trainer`, as anybody would build it by hand from the same arguments."""
+    """A trial's `Trainer`, the same as a script without this project would build."""
     asked = loaded.arguments(params)
     args = training_arguments(
         asked, output_dir=output_dir, max_steps=max_steps, seed=seed, accelerator=accelerator
     )
     set_seed(args.seed)
     trainer = loaded.module.build(loaded.config(params), data, args)
-    # Without progress bars transformers prints every log line: the journal has them.
+    # Without progress bars transformers prints every log line, which the journal has already.
     trainer.remove_callback(PrinterCallback)
     own = own_class(asked.get("optim", ""), args)
     if own is not None:
@@ -156,7 +158,7 @@ def epoch_of(
 
 
 def _train(task: Task, context: TrialContext) -> bool:
-    """Trains to the end of the budget; False when a person interrupted it."""
+    """Trains to the end of the budget; False when an interrupt ended it earlier."""
     loaded = trainable.load(task.trainable)
     heartbeat = HeartbeatSender(context)
     data = loaded.module.prepare(
@@ -186,7 +188,7 @@ def _train(task: Task, context: TrialContext) -> bool:
         if not reporter.interrupted:
             _sample("trained", loaded, trainer, data, task, context)
     finally:
-        # A reported step holds the trainer in its closure: without this it outlives the trial.
+        # The callback's step check refers to the trainer, which would outlive the trial.
         trainer.remove_callback(reporter)
         shutil.rmtree(work, ignore_errors=True)
     return not reporter.interrupted
@@ -228,13 +230,13 @@ def _max_steps(
 ) -> int:
     budget, per_step = task.budget, None
     if budget.unit is Unit.SECONDS:
-        # Each process has a clock of its own, and all must take the same number of steps.
+        # Each rank would measure another duration, and all must take the same number of steps.
         per_step = agreed(seconds_per_step(_trainer(task, loaded, data, TIMED_STEPS, work)))
     return max(1, steps_for(budget.unit, budget.amount, epoch, per_step))
 
 
 def seconds_per_step(trainer: Trainer) -> float:
-    """The median duration of a few optimiser steps of a model that is thrown away.
+    """The median duration, in seconds, of a few optimiser steps; trains the trainer's model.
 
     Of two in the middle the longer one: a budget is not to be exceeded.
     """
@@ -256,6 +258,6 @@ def _sample(
     sample = getattr(loaded.module, "sample", None)
     if not prompt or sample is None:
         return
-    # A continuation is an ornament: a model that cannot generate must not cost the trial.
+    # A sample is optional: a model that cannot generate must not fail the trial.
     with suppress(NotImplementedError):
         context.send("sample", stage=stage, prompt=prompt, text=sample(trainer, data, prompt))

@@ -1,4 +1,4 @@
-"""Whether every step of a segment is the one that the trial's parameters ask for."""
+"""Checks that every step of a segment is the one that the trial's parameters ask for."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class NotAsAsked(Exception):
 
 
 class StepCheck:
-    """Tells the driver at the first step what runs, and counts the tokens of each."""
+    """Sends what runs to the driver at the first step, and checks the tokens of every step."""
 
     def __init__(
         self, trainer: Trainer, asked: Mapping[str, Any], epoch: Epoch, context: TrialContext
@@ -29,19 +29,19 @@ class StepCheck:
         self._is_first = True
 
     def __call__(self, step: int, tokens: int) -> None:
-        """Looks at `step`, counted from the trial's start, which had so many `tokens`.
+        """Checks `step`, counted from the trial's start, which had `tokens` tokens.
 
         Raises:
-            NotAsAsked: it is another step than asked for.
+            NotAsAsked: the step differs from the one asked for.
         """
-        found = self._first(step, tokens) if self._is_first else []
+        lines = self._first(step, tokens) if self._is_first else []
         self._is_first = False
-        # The last step of a pass may be a short one, and is as long as a full one of another batch.
-        wanted = self._epoch.tokens_of(step)
-        if tokens != wanted:
-            found.append(f"tokens of step {step}: asked for {wanted}, runs {tokens}")
-        if found:
-            raise NotAsAsked("; ".join(found))
+        # The last step of an epoch may be shorter than the others.
+        expected = self._epoch.tokens_of(step)
+        if tokens != expected:
+            lines.append(f"tokens of step {step}: asked for {expected}, runs {tokens}")
+        if lines:
+            raise NotAsAsked("; ".join(lines))
 
     def _first(self, step: int, tokens: int) -> list[str]:
         epoch = self._epoch

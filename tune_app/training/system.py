@@ -1,4 +1,4 @@
-"""What a trial uses of its worker, measured there: it travels with the reports."""
+"""Measures what a trial uses of its worker: memory, CPU and GPU. Reports contain it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ GIB = 2**30
 
 
 class Meter:
-    """Measures between one reading and the next."""
+    """Each reading covers the time since the one before."""
 
     def __init__(
         self,
@@ -26,7 +26,7 @@ class Meter:
         self._last = clock(), cpu_clock()
 
     def read(self) -> dict[str, float]:
-        """Memory now, or at its peak since the last reading on a GPU; CPU time in processors."""
+        """Resident memory now and peak GPU memory, in GiB; mean CPUs in use; GPU load in %."""
         used = {"rss_gib": round(resident_bytes() / GIB, 3)}
         (then, cpu_then), self._last = self._last, (self._clock(), self._cpu_clock())
         elapsed = self._last[0] - then
@@ -36,7 +36,7 @@ class Meter:
 
 
 def resident_bytes() -> int:
-    """The memory of this process, 0 where the system does not tell."""
+    """Resident memory of this process in bytes, 0 where the system does not tell it."""
     try:
         pages = int(Path("/proc/self/statm").read_text().split()[1])
     except (OSError, IndexError, ValueError):
@@ -48,7 +48,7 @@ def _gpu() -> dict[str, float]:
     peak = torch.cuda.max_memory_allocated()
     torch.cuda.reset_peak_memory_stats()
     used = {"gpu_memory_gib": round(peak / GIB, 3)}
-    # It takes NVIDIA's management library, which need not be there and raises errors of its own.
+    # This needs NVIDIA's management library, which may be missing and has its own exceptions.
     with suppress(Exception):
         used["gpu_percent"] = float(torch.cuda.utilization())
     return used

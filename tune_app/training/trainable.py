@@ -5,11 +5,11 @@
     def prepare(config, cache: Path, log) -> Data       once a node; quick when the cache is warm
     def build(config, data, args) -> Trainer            a fresh model for each trial
     def sample(trainer, data, prompt) -> str            optional: a continuation of the prompt
-    def parameters(config) -> int                       optional: weights but embeddings, for a law
-    METRICS = {"eval_accuracy": "maximize"}             optional: all it reports besides eval_loss
+    def parameters(config) -> int                       optional: without embeddings, for Step Law
+    METRICS = {"eval_accuracy": "maximize"}             optional: all metrics besides eval_loss
 
 A parameter of a study is a field of `Config`, or of `transformers.TrainingArguments`, or of both: a
-field of `Config` that is also a training argument is passed on, so that its default here counts.
+field of `Config` that is also a training argument is passed on, with the default of `Config`.
 The budget, evaluation, checkpoints, logging and devices belong to the engine.
 """
 
@@ -76,19 +76,19 @@ class Trainable:
     types: dict[str, str]
     """The annotation of every field as text, e.g. `int` or `bool | None`."""
     metrics: dict[str, str] | None = None
-    """What it declares to report besides `eval_loss`, each with its goal; None if it does not."""
+    """Goals of the metrics that it declares besides `eval_loss`; None without a declaration."""
 
     def defaults(self, names: Iterable[str]) -> dict[str, Any]:
-        """The untuned values of parameters; a key of a mapping that has no such key has none."""
+        """The untuned values of parameters, without those names that have none."""
         whole = self.argument_fields | self.config_fields
-        found: dict[str, Any] = {}
+        defaults: dict[str, Any] = {}
         for name in names:
             value: Any = whole
             for key in name.split("."):
                 value = value.get(key, _NONE) if isinstance(value, Mapping) else _NONE
             if value is not _NONE:
-                found[name] = value
-        return found
+                defaults[name] = value
+        return defaults
 
     def default(self, name: str) -> Any:
         """The untuned value of a parameter, None where there is none."""
@@ -109,7 +109,7 @@ class Trainable:
         """Parameters that this trainable does not know, or that are not the study's to set."""
         problems = []
         for full in names:
-            # What a mapping such as `lr_scheduler_kwargs.num_cycles` may hold, libraries know.
+            # Only the libraries know the keys of a mapping, as in `lr_scheduler_kwargs.num_cycles`.
             where, name = f"parameters.{full}", full.partition(".")[0]
             why = owned_by_engine(name)
             if name in self.config_fields:
@@ -123,17 +123,17 @@ class Trainable:
         return problems
 
     def _nearest(self, name: str) -> str:
-        """The nearest that a study may set; if none is near, its own ones: all fill a screen."""
-        arguments = (known for known in self.argument_fields if owned_by_engine(known) is None)
+        """A hint with similar names that a study may set; without any, the fields of `Config`."""
+        arguments = (item for item in self.argument_fields if owned_by_engine(item) is None)
         hint = nearest(name, {*self.config_fields, *arguments})
         return hint if hint.startswith("did you mean") else nearest(name, self.config_fields)
 
 
 def load(reference: str) -> Trainable:
-    """Imports a trainable and checks that it keeps the contract.
+    """Imports a trainable and checks that it fulfils the contract.
 
     Raises:
-        UserError: it cannot be found, or lacks a part, or a field has no default.
+        UserError: it is not found or lacks a part, a field has no default, or METRICS is invalid.
     """
     module = plugins.load("trainable", reference, "tune.trainable")
     missing = [name for name in ("Config", "prepare", "build") if not hasattr(module, name)]
@@ -150,7 +150,7 @@ def load(reference: str) -> Trainable:
 
 
 def _config_problems(cls: Any, reference: str) -> list[Problem]:
-    """Why a class is no `Config`: its untuned values are the study's baseline."""
+    """Why a class is not a valid `Config`: the defaults of its fields are the study's baseline."""
     where = f"trainable {reference}"
     if not dataclasses.is_dataclass(cls):
         fix = "put @dataclass(frozen=True, kw_only=True) above it"
@@ -165,7 +165,7 @@ def _config_problems(cls: Any, reference: str) -> list[Problem]:
 
 
 def _metrics_problems(metrics: Any, reference: str) -> list[Problem]:
-    """Why a trainable's `METRICS` is no declaration of what it reports."""
+    """Why a trainable's `METRICS` is not a valid declaration."""
     if metrics is None or (
         isinstance(metrics, dict)
         and all(isinstance(name, str) and name.startswith("eval_") for name in metrics)
@@ -185,7 +185,7 @@ def _types(cls: Any) -> dict[str, str]:
 
 
 def _defaults(cls: Any) -> dict[str, Any]:
-    """Field names of a dataclass with their defaults; None stands for a default that is made."""
+    """Field names of a dataclass with their defaults; None in place of a default factory."""
     return {
         item.name: None if item.default is dataclasses.MISSING else item.default
         for item in dataclasses.fields(cls)

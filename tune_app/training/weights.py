@@ -1,4 +1,4 @@
-"""Whether a checkpoint's weights are all those of the model that goes on from it."""
+"""Checks that a checkpoint has exactly the weights of the model that resumes from it."""
 
 from __future__ import annotations
 
@@ -13,14 +13,16 @@ from tune_app.errors import Problem, UserError
 
 SHOWN = 3
 DEFAULT_ADAPTER = "default"
-"""The one that peft saves into the checkpoint's own folder."""
+"""The adapter that peft saves into the checkpoint's own folder, not into a sub-folder."""
 
 
 def check(model: nn.Module, checkpoint: Path) -> None:
-    """transformers only warns where names differ, and would train on from fresh weights.
+    """Compares the names of the weights of a checkpoint and a model.
+
+    Where they differ, transformers only warns, and trains fresh weights.
 
     Raises:
-        UserError: a weight of the model is not there, or one that is there is not the model's.
+        UserError: the checkpoint lacks a weight of the model, or has one that the model lacks.
     """
     saved: set[str] = set()
     for path in checkpoint.glob("*.safetensors"):
@@ -28,7 +30,7 @@ def check(model: nn.Module, checkpoint: Path) -> None:
             saved |= set(file.keys())
     peft = _peft_of(model)
     if peft is not None:
-        # What they adapt is built anew; only they are saved, under names without their own.
+        # A checkpoint has the adapters only, and leaves the adapter's name out of theirs.
         own = set(peft.get_peft_model_state_dict(model, adapter_name=DEFAULT_ADAPTER))
         missing, foreign = own - saved, saved - own
     else:
@@ -48,10 +50,10 @@ def check(model: nn.Module, checkpoint: Path) -> None:
 
 
 def check_adapters(model: nn.Module) -> None:
-    """Before anything is spent: adapters that no checkpoint could bring back.
+    """Checks before training that the model's adapters can be resumed from a checkpoint.
 
     Raises:
-        UserError: the model has such ones.
+        UserError: they cannot.
     """
     names = sorted(getattr(model, "peft_config", None) or ())
     peft = _peft_of(model)
@@ -67,9 +69,9 @@ def check_adapters(model: nn.Module) -> None:
 
 
 def _differences(model: nn.Module, saved: set[str]) -> tuple[set[str], set[str]]:
-    """The names of weights that are missing, and of those that the model has not."""
+    """Names of weights that the checkpoint lacks, and of those that the model lacks."""
     own = model.state_dict()
-    # Of weights that are tied to one another the file has one.
+    # The file has only one of several tied weights.
     there = {own[name].data_ptr() for name in saved & own.keys()}
     never_saved = getattr(model, "_keys_to_ignore_on_save", None) or ()
     missing = {name for name, weight in own.items() if weight.data_ptr() not in there}
@@ -78,7 +80,7 @@ def _differences(model: nn.Module, saved: set[str]) -> tuple[set[str], set[str]]
 
 
 def _peft_of(model: nn.Module) -> Any:
-    """The module peft if the model is one of its own; whoever made one has imported it."""
+    """The module peft if the model is a `PeftModel`, else None; does not import it."""
     peft = sys.modules.get("peft")
     return peft if peft is not None and isinstance(model, peft.PeftModel) else None
 

@@ -1,7 +1,8 @@
-"""Values of a space that give the same run, or change nothing: told before they are paid for.
+"""Finds values of a space that give the same run or change nothing, before any trial runs.
 
-Nothing here decides what runs. Schedules are compared by the learning rates they really give, and
-optimisers by the options they really get, so that a new one in transformers needs no line here.
+The findings are notes for the user and change no trial. Schedules are compared by the learning
+rates that they really give and optimisers by the options that they really get, so that new ones in
+transformers need no change here.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from tune_app.training.preflight.schedules import OPTIONS, Schedules
 from tune_app.training.trainable import Trainable
 
 SHOWN = 3
-"""Batch sizes that a finding names; the others are counted."""
+"""Batch sizes that a note names; it counts the others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,7 @@ def findings(
     accelerator: str,
     constraints: Constraints | None = None,
 ) -> list[str]:
-    """All findings; `runs` is empty for a budget in seconds, where steps are not known yet."""
+    """All notes; `runs` is empty for a budget in seconds, where the steps are not known yet."""
     horizons = sorted({run.steps for run in runs}) or [1000]
     schedules = Schedules.of(
         loaded, space, {horizons[0], horizons[-1]}, constraints or Constraints()
@@ -61,7 +62,7 @@ def findings(
 
 
 def twins(space: Mapping[str, Domain]) -> list[str]:
-    """Values of one list that are written differently and mean the same, as 1 and 1.0."""
+    """Values of one list that are written differently and mean the same, such as 1 and 1.0."""
     return [
         f"{name}: {json.dumps(one)} and {json.dumps(other)} give the same run"
         for name, domain in space.items()
@@ -72,7 +73,7 @@ def twins(space: Mapping[str, Domain]) -> list[str]:
 
 
 def _plain(value: Any) -> Any:
-    """Equal for values that no training can tell apart; True is not 1."""
+    """A key that is equal for values with the same meaning; True is not 1."""
     if isinstance(value, (list, tuple)):
         return ("list", *map(_plain, value))
     if isinstance(value, dict):
@@ -83,7 +84,7 @@ def _plain(value: Any) -> Any:
 def _same_schedules(schedules: Schedules) -> list[str]:
     """Groups of schedules with one curve, for every warm-up or for some only."""
     always = schedules.same_at(schedules.warm_ups)
-    found = [
+    lines = [
         f"lr_scheduler_type: {_names(group)} give the same run{_remedy(group, schedules)}"
         for group in always
     ]
@@ -92,7 +93,7 @@ def _same_schedules(schedules: Schedules) -> list[str]:
         for group in schedules.same_at([warm_up]):
             if not any(set(group) <= set(other) for other in always):
                 partly.setdefault(group, []).append(warm_up)
-    return found + [
+    return lines + [
         f"lr_scheduler_type: {_names(group)} give the same run with warmup_steps {_list(at)}"
         for group, at in partly.items()
     ]
@@ -112,11 +113,11 @@ def _remedy(group: Sequence[str], schedules: Schedules) -> str:
 
 def _same_options(schedules: Schedules) -> list[str]:
     """Groups of schedule options with one curve, for every schedule or for some only."""
-    found = []
+    lines = []
     for group, names in schedules.same_options().items():
         only = "" if names == schedules.names else f" with lr_scheduler_type {', '.join(names)}"
-        found.append(f"{OPTIONS}: {_names(group)} give the same run{only}")
-    return found
+        lines.append(f"{OPTIONS}: {_names(group)} give the same run{only}")
+    return lines
 
 
 def _refused_schedules(schedules: Schedules) -> list[str]:
@@ -128,7 +129,7 @@ def _refused_schedules(schedules: Schedules) -> list[str]:
 
 
 def _idle_options(schedules: Schedules) -> list[str]:
-    """Warm-up and schedule options where all their values give one curve."""
+    """Schedules for which all values of the warm-up, or of the options, give the same curve."""
     idle = {
         "warmup_steps": schedules.without_warm_up(),
         OPTIONS: schedules.without_options(),
@@ -143,7 +144,7 @@ def _idle_options(schedules: Schedules) -> list[str]:
 def _long_warm_ups(
     warm_ups: Iterable[float], runs: Sequence[Run], schedules: Schedules
 ) -> list[str]:
-    """Warm-ups that outlast a run, or the part of it at which trials are first compared."""
+    """Warm-ups that are not over before the end of a run, or before its first rung."""
     if set(schedules.without_warm_up()) == set(schedules.names):
         return []
     whole, first = [], []
@@ -153,17 +154,17 @@ def _long_warm_ups(
         late = [(r, r.first_rung) for r in runs if r.first_rung <= lasting[r] < r.steps]
         whole += [f"{json.dumps(warm_up)} at {_places(too_long)}"] if too_long else []
         first += [f"{json.dumps(warm_up)} at {_places(late)}"] if late else []
-    found = [f"warmup_steps no shorter than the whole run: {'; '.join(whole)}"] if whole else []
+    lines = [f"warmup_steps no shorter than the whole run: {'; '.join(whole)}"] if whole else []
     if first:
-        found.append(
+        lines.append(
             f"warmup_steps that last to the first rung, where trials are compared: "
             f"{'; '.join(first)}"
         )
-    return found
+    return lines
 
 
 def _places(runs: Sequence[tuple[Run, int]]) -> str:
-    """The shortest runs; of batch size and accumulation."""
+    """The shortest of the runs, by batch size and accumulation, each with its number of steps."""
     shortest = sorted(runs, key=lambda item: item[1])
     named = [f"{run} ({count:,} steps)" for run, count in shortest[:SHOWN]]
     more = len(shortest) - SHOWN
@@ -171,7 +172,7 @@ def _places(runs: Sequence[tuple[Run, int]]) -> str:
 
 
 def _same_batches(runs: Sequence[Run]) -> list[str]:
-    """Batch sizes and accumulations with one product: other speed and memory, the same steps."""
+    """Batch sizes and accumulations with the same product: other speed and memory, same steps."""
     products: dict[int, list[str]] = {}
     for run in runs:
         products.setdefault(run.batch_size * run.accumulation, []).append(str(run))

@@ -1,4 +1,4 @@
-"""What preflight finds on a worker, as plain data for the driver, which knows no torch."""
+"""Messages of preflight from a worker to the driver: plain data, as the driver has no torch."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from tune_app.space.prior import Belief
 
 @dataclass(frozen=True, slots=True)
 class Probed:
-    """What came of trying one value."""
+    """The result of one probe."""
 
     parameter: str
     value: Any
     reason: str | None
     """Why it cannot run here, None if it can."""
     speed: float | None = None
-    """A precision's speed as a multiple of float32's."""
+    """For a precision: its speed as a multiple of float32's."""
     seconds: float | None = None
-    """What the first use costs, of a compiler."""
+    """For a compiler: seconds that the first use takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,32 +37,32 @@ class Impossible:
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What is known of a study once its data is ready."""
+    """Facts of a study that are known once its data is ready."""
 
     baseline: Mapping[str, Any]
     """The untuned defaults of the searched parameters."""
     data: Mapping[str, Any]
     """Facts of the trainable's data."""
     beliefs: Mapping[str, Belief]
-    """The study's prior, with what only the model and the budget tell."""
+    """The study's prior, completed with Step Law where the study asks for it."""
     budget: Budget
-    """With `fewest_steps` where they can be known."""
+    """With `fewest_steps`, except for a budget in seconds."""
     rungs: tuple[float, ...]
-    """The scheduler's, for this budget."""
+    """The scheduler's rungs for this budget, as fractions of it."""
     notes: tuple[str, ...] = ()
-    """What a person should know."""
+    """Lines for the user."""
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """A line for the person who waits."""
+    """A line about progress for the user."""
 
     line: str
 
 
 @dataclass(frozen=True, slots=True)
 class ProbeResults:
-    """All that was tried, and what of the space cannot run."""
+    """All probes, and the values of the space that cannot run."""
 
     impossible: tuple[Impossible, ...]
     probed: tuple[Probed, ...] = ()
@@ -70,7 +70,7 @@ class ProbeResults:
 
 @dataclass(frozen=True, slots=True)
 class ProfilingPlan:
-    """How many configurations tell the cost of a space, and how many of them are measured."""
+    """How many profiling configurations a space has, and how many of them are measured."""
 
     configurations: int
     measured: int
@@ -78,18 +78,18 @@ class ProfilingPlan:
 
 @dataclass(frozen=True, slots=True)
 class LargestBatch:
-    """The largest micro-batch that fits into memory."""
+    """The largest micro-batch that fits into memory, in examples."""
 
     size: int
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The problems that end preflight, with the traceback of what was raised."""
+    """The problems that end preflight, with the traceback of the exception."""
 
     problems: tuple[Problem, ...] = field(default_factory=tuple)
     traceback: str = ""
 
 
 Message = Progress | ProbeResults | Findings | ProfilingPlan | Profile | LargestBatch | Refused
-"""What a worker sends before the first trial."""
+"""Everything that a worker sends before the first trial."""

@@ -1,4 +1,4 @@
-"""Parameters that another one makes idle, or that cannot go together."""
+"""Parameters that are inert because of another one, or that contradict each other."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from tune_app.training.preflight.values import ends
 from tune_app.training.trainable import Trainable
 
 OPTIMIZER_OPTIONS = ("adam_beta1", "adam_beta2", "adam_epsilon", "optim_args")
-"""Whether an optimiser has any use for them is asked of transformers."""
+"""Options that not every optimiser takes; transformers decides which."""
 
 
 def contradictions(space: Mapping[str, Domain]) -> list[Problem]:
-    """Fixed values with which no trial at all can start."""
+    """Fixed values with which no trial can start."""
     both = all(_only(space, name, True) for name in ("bf16", "fp16"))
     what = "bf16 and fp16 cannot both be true"
     return [Problem(what, "parameters.fp16", fix="leave one of them out")] if both else []
 
 
 def findings(loaded: Trainable, space: Mapping[str, Domain], accelerator: str) -> list[str]:
-    """What is idle or clashes in a space, in words."""
+    """Notes on the inert parameters and contradictory values of a space."""
     return [
         *_clashes(space),
         *_compile(loaded, space),
@@ -54,10 +54,10 @@ def _clashes(space: Mapping[str, Domain]) -> list[str]:
 
 
 def _compile(loaded: Trainable, space: Mapping[str, Domain]) -> list[str]:
-    """transformers compiles as soon as a backend or a mode is given."""
+    """Values for which transformers compiles although `torch_compile` is false."""
     if False not in _values(loaded, space, "torch_compile"):
         return []
-    given = [
+    switches = [
         name
         for name in ("torch_compile_backend", "torch_compile_mode")
         if any(value is not None for value in _values(loaded, space, name))
@@ -65,7 +65,7 @@ def _compile(loaded: Trainable, space: Mapping[str, Domain]) -> list[str]:
     return [
         f"{name} turns compiling on even where torch_compile is false: those trials would fail, "
         "as they run other than asked"
-        for name in given
+        for name in switches
     ]
 
 
@@ -91,7 +91,7 @@ def _optimizer_options(
     loaded: Trainable, space: Mapping[str, Domain], accelerator: str
 ) -> list[str]:
     optims = [str(value) for value in _values(loaded, space, "optim")]
-    found = []
+    lines = []
     for name in OPTIMIZER_OPTIONS:
         values = _values(loaded, space, name)
         values += [loaded.default(name)] if len(values) == 1 else []
@@ -99,12 +99,12 @@ def _optimizer_options(
             continue
         idle = [optim for optim in optims if _is_idle(optim, name, values, accelerator)]
         if idle:
-            found.append(f"{name} changes nothing with optim {', '.join(idle)}")
-    return found
+            lines.append(f"{name} changes nothing with optim {', '.join(idle)}")
+    return lines
 
 
 def _is_idle(optim: str, name: str, values: list[Any], accelerator: str) -> bool:
-    """Whether an optimiser gets the same options for all these values; no if it cannot be made."""
+    """Whether an optimiser gets equal options for all values; False if it cannot be built."""
     seen = set()
     with tempfile.TemporaryDirectory() as folder:
         for value in values:
@@ -116,9 +116,9 @@ def _is_idle(optim: str, name: str, values: list[Any], accelerator: str) -> bool
                     seed=0,
                     accelerator=accelerator,
                 )
-                made = own_class(optim, args) or Trainer.get_optimizer_cls_and_kwargs(args)
+                built = own_class(optim, args) or Trainer.get_optimizer_cls_and_kwargs(args)
             except Exception:
-                # The probe tells why; of what cannot run nothing is known here.
+                # The probe reports the reason.
                 return False
-            seen.add(repr(made))
+            seen.add(repr(built))
     return len(seen) == 1

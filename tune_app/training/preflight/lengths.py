@@ -1,4 +1,4 @@
-"""How long trials can be: the passes and optimiser steps that the batch sizes of a space make."""
+"""How long trials can be: epochs and optimiser steps for the batch sizes of a space."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from tune_app.training.segment import epoch_of
 from tune_app.training.trainable import Trainable
 
 SEVERAL = 100
-"""Values of a batch size that are looked at, where constraints may forbid the extreme ones."""
+"""Values of a batch size that are tried, where constraints may forbid the extreme ones."""
 
 MOST_LISTED = 8
-"""Batch sizes, and accumulations, up to which every one is looked at."""
+"""A list of batch sizes, or of accumulations, is tried in full up to this length."""
 
 
 def extreme_epochs(study: StudyDefinition, loaded: Trainable, data: Data) -> list[Epoch]:
-    """One per combination of the extreme batch sizes and accumulations, the baseline's last."""
+    """One for each combination of extreme batch sizes and accumulations; the baseline's is last."""
     own = loaded.defaults(searched({n: study.space[n] for n in _counted(study.space)}))
     batches = [*extreme_batches(study), own]
     processes = study.resources.processes
@@ -33,7 +33,7 @@ def extreme_epochs(study: StudyDefinition, loaded: Trainable, data: Data) -> lis
 
 
 def extreme_batches(study: StudyDefinition) -> list[dict[str, Any]]:
-    """Batch sizes with accumulations, among them the least and the most that a trial may have."""
+    """Values of batch size and accumulation, among them the smallest and largest allowed ones."""
     domains = {name: study.space[name] for name in _counted(study.space)}
     several = _several if study.constraints.required else _extremes
     listed = [several(domain) for domain in domains.values()]
@@ -42,7 +42,7 @@ def extreme_batches(study: StudyDefinition) -> list[dict[str, Any]]:
 
 
 def with_steps(budget: Budget, epochs: Sequence[Epoch]) -> Budget:
-    """The budget with the optimiser steps of a trial of the largest batch, if it has any."""
+    """The budget with `fewest_steps`: the optimiser steps of a trial with the largest batch."""
     if budget.unit is Unit.SECONDS or any(epoch.micro_batches == 0 for epoch in epochs):
         return budget
     steps = (steps_for(budget.unit, budget.amount, epoch) for epoch in epochs)
@@ -50,7 +50,7 @@ def with_steps(budget: Budget, epochs: Sequence[Epoch]) -> Budget:
 
 
 def problems(budget: Budget, rungs: int, epochs: Sequence[Epoch]) -> list[Problem]:
-    """Batch sizes that the data or the budget is too small for."""
+    """The problem if the data or the budget is too small for the largest batch."""
     largest = max(epochs, key=lambda epoch: epoch.tokens_per_step)
     if any(epoch.micro_batches == 0 for epoch in epochs):
         biggest = max(epochs, key=lambda epoch: epoch.batch_size)
@@ -69,24 +69,24 @@ def problems(budget: Budget, rungs: int, epochs: Sequence[Epoch]) -> list[Proble
 
 
 def runs(study: StudyDefinition, loaded: Trainable, space: Space, data: Data) -> list[Run]:
-    """Every length that trials can have, by batch size and accumulation; none in seconds.
+    """One run for each batch size and accumulation; empty for a budget in seconds.
 
-    `space` may have fewer choices than the study's.
+    `space` is the study's, possibly with fewer choices.
     """
     if study.budget.unit is Unit.SECONDS:
         return []
     names = _counted(space)
-    found = []
+    lengths = []
     for values in product(*(_some(space[name]) for name in names)):
         batch = dict(zip(names, values, strict=True))
         if _is_allowed(study, batch):
-            found.append(
+            lengths.append(
                 _run(
                     study,
                     epoch_of(loaded, {**study.constants, **batch}, data, study.resources.processes),
                 )
             )
-    return found
+    return lengths
 
 
 def _run(study: StudyDefinition, epoch: Epoch) -> Run:
@@ -101,8 +101,8 @@ def _counted(space: Space) -> list[str]:
 
 def _is_allowed(study: StudyDefinition, batch: dict[str, Any]) -> bool:
     constraints = study.constraints
-    known = constraints.active(constraints.constants)
-    return not constraints.broken({**known, **batch}, constraints.required)
+    constants = constraints.active(constraints.constants)
+    return not constraints.broken({**constants, **batch}, constraints.required)
 
 
 def _several(domain: Domain) -> list[Any]:

@@ -1,4 +1,4 @@
-"""Whether a trainable reports what a study compares its trials by, and which way is better."""
+"""Checks a study's metric and goal against the metrics that its trainable declares."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from tune_app.training.trainable import Trainable
 
 WHERE = "metric"
 ALWAYS = ("eval_loss", "train_loss", "grad_norm", "learning_rate")
-"""What every trial reports, whatever its trainable."""
+"""Metrics that every trial reports, with any trainable."""
 LOSSES = {"eval_loss": "minimize", "train_loss": "minimize"}
 
 
 def metric_problems(loaded: Trainable, metric: Metric) -> list[Problem]:
-    """Why no trial will report a metric; nothing is known of a trainable that declares none."""
+    """Why no trial will report the metric; empty for a trainable without a declaration."""
     name = metric.reported
     declared = loaded.metrics
     if declared is None or name in declared or name in ALWAYS:
         return []
-    # To search for what was trained on is nothing to propose.
+    # Metrics of the training examples are never proposed.
     held_out = sorted({"eval_loss", *declared})
     hint = nearest(name.replace("/", "_"), held_out)
     if name.startswith(("test/", "test_")):
@@ -28,11 +28,11 @@ def metric_problems(loaded: Trainable, metric: Metric) -> list[Problem]:
 
 
 def goal_warnings(loaded: Trainable, metric: Metric) -> list[Problem]:
-    """What is to be said of a goal that would take the worst trial for the best."""
+    """A warning if the goal would rank the worst trial first."""
     name, goal = metric.reported, metric.goal
     better = {**LOSSES, **(loaded.metrics or {})}.get(name, goal)
     if better == goal:
         return []
     side = "lower" if better == "minimize" else "higher"
-    what = f"{goal} is asked for, and a trial is better where {name} is {side}"
+    what = f"the goal is {goal}, but a {side} {name} is better"
     return [Problem(what, f"{WHERE}.goal", fix=f"write goal: {better}")]

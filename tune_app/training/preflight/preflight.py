@@ -1,4 +1,4 @@
-"""Everything that can be known before the first trial, found out where trials will run."""
+"""The checks before the first trial, run on a worker where trials will run."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def check_names(study: StudyDefinition) -> trainable.Trainable:
     """Loads the trainable and checks the parameters against it.
 
     Raises:
-        UserError: with every name it does not know, every value its Config refuses, and the
-            metric if it reports no such one.
+        UserError: with every unknown parameter, every value that its Config refuses, and the
+            metric if no trial would report it.
     """
     loaded = trainable.load(study.trainable)
     problems = space_problems(loaded, study.space)
@@ -38,28 +38,28 @@ def check_names(study: StudyDefinition) -> trainable.Trainable:
 
 
 def space_problems(loaded: trainable.Trainable, space: Mapping[str, Domain]) -> list[Problem]:
-    """What a trainable has against a space, as far as that shows without data."""
+    """Problems of a space that a trainable shows without its data."""
     problems = loaded.name_problems(space)
     return problems + value_problems(loaded, space) + inert.contradictions(space)
 
 
 def probe(study: StudyDefinition, cache: Path | None = None) -> list[Probed]:
-    """What came of trying the space's values on this machine, and of both short precisions."""
+    """Probes of the space's values on this machine, and of bf16, fp16 and the attentions."""
     loaded = trainable.load(study.trainable)
-    wanted = [
+    values = [
         (name, value)
         for name, domain in study.space.items()
         if name in loaded.argument_fields or name == ATTENTION
         for value in ends(domain)
     ]
-    wanted += [(name, True) for name in PRECISIONS]
+    values += [(name, True) for name in PRECISIONS]
     if ATTENTION in loaded.config_fields:
-        wanted += [(ATTENTION, value) for value in ATTENTIONS]
-    return probe_cache.examine_all(wanted, study.accelerator, cache)
+        values += [(ATTENTION, value) for value in ATTENTIONS]
+    return probe_cache.examine_all(values, study.accelerator, cache)
 
 
 def impossible(space: Space, probed: Iterable[Probed]) -> list[Impossible]:
-    """The values of the space that cannot run here, with the reason."""
+    """The values of the space that cannot run on this machine, with the reason."""
     return [
         Impossible(row.parameter, row.value, row.reason)
         for row in probed
@@ -72,12 +72,13 @@ def impossible(space: Space, probed: Iterable[Probed]) -> list[Impossible]:
 def prepare(
     study: StudyDefinition, cache: Path, log: Log, dropped: Iterable[Impossible] = ()
 ) -> Findings:
-    """Makes the data ready on this node and checks the budget against it.
+    """Prepares the data on this node and checks the budget against it.
 
-    `dropped` is what cannot run here, see `impossible`.
+    `dropped` are the values that cannot run here, see `impossible`.
 
     Raises:
-        UserError: the data cannot be read, or the budget is too short for some batch size.
+        UserError: as `check_names`; the data cannot be read; a batch size is too large for the
+            data or the budget.
     """
     loaded = check_names(study)
     data = _prepared(study, loaded, cache, log)
@@ -116,14 +117,14 @@ def _prepared(study: StudyDefinition, loaded: trainable.Trainable, cache: Path, 
 def _equivalences(
     study: StudyDefinition, loaded: trainable.Trainable, data: Data, dropped: Iterable[Impossible]
 ) -> list[str]:
-    """Values that give the same run, or change nothing, among those that will be drawn."""
+    """Notes on values that give the same run or change nothing, among those that can be drawn."""
     space = _without(study.space, dropped) if study.drop_impossible else study.space
     runs = lengths.runs(study, loaded, space, data)
     return equivalence.findings(loaded, space, runs, study.accelerator, study.constraints)
 
 
 def _without(space: Space, dropped: Iterable[Impossible]) -> Space:
-    """What is left of a space; a parameter of which nothing would be left stays as it is."""
+    """The space without the dropped values; a parameter that would have no value left keeps all."""
     left = dict(space)
     for item in dropped:
         domain = left[item.parameter]
@@ -137,12 +138,12 @@ def _rungs_note(before: tuple[float, ...], after: tuple[float, ...]) -> list[str
         return []
     return [
         f"the first rung is at {after[0]:.3g} of the budget instead of {before[0]:.3g}, "
-        "where trials of the largest batch would have made no more than one step"
+        "where trials with the largest batch would have done at most one step"
     ]
 
 
 def _evaluation_note(study: StudyDefinition, data: Data) -> list[str]:
-    """A forward pass costs about a third of a training step on the same tokens."""
+    """A note if evaluations are expensive: a forward pass costs about 1/3 of a training step."""
     budget = study.budget
     if budget.unit is not Unit.TOKENS:
         return []
@@ -152,5 +153,5 @@ def _evaluation_note(study: StudyDefinition, data: Data) -> list[str]:
         return []
     return [
         f"{budget.evaluations} evaluations of {tokens:,} tokens "
-        f"cost about {100 * share:.0f} % of what training does: lower tune.budget.evaluations"
+        f"cost about {100 * share:.0f} % of the training: lower tune.budget.evaluations"
     ]

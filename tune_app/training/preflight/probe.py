@@ -1,7 +1,7 @@
-"""Which choices cannot run, or only absurdly, on the machine this is called on.
+"""Finds values that cannot run on this machine, or only far too slowly.
 
-Each probe really does the thing once, on a toy: an optimiser takes a step, a dtype multiplies, a
-compiler compiles, an attention attends.
+Each probe tries the value once on a toy model: a step of the optimiser, a matrix product in the
+dtype, a compilation, a forward and backward pass with the attention.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tune_app.training.optimizers import APEX_FUSED, names, own_class
 from tune_app.training.preflight.found import Probed
 
 ABSURD = 4.0
-"""A precision that is this many times slower than float32 is no choice."""
+"""A precision that is this many times slower than float32 counts as impossible."""
 
 
 Timer = Callable[[torch.dtype, str], float]
@@ -44,7 +44,7 @@ def examine(parameter: str, value: Any, accelerator: str, timer: Timer | None = 
 
 
 def _refusal(parameter: str, value: Any, accelerator: str) -> str | None:
-    """What transformers has against a value that is given alone."""
+    """Why `TrainingArguments` refuses this value on its own, None if it does not."""
     try:
         _arguments(tempfile.gettempdir(), accelerator, **{parameter: value})
     except (ImportError, TypeError, ValueError) as error:
@@ -65,24 +65,24 @@ def _optim(value: Any, accelerator: str) -> str | None:
         model(torch.ones(1, 4, device=device)).sum().backward()
         optimizer.step()
     except (Exception, SystemExit) as error:
-        # Optimisers refuse in many ways, and each of them means the same here.
+        # Optimisers raise many kinds of exception; each means that this one cannot run.
         return _apex(error) if value == APEX_FUSED else f"{type(error).__name__}: {error}"
     return None
 
 
 def _apex(error: BaseException) -> str:
-    """Tells a missing apex from one that is there: another package has the same name."""
+    """Distinguishes a missing apex from an unusable one: another package has the same name."""
     if isinstance(error, ModuleNotFoundError) and error.name == "apex":
         return "NVIDIA apex is not installed"
-    told = f"{type(error).__name__}: {error}"
-    return f"the apex that is installed is broken, or not NVIDIA's ({told})"
+    message = f"{type(error).__name__}: {error}"
+    return f"the apex that is installed is broken, or not NVIDIA's ({message})"
 
 
 PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def _precision(parameter: str, value: Any, device: str, timer: Timer) -> Probed:
-    """Runs it at all, and how fast: what is supported may still be emulated."""
+    """Whether a precision runs, and how fast: a supported dtype may still be emulated."""
     reason, speed = None, None
     try:
         plain, dtype = timer(torch.float32, device), PRECISIONS[parameter]
@@ -105,7 +105,7 @@ def _compiled(value: Any, device: str) -> Probed:
         model = torch.compile(torch.nn.Linear(8, 8).to(device))
         model(torch.ones(2, 8, device=device)).sum().backward()
     except Exception as error:
-        # A missing compiler shows as any of a dozen errors of torch's own.
+        # torch raises one of a dozen exceptions if a compiler is missing.
         return Probed("torch_compile", value, f"does not compile: {_last_line(error)}")
     finally:
         torch._dynamo.reset()
@@ -113,7 +113,7 @@ def _compiled(value: Any, device: str) -> Probed:
 
 
 def _attention(value: Any, device: str) -> str | None:
-    """Why a small GPT-2 cannot attend this way; on a GPU in bfloat16, which flash kernels need."""
+    """Why a small GPT-2 cannot use this attention; on a GPU in bfloat16, for the flash kernels."""
     sizes = {"n_positions": 16, "n_embd": 64, "n_layer": 1, "n_head": 1, "vocab_size": 32}
     dtype = torch.float32 if device == "cpu" else torch.bfloat16
     try:
@@ -121,7 +121,7 @@ def _attention(value: Any, device: str) -> str | None:
         model = GPT2LMHeadModel(config).to(device=device, dtype=dtype)
         model(torch.ones(1, 16, dtype=torch.long, device=device)).logits.sum().backward()
     except Exception as error:
-        # Kernels that are not there are refused in many ways.
+        # Missing kernels raise many kinds of exception.
         return _last_line(error)
     return None
 

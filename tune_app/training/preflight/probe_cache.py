@@ -1,7 +1,7 @@
-"""Keeps what probes found, so that the next study on the same machine starts at once.
+"""Caches the results of probes, so that the next study on the same machine starts at once.
 
-What was found holds as long as the environment does: versions, processor, compiler, apex. Each
-environment has a file of its own, so that nodes that share a folder do not undo each other's.
+Results are valid for one environment: versions, processor, compiler, apex. Each environment has its
+own file, so that nodes that share a folder do not overwrite each other's results.
 """
 
 from __future__ import annotations
@@ -31,27 +31,27 @@ Examine = Callable[[str, Any, str], Probed]
 
 
 def examine_all(
-    wanted: Iterable[tuple[str, Any]],
+    values: Iterable[tuple[str, Any]],
     accelerator: str,
     cache: Path | None,
     examiner: Examine = examine,
 ) -> list[Probed]:
-    """Every value once, from the cache where it was tried in this very environment."""
-    there = environment(accelerator)
-    path = cache / "probes" / f"{_digest(there)}.json" if cache is not None else None
-    known = _read(path, there) if path is not None else {}
+    """The probe of each distinct value, from the cache if this environment has it here."""
+    here = environment(accelerator)
+    path = cache / "probes" / f"{_digest(here)}.json" if cache is not None else None
+    cached = _read(path, here) if path is not None else {}
     rows: dict[str, Probed] = {}
-    for parameter, value in wanted:
+    for parameter, value in values:
         key = json.dumps([parameter, value], sort_keys=True)
         if key not in rows:
-            rows[key] = known.get(key) or examiner(parameter, value, accelerator)
-    if path is not None and not rows.keys() <= known.keys():
-        _write(path, there, {**known, **rows})
+            rows[key] = cached.get(key) or examiner(parameter, value, accelerator)
+    if path is not None and not rows.keys() <= cached.keys():
+        _write(path, here, {**cached, **rows})
     return list(rows.values())
 
 
 def environment(accelerator: str) -> dict[str, Any]:
-    """All that the outcome of a probe may depend on."""
+    """Everything that the result of a probe may depend on."""
     return {
         "tune_app": tune_app.__version__,
         "torch": torch.__version__,
@@ -64,13 +64,13 @@ def environment(accelerator: str) -> dict[str, Any]:
 
 
 def _packages() -> str:
-    """transformers among them; an optimiser may come with any package."""
-    found = {f"{item.name} {item.version}" for item in metadata.distributions()}
-    return _digest(sorted(found))
+    """A digest of all installed packages: any of them may provide an optimiser."""
+    packages = {f"{item.name} {item.version}" for item in metadata.distributions()}
+    return _digest(sorted(packages))
 
 
 def _origin(name: str) -> str | None:
-    """Where a package would come from; some have the right name and are no package at all."""
+    """Where a package would be imported from, None if nowhere."""
     with suppress(ImportError, ValueError):
         spec = importlib.util.find_spec(name)
         return None if spec is None else str(spec.origin)
@@ -78,7 +78,7 @@ def _origin(name: str) -> str | None:
 
 
 def _cpu() -> str:
-    """The processor's name, and its abilities: virtual machines have one name for many."""
+    """A digest of the processor's name and features: virtual machines reuse names."""
     with suppress(OSError):
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
         kept = {line for line in lines if line.startswith(("model name", "flags", "Features"))}
@@ -90,11 +90,11 @@ def _digest(value: Any) -> str:
     return hashlib.blake2b(json.dumps(value).encode(), digest_size=8).hexdigest()
 
 
-def _read(path: Path, there: dict[str, Any]) -> dict[str, Probed]:
-    """What is known of this environment; nothing, if the file is broken or of another one."""
+def _read(path: Path, here: dict[str, Any]) -> dict[str, Probed]:
+    """Cached rows of this environment; empty if the file is broken or of another environment."""
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
-        if stored["environment"] != there:
+        if stored["environment"] != here:
             return {}
         return {key: _probed(row) for key, row in stored["rows"].items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
@@ -102,23 +102,23 @@ def _read(path: Path, there: dict[str, Any]) -> dict[str, Probed]:
 
 
 def _probed(row: dict[str, Any]) -> Probed:
-    """A row as it was written.
+    """A probe from a row of the file.
 
     Raises:
-        TypeError: it is none.
+        TypeError: the row is malformed.
     """
-    made = Probed(**row)
+    probed = Probed(**row)
     numbers = (int, float, type(None))
-    if not isinstance(made.speed, numbers) or not isinstance(made.seconds, numbers):
-        raise TypeError("no number")
-    if not isinstance(made.reason, (str, type(None))) or len(row) != len(fields(Probed)):
-        raise TypeError("no row")
-    return made
+    if not isinstance(probed.speed, numbers) or not isinstance(probed.seconds, numbers):
+        raise TypeError("not a number")
+    if not isinstance(probed.reason, (str, type(None))) or len(row) != len(fields(Probed)):
+        raise TypeError("not a row")
+    return probed
 
 
-def _write(path: Path, there: dict[str, Any], rows: dict[str, Probed]) -> None:
-    """All at once or not at all; a cache that cannot be written costs time and nothing else."""
-    content = {"environment": there, "rows": {key: asdict(row) for key, row in rows.items()}}
+def _write(path: Path, here: dict[str, Any], rows: dict[str, Probed]) -> None:
+    """Writes the file atomically; ignores failures, which only cost the next study time."""
+    content = {"environment": here, "rows": {key: asdict(row) for key, row in rows.items()}}
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, json.dumps(content, ensure_ascii=False, indent=1))

@@ -1,4 +1,4 @@
-"""Speed and memory at the corners of a space, measured by a handful of real optimiser steps."""
+"""Measures speed and memory of a space's profiling configurations in a few optimiser steps."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ from tune_app.training.stopwatch import WARM_UP_STEPS, Stopwatch
 from tune_app.training.system import resident_bytes
 
 MOST = 6
-"""Corners that are measured; each takes seconds on a CPU."""
+"""Configurations that are measured at most; each takes seconds on a CPU."""
 TIMED_STEPS = 6
 TIMED_S = 4.0
-"""No step is begun after this much timed work."""
+"""No step starts after this many timed seconds."""
 EVALUATED_BATCHES = 4
 LARGEST_BATCH = 1024
 """No larger micro-batch is tried."""
@@ -40,13 +40,13 @@ COSTLY = (
     *("size", "block_size", "architecture"),
     *("bf16", "fp16", "torch_compile", "optim", "attn_implementation", "gradient_checkpointing"),
 )
-"""Parameters besides the batch that decide what a step costs, the most telling last."""
+"""Parameters besides the batch that determine the cost of a step, the most important last."""
 
 
 def choose(space: Mapping[str, Domain], default: Callable[[str], Any]) -> list[dict[str, Any]]:
-    """The corners, as values of all searched parameters; the most telling first.
+    """The profiling configurations, as values of all searched parameters; most important first.
 
-    The smallest batch, the largest, then the largest with each other value of what costs.
+    The smallest batch, the largest, then the largest with each other value of the `COSTLY` ones.
     """
     varying = searched(space)
     centre = {name: _central(domain, default(name)) for name, domain in varying.items()}
@@ -55,13 +55,13 @@ def choose(space: Mapping[str, Domain], default: Callable[[str], Any]) -> list[d
     large = {**centre, **{name: max(ends(varying[name])) for name in counts}}
     corners = [small, large] if counts else [centre]
     for name in reversed(COSTLY):
-        others = ends(varying[name]) if name in varying else []
-        corners += [{**large, name: value} for value in others if value != centre[name]]
+        values = ends(varying[name]) if name in varying else []
+        corners += [{**large, name: value} for value in values if value != centre[name]]
     return corners
 
 
 def _central(domain: Domain, default: Any) -> Any:
-    """The trainable's default where it may be drawn, else something in the middle."""
+    """The trainable's default if the domain contains it, else a value in the middle."""
     if contains(domain, default):
         return default
     match domain:
@@ -76,21 +76,21 @@ def _central(domain: Domain, default: Any) -> Any:
 
 
 def measure(study: StudyDefinition, params: dict[str, Any], cache: Path) -> Profile:
-    """Trains for a moment with these values; never raises for what the values are to blame for."""
+    """Trains a few steps with these values; an exception in training becomes `Profile.error`."""
     costly = [name for name in (*BATCH_COUNTS, *COSTLY) if name in params]
-    found = Profile(params=params, costly=costly)
+    profile = Profile(params=params, costly=costly)
     loaded = trainable.load(study.trainable)
     values = {**study.constants, **params}
     with segment.clean_process():
         try:
             watch = Stopwatch(enough_s=TIMED_S)
             data = loaded.module.prepare(loaded.config(values), cache, lambda line: None)
-            _train(found, study, loaded, values, data, watch)
+            _train(profile, study, loaded, values, data, watch)
         except Exception as error:
-            # Whatever a trial with these values would die of.
+            # A trial with these values would fail in the same way.
             kind = "out of memory" if memory.is_out_of_memory(error) else type(error).__name__
-            found.error = f"{kind}: {error}".splitlines()[0]
-    return found
+            profile.error = f"{kind}: {error}".splitlines()[0]
+    return profile
 
 
 def largest_batch(
@@ -98,9 +98,12 @@ def largest_batch(
     params: Mapping[str, Any],
     cache: Path,
 ) -> int:
-    """The largest micro-batch with which a step fits into memory, 0 if none does.
+    """The largest micro-batch, in examples, with which a step fits into memory; 0 if none does.
 
-    For a GPU: on a CPU the system would begin to swap, or to kill.
+    For a GPU only: on a CPU the system would swap or kill processes.
+
+    Raises:
+        Exception: a step fails for another reason than memory.
     """
     loaded = trainable.load(study.trainable)
     values = {**study.constants, **params, ACCUMULATION: 1}
@@ -128,7 +131,7 @@ def largest_batch(
 
 
 def largest(fits: Callable[[int], bool], limit: int) -> int:
-    """The largest number up to `limit` that fits, if all smaller ones do; 0 if 1 does not."""
+    """The largest number up to `limit` that fits, 0 if 1 does not; `fits` must be monotonic."""
     low, high = 0, 1
     while high <= limit and fits(high):
         low, high = high, high * 2
@@ -140,7 +143,7 @@ def largest(fits: Callable[[int], bool], limit: int) -> int:
 
 
 def _train(
-    found: Profile,
+    profile: Profile,
     study: StudyDefinition,
     loaded: trainable.Trainable,
     values: Mapping[str, Any],
@@ -148,9 +151,9 @@ def _train(
     watch: Stopwatch,
 ) -> None:
     epoch = segment.epoch_of(loaded, values, data)
-    found.counts = dict(zip(BATCH_COUNTS, (epoch.batch_size, epoch.accumulation), strict=True))
-    found.tokens_per_sample, found.epoch_tokens = data.tokens_per_sample, epoch.tokens
-    found.tokens_per_step = epoch.tokens_per_step
+    profile.counts = dict(zip(BATCH_COUNTS, (epoch.batch_size, epoch.accumulation), strict=True))
+    profile.tokens_per_sample, profile.epoch_tokens = data.tokens_per_sample, epoch.tokens
+    profile.tokens_per_step = epoch.tokens_per_step
     with tempfile.TemporaryDirectory() as folder, _peak() as peak:
         trainer = segment.make_trainer(
             loaded,
@@ -165,16 +168,16 @@ def _train(
         trainer.train()
     # Of two in the middle the shorter one: other work may disturb a step, nothing speeds it up.
     step_s = max(statistics.median_low(watch.durations()), 1e-9)
-    found.tokens_per_s = epoch.tokens_per_step / step_s
-    found.start_s = max(0.0, watch.ends[0] - watch.begun - step_s)
-    found.peak_bytes = peak[0]
-    found.parameters = sum(weights.numel() for weights in trainer.model.parameters())
-    found.checkpoint_bytes = _checkpoint_bytes(trainer)
-    found.evaluation_s = _evaluation_s(trainer, data)
+    profile.tokens_per_s = epoch.tokens_per_step / step_s
+    profile.start_s = max(0.0, watch.ends[0] - watch.begun - step_s)
+    profile.peak_bytes = peak[0]
+    profile.parameters = sum(weights.numel() for weights in trainer.model.parameters())
+    profile.checkpoint_bytes = _checkpoint_bytes(trainer)
+    profile.evaluation_s = _evaluation_s(trainer, data)
 
 
 def _checkpoint_bytes(trainer: Trainer) -> int:
-    """Weights, shared ones once, and the optimiser's state."""
+    """Size of the weights, tied ones counted once, and of the optimiser's state."""
     tensors = [*trainer.model.parameters(), *trainer.model.buffers()]
     states = trainer.optimizer.state.values()
     tensors += [item for state in states for item in state.values() if torch.is_tensor(item)]
@@ -182,7 +185,7 @@ def _checkpoint_bytes(trainer: Trainer) -> int:
 
 
 def _evaluation_s(trainer: Trainer, data: Data) -> float:
-    """One evaluation of all held-out examples, from the time that a few batches take."""
+    """Seconds of one evaluation of all held-out examples, extrapolated from a few batches."""
     total = len(data.evaluation)  # type: ignore[arg-type]
     count = min(total, EVALUATED_BATCHES * EVAL_BATCH_SIZE)
     part = Subset(data.evaluation, range(count))
@@ -194,7 +197,7 @@ def _evaluation_s(trainer: Trainer, data: Data) -> float:
 
 @contextmanager
 def _peak() -> Iterator[list[int]]:
-    """Fills in the most memory that was taken meanwhile."""
+    """Yields a list whose one item becomes the peak memory of the block, in bytes."""
     most = [0]
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()

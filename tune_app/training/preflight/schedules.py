@@ -1,4 +1,4 @@
-"""The learning-rate curves of a space, made as a trial makes them."""
+"""The learning-rate curves of a space, computed in the same way as in a trial."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ from tune_app.training.preflight.values import ends
 from tune_app.training.trainable import Trainable
 
 POINTS = 400
-"""A curve is compared at this many steps, spread evenly, and around the ends of warm-ups."""
+"""Curves are compared at this many evenly spaced steps, and around the ends of warm-ups."""
 
 Case = tuple[Any, str, int]
-"""Warm-up, options as JSON, steps of the trial."""
+"""Warm-up (steps, or a fraction below 1), options as JSON, steps of the trial."""
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Why a schedule cannot be made."""
+    """Why transformers cannot build a schedule."""
 
     reason: str
 
 
 Curve = tuple[float, ...] | Refused | None
-"""None: the schedule is no function of the step."""
+"""Learning rates as fractions of the peak; None if they are not a function of the step."""
 
 
 @dataclass(frozen=True, slots=True)
 class Schedules:
-    """The curve of every schedule in every case that a space has."""
+    """The curve of each schedule in each case that a space has."""
 
     names: list[str]
     warm_ups: list[float]
@@ -52,7 +52,7 @@ class Schedules:
         steps: Iterable[int],
         constraints: Constraints,
     ) -> Schedules:
-        """Of a space; what it does not name has the trainable's default."""
+        """The schedules of a space; parameters outside the space have the trainable's default."""
 
         def values(name: str) -> list[Any]:
             return list(ends(space[name])) if name in space else [loaded.default(name)]
@@ -69,7 +69,7 @@ class Schedules:
         return cls(names, warm_ups, curves)
 
     def same_at(self, warm_ups: Sequence[float]) -> list[tuple[str, ...]]:
-        """Groups of two and more that have the same curves in all cases with these warm-ups."""
+        """Groups of two or more schedules with equal curves in all cases with these warm-ups."""
         groups: dict[str, list[str]] = {}
         for name, curves in self.curves.items():
             kept = {case: item for case, item in curves.items() if case[0] in warm_ups}
@@ -78,7 +78,7 @@ class Schedules:
         return [tuple(group) for group in groups.values() if len(group) > 1]
 
     def refusals(self) -> dict[str, str]:
-        """Schedules that cannot be made in some case, with the reason."""
+        """Schedules that cannot be built in at least one case, with the reason."""
         return {
             name: item.reason
             for name, curves in self.curves.items()
@@ -87,38 +87,41 @@ class Schedules:
         }
 
     def refusing(self, options: Mapping[str, Any]) -> list[str]:
-        """Schedules that do not take these options."""
+        """Schedules that refuse these options."""
         case = (0, json.dumps(options), 10)
-        made = {name: curve(name, case, 1e-3) for name in self.names}
-        return [name for name, item in made.items() if isinstance(item, Refused)]
+        curves = {name: curve(name, case, 1e-3) for name in self.names}
+        return [name for name, item in curves.items() if isinstance(item, Refused)]
 
     def without_warm_up(self) -> list[str]:
-        """Schedules to which all the warm-ups are one."""
+        """Schedules whose curve is the same for all warm-ups."""
         return self._indifferent(0)
 
     def without_options(self) -> list[str]:
-        """Schedules to which all the `lr_scheduler_kwargs` are one."""
+        """Schedules whose curve is the same for all `lr_scheduler_kwargs`."""
         return self._indifferent(1)
 
     def _indifferent(self, axis: int) -> list[str]:
-        found = []
+        names = []
         for name, curves in self.curves.items():
             groups = self._alike(name, axis)
             if groups and len(groups[0]) == len({case[axis] for case in curves}):
-                found.append(name)
-        return found
+                names.append(name)
+        return names
 
     def same_options(self) -> dict[tuple[str, ...], list[str]]:
-        """Some `lr_scheduler_kwargs` that are one, with the schedules to which they are."""
-        found: dict[tuple[str, ...], list[str]] = {}
-        told = self.without_options()
+        """Groups of `lr_scheduler_kwargs` with equal curves, each with the schedules concerned.
+
+        Leaves out the schedules of `without_options`.
+        """
+        schedules: dict[tuple[str, ...], list[str]] = {}
+        indifferent = self.without_options()
         for name in self.names:
-            for group in self._alike(name, 1) if name not in told else ():
-                found.setdefault(group, []).append(name)
-        return found
+            for group in self._alike(name, 1) if name not in indifferent else ():
+                schedules.setdefault(group, []).append(name)
+        return schedules
 
     def _alike(self, name: str, axis: int) -> list[tuple[Any, ...]]:
-        """Groups of two and more values on an axis of the cases that give the same curves."""
+        """Groups of two or more values on an axis of the cases that give the same curves."""
         seen: dict[Any, dict[Any, Curve]] = {}
         for case, item in self.curves[name].items():
             seen.setdefault(case[axis], {})[case[:axis] + case[axis + 1 :]] = item
@@ -134,13 +137,13 @@ OPTIONS = "lr_scheduler_kwargs"
 
 
 def _options(space: Mapping[str, Domain]) -> list[dict[str, Any]]:
-    """All the options of a space, given as one mapping or by names with dots."""
+    """All combinations of `lr_scheduler_kwargs` in a space, which may use dotted names."""
     named = {n: list(ends(space[n])) for n in space if n.partition(".")[0] == OPTIONS}
     return [dict(zip(named, values, strict=True)) for values in product(*named.values())]
 
 
 def curve(name: str, case: Case, peak: float, warm_ups: Iterable[float] = ()) -> Curve:
-    """The learning rate over a trial; seen at steps that are the same for all warm-ups."""
+    """A schedule's curve, at the same steps for every warm-up of `warm_ups`; `steps` >= 1."""
     warm_up, options, steps = case
     weight = torch.nn.Parameter(torch.zeros(1))
     try:
@@ -171,6 +174,6 @@ def _as_json(params: Mapping[str, Any], default: Any) -> str:
 
 
 def _as_mapping(options: str) -> dict[str, Any]:
-    """transformers takes options as a mapping or as JSON; none are like an empty mapping."""
+    """The options as transformers reads them: a mapping, or JSON of one; None means no options."""
     value = json.loads(options)
     return (json.loads(value) if isinstance(value, str) else value) or {}

@@ -1,4 +1,4 @@
-"""A wide prior for pretraining a causal language model, from a published law.
+"""A wide prior for pretraining a causal language model, from a published scaling law.
 
 Step Law: Li et al. 2025, "Predictable Scale: Part I", https://arxiv.org/abs/2503.04715. With N
 parameters outside of the embeddings and D training tokens the best learning rate is
@@ -20,32 +20,32 @@ from tune_app.training.trainable import Trainable
 
 RATE, BATCH = "learning_rate", "per_device_train_batch_size"
 FAR_SMALLER = 10_000_000
-"""The law comes from models of hundreds of millions of parameters; below this it is a guess."""
+"""The law was fitted to models of hundreds of millions of parameters: a guess below this size."""
 
 
 def learning_rate(parameters: int, tokens: float) -> float:
-    """The law's best peak learning rate."""
+    """The law's best peak learning rate, for parameters without embeddings and training tokens."""
     return float(1.79 * parameters**-0.713 * tokens**0.307)
 
 
 def batch_tokens(tokens: float) -> float:
-    """The law's best number of tokens in one optimiser step."""
+    """The law's best tokens per optimiser step, for this many training tokens."""
     return float(0.58 * tokens**0.571)
 
 
 def fill_in(
     study: StudyDefinition, loaded: Trainable, epoch: Epoch
 ) -> tuple[dict[str, Belief], list[str]]:
-    """The study's prior with the law's beliefs in it, and what a person is told of them.
+    """The study's prior completed with the law's beliefs, and notes about them for the user.
 
-    `epoch` is that of a trial with the untuned defaults. A belief from the file comes first.
+    `epoch` is that of a trial with the untuned defaults. Beliefs of the study file take precedence.
 
     Raises:
-        UserError: the trainable does not tell how many parameters it has.
+        UserError: the trainable has no function `parameters`.
     """
-    given, octaves, budget = dict(study.beliefs), study.step_law_octaves, study.budget
+    own, octaves, budget = dict(study.beliefs), study.step_law_octaves, study.budget
     if octaves is None:
-        return given, []
+        return own, []
     parameters, varying = _parameters(study, loaded)
     tokens = budget.amount * (epoch.tokens if budget.unit is Unit.EPOCHS else 1)
     values = {
@@ -53,28 +53,28 @@ def fill_in(
         BATCH: batch_tokens(tokens)
         / (epoch.accumulation * epoch.processes * epoch.tokens_per_sample),
     }
-    open_to_it = {
-        name: domain for name, domain in searched(study.space).items() if name not in given
+    without_belief = {
+        name: domain for name, domain in searched(study.space).items() if name not in own
     }
-    beliefs, told = _beliefs(values, open_to_it, octaves)
+    beliefs, notes = _beliefs(values, without_belief, octaves)
     within = f" within a factor of {2**octaves:g}" if beliefs else ""
     note = (
         f"prior from Step Law (Li et al. 2025, arXiv 2503.04715) for {parameters:,} parameters "
         f"outside of embeddings and {tokens:,.0f} tokens: "
-        f"{', '.join(told) or f'neither {RATE} nor {BATCH} is open to it'}{within}"
+        f"{', '.join(notes) or 'it concerns no searched parameter without a prior'}{within}"
     )
     if parameters < FAR_SMALLER:
         note += "; the law was measured on far larger models"
     if varying:
         note += f"; the number of parameters varies with {', '.join(varying)}"
-    return {**given, **beliefs}, [note]
+    return {**own, **beliefs}, [note]
 
 
 def _beliefs(
     values: Mapping[str, float], space: Space, octaves: float
 ) -> tuple[dict[str, Belief], list[str]]:
-    """The law's values as beliefs about the parameters of `space`, and how each is told."""
-    beliefs, told = {}, []
+    """The law's values as beliefs about the parameters of `space`, and a note on each."""
+    beliefs, notes = {}, []
     for name, value in values.items():
         if name not in space:
             continue
@@ -82,19 +82,19 @@ def _beliefs(
         against = complaint(space[name], belief)
         if against is None:
             beliefs[name] = belief
-            told.append(f"{name} around {value:.3g}{_outside(space[name], value)}")
+            notes.append(f"{name} around {value:.3g}{_outside(space[name], value)}")
         else:
-            told.append(f"nothing for {name}, because {against[0]}")
-    return beliefs, told
+            notes.append(f"nothing for {name}, because {against[0]}")
+    return beliefs, notes
 
 
 def _parameters(study: StudyDefinition, loaded: Trainable) -> tuple[int, list[str]]:
-    """Parameters outside of the embeddings, and the searched names that change their number."""
+    """The number of parameters without embeddings, and the searched parameters that change it."""
     count = getattr(loaded.module, "parameters", None)
     if count is None:
         what = f"the trainable {study.trainable} does not tell how many parameters it has"
         expected = "a function parameters(config) -> int in it, embeddings left out"
-        fix = "add it, or give the prior of each parameter yourself"
+        fix = "add it, or write the prior of each parameter yourself"
         raise UserError(Problem(what, f"tune.{PRIOR}.{STEP_LAW}", expected, fix))
     constants = study.constants
     number = int(count(loaded.config(constants)))

@@ -1,4 +1,4 @@
-"""Values of a space that its trainable would only refuse in the middle of the study."""
+"""Finds values of a space that its trainable would refuse, before the first trial does."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ _KINDS: dict[str, tuple[tuple[type, ...], str]] = {
 
 
 def value_problems(loaded: Trainable, space: Mapping[str, Domain]) -> list[Problem]:
-    """Values of the wrong type, and those that `Config` refuses, each where it stands."""
-    known = {name: domain for name, domain in space.items() if name in loaded.types}
-    found = [
+    """Values of the wrong type, and those that `Config` refuses, each with its key in the study."""
+    typed = {name: domain for name, domain in space.items() if name in loaded.types}
+    problems = [
         problem
-        for name, domain in known.items()
+        for name, domain in typed.items()
         for value in ends(domain)
         for problem in _type_problems(name, value, loaded.types[name])
     ]
-    wrong = {problem.where for problem in found}
-    right = {name: domain for name, domain in known.items() if _key(name) not in wrong}
-    return found + _refused(loaded, right)
+    wrong = {problem.where for problem in problems}
+    right = {name: domain for name, domain in typed.items() if _key(name) not in wrong}
+    return problems + _refused(loaded, right)
 
 
 def ends(domain: Domain) -> Iterable[Any]:
-    """The values between which, or of which, a domain takes its own."""
+    """The bounds of a numeric domain, or the values of another."""
     match domain:
         case Float(low, high) | Int(low, high):
             return [low, high]
@@ -60,18 +60,20 @@ def _type_problems(name: str, value: Any, annotation: str) -> list[Problem]:
 
 
 def _refused(loaded: Trainable, space: Mapping[str, Domain]) -> list[Problem]:
-    """What `Config` says of the fixed values together, and of every other value alone."""
+    """Problems that `Config` raises for all fixed values at once, and for each other one alone."""
     mine = {name: domain for name, domain in space.items() if name in loaded.config_fields}
-    problems = _said(loaded, fixed(mine))
+    problems = _config_problems(loaded, fixed(mine))
     for name, domain in mine.items():
         if not isinstance(domain, Fixed):
-            said = [p for value in ends(domain) for p in _said(loaded, {name: value})]
-            # Other complaints may be about how it goes with values that it will never meet.
-            problems += [problem for problem in said if problem.where == name]
+            refusals = [
+                p for value in ends(domain) for p in _config_problems(loaded, {name: value})
+            ]
+            # Other problems may concern combinations with defaults that no trial has.
+            problems += [problem for problem in refusals if problem.where == name]
     return [replace(p, where=_key(p.where)) if p.where in mine else p for p in problems]
 
 
-def _said(loaded: Trainable, values: Mapping[str, Any]) -> list[Problem]:
+def _config_problems(loaded: Trainable, values: Mapping[str, Any]) -> list[Problem]:
     try:
         loaded.config(values)
     except UserError as error:
