@@ -55,7 +55,12 @@ class FailingJournal(journal.Journal):
         self._file = FailingFile(self._file)  # type: ignore[assignment]
 
 
-def prepare(self: driver.Driver, progress: Callable[[str], None], trial: TrialResources) -> None:
+def prepare(
+    self: driver.Driver,
+    progress: Callable[[str], None],
+    trial: TrialResources,
+    nodes: object,
+) -> None:
     """In the place of preflight, which would import torch on a worker."""
     study = self._state.definition
     if study.baseline_params is None:
