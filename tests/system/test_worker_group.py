@@ -48,7 +48,7 @@ from pathlib import Path
 
 from trainables import causal_lm
 from trainables.causal_lm import prepare, sample
-from tune_app.engine.worker_group import STUCK_S
+from tune_app.engine.worker_group import ABORT_AFTER_S
 
 HERE = Path(__file__).parent
 
@@ -75,7 +75,7 @@ def build(config, data, args):
             if rank == "1":
                 os.kill(os.getpid(), signal.SIGKILL)
             if step == 30:
-                time.sleep(STUCK_S + 3)
+                time.sleep(ABORT_AFTER_S + 3)
         return forward(input_ids=input_ids, **rest)
 
     trainer.model.forward = faulty
@@ -100,8 +100,8 @@ class Ran:
         return (self.folder / f"rank{rank}").read_text().split()
 
 
-def ranks_(driver: int) -> list[psutil.Process]:
-    """The processes of trials that are not their first ones."""
+def rank_processes(driver: int) -> list[psutil.Process]:
+    """The processes of trials with a rank above 0."""
     return processes.below(driver, "RankWorker")
 
 
@@ -113,14 +113,14 @@ def ran(shell: Shell, tmp_path_factory: pytest.TempPathFactory) -> Ran:
     study.write_text(STUDY.replace("TRAINABLE", str(folder / "faulty.py")))
     process = shell.start("run", str(study), "--name", "worker_group")
     shell.wait_for("worker_group", lambda events: "0000" in ends(events), "the end of its baseline")
-    others = ranks_(process.pid)
-    assert others
+    followers = rank_processes(process.pid)
+    assert followers
     trial_workers(process.pid)[0].kill()
-    gone, _ = psutil.wait_procs(others, timeout=60)
+    gone, _ = psutil.wait_procs(followers, timeout=60)
     was_running = process.poll() is None
     out, err = process.communicate(timeout=200)
     assert process.returncode == 0, out + err
-    return Ran(folder, shell.journal("worker_group"), len(gone) == len(others) and was_running)
+    return Ran(folder, shell.journal("worker_group"), len(gone) == len(followers) and was_running)
 
 
 def test_a_step_has_the_tokens_of_both_processes(ran: Ran) -> None:
@@ -174,10 +174,10 @@ def test_trials_are_stopped_and_others_run_in_the_same_processes(ran: Ran) -> No
     outcomes = list(ends(ran.events).values())
     assert outcomes.count("completed") == 2
     assert outcomes.count("stopped") == 2
-    # One of each at first. Two ranks_ died, then a worker, which took its own along.
+    # One process per rank at first. Rank 1 died twice, then a worker, and its rank 1 with it.
     assert len(set(ran.processes(0))) == 2
     assert len(set(ran.processes(1))) == 4
-    # The segment whose worker was killed may not have come so far.
+    # The segment whose worker was killed may not have begun to train.
     segments = len(ran.of("segment_started"))
     assert all(len(ran.processes(rank)) in (segments - 1, segments) for rank in (0, 1))
 

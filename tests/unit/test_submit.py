@@ -252,11 +252,11 @@ def test_machines_are_wanted_for_trials_that_could_run_and_not_for_paused_ones()
         state.apply(journal.append(event, **fields))
 
     record("study_started", study=document(trials=5))
-    assert demand.wanted(state) == 5
+    assert demand.runnable_trials(state) == 5
     for number in range(3):
         trial = f"{number:04d}"
         record("trial_created", trial=trial, number=number, kind="search", params={"x": 0.5})
         record("segment_started", trial=trial, segment=1, checkpoint=None)
-    assert demand.wanted(state) == 5
+    assert demand.runnable_trials(state) == 5
     record("trial_ended", trial="0000", outcome="failed", value=None, tokens=0, reason="", error="")
-    assert demand.wanted(state) == 4
+    assert demand.runnable_trials(state) == 4

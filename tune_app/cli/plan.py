@@ -24,7 +24,7 @@ from tune_app.simulation.profile import Profile
 from tune_app.training.preflight.found import Impossible
 
 if TYPE_CHECKING:
-    from tune_app.engine.planner import Known
+    from tune_app.engine.planner import PlanInputs
 
 HELP = "tell what a study would do and cost, without running it"
 
@@ -74,51 +74,51 @@ def _plan(
     if address is None:
         engine.stay_on_this_machine()
     from tune_app.engine.cluster import connect
-    from tune_app.engine.planner import find_out
+    from tune_app.engine.planner import measure
 
     with connect(address, cache_folder()) as cluster:
         machines = cluster.describe()
         screen.say(f"Ray: {machines}")
-        known = find_out(study, cluster, scratch, screen.say)
+        inputs = measure(study, cluster, scratch, screen.say)
     screen.say("rehearsing the search on a simulated clock …")
-    return planned(known, machines, price)
+    return planned(inputs, machines, price)
 
 
-def planned(known: Known, machines: str, price: float | None) -> Plan:
-    """The plan for what is known of a study."""
-    study, state, trial = known.state.definition, known.state, known.trial
-    profiles = costs.together(costs.good(known.profiles), trial.processes)
-    schedule = _rehearsed(known, profiles) if profiles else None
+def planned(inputs: PlanInputs, machines: str, price: float | None) -> Plan:
+    """Computes the plan from its inputs."""
+    study, state, trial = inputs.state.definition, inputs.state, inputs.trial
+    profiles = costs.together(costs.good(inputs.profiles), trial.processes)
+    schedule = _rehearsed(inputs, profiles) if profiles else None
     gpus = trial.gpu * trial.processes
     return Plan(
         study=study,
         left_out=tuple(Impossible(e["parameter"], e["value"], e["reason"]) for e in state.dropped),
-        probed=known.probed,
+        probed=inputs.probed,
         findings=tuple(state.findings),
         examples=tuple(rehearsal.first_suggestions(study, EXAMPLES)),
         machines=machines,
-        slots=known.slots,
+        slots=inputs.slots,
         cpu=trial.cpu,
         gpu=trial.gpu,
         processes=trial.processes,
-        profiles=tuple(known.profiles),
-        not_profiled=known.not_profiled,
-        largest_batch=known.largest_batch,
+        profiles=tuple(inputs.profiles),
+        not_profiled=inputs.not_profiled,
+        largest_batch=inputs.largest_batch,
         schedule=schedule,
         cost=None if schedule is None else costs.cost(schedule, profiles, gpus, price),
         compiling=costs.compile_payback(study, profiles),
     )
 
 
-def _rehearsed(known: Known, profiles: list[Profile]) -> rehearsal.Schedule:
-    study = known.state.definition
+def _rehearsed(inputs: PlanInputs, profiles: list[Profile]) -> rehearsal.Schedule:
+    study = inputs.state.definition
 
     def speed(params: Params) -> rehearsal.Speed:
         return costs.speed(study, profiles, params)
 
     done = [
-        replace(one, wall_s=one.wall_s + known.worker_s)
-        for one in rehearsal.rehearse(study, known.slots, speed, study.checkpoints.keep)
+        replace(one, wall_s=one.wall_s + inputs.worker_s)
+        for one in rehearsal.rehearse(study, inputs.slots, speed, study.checkpoints.keep)
     ]
     return rehearsal.schedule(study, done)
 

@@ -1,7 +1,7 @@
-"""The only place that knows Ray.
+"""The only package that uses Ray.
 
-Ray and Tune read these settings when they are first imported, so they are made here, before any
-module of this package imports them. What the user has set stays.
+Ray and Tune read these environment variables when they are first imported, so they are set here,
+before any module of this package imports them. Values that the user has set are kept.
 """
 
 import os
@@ -15,20 +15,20 @@ ENVIRONMENT = {
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "TUNE_MAX_PENDING_TRIALS_PG": "10000",
-    # The journal holds all that Tune would snapshot.
+    # Tune's own snapshots are not needed: the journal holds everything.
     "TUNE_GLOBAL_CHECKPOINT_S": "1000000",
 }
 
 LOOPBACK_ONLY = {
-    # Its name tells where Ray sets it by itself: a cluster of one node then listens on loopback
-    # alone. Elsewhere GCS, raylet and workers listen on every interface, if only for those who
-    # have the token.
+    # On Windows and macOS Ray sets this itself. With "0" a cluster is limited to one node, which
+    # listens on loopback alone; otherwise GCS, raylet and workers listen on every interface,
+    # although only clients with the token are served.
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
 }
 
 
 def stay_on_this_machine() -> None:
-    """Keeps the servers of a local Ray off the network. Called before Ray is imported."""
+    """Makes a local Ray listen on loopback only. Call it before Ray is imported."""
     for name, value in LOOPBACK_ONLY.items():
         os.environ.setdefault(name, value)
 

@@ -1,4 +1,4 @@
-"""Starts a local Ray or joins a running one; says how many trials fit."""
+"""Starts a local Ray or connects to a running one; counts how many trials fit."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ OBJECT_STORE_BYTES = 200_000_000
 """Trials exchange messages of a few hundred bytes; data goes through memory-mapped files."""
 
 KNOCK_TIMEOUT_S = 10.0
-"""How long a cluster may take to answer the first knock."""
+"""The longest wait for the first TCP connection to a cluster."""
 
 WORKER_ENVIRONMENT = {
     # glibc returns every large tensor to the system after each step, which costs a third of the
@@ -30,8 +30,8 @@ WORKER_ENVIRONMENT = {
     "MALLOC_MMAP_THRESHOLD_": "1073741824",
     "MALLOC_TRIM_THRESHOLD_": "2147483648",
     "MALLOC_TOP_PAD_": "268435456",
-    # Each segment runs in a thread of its own, and glibc would give each an arena of its own: 12
-    # trials in one worker grew to 2.5 GB instead of 0.7 GB.
+    # Each segment runs in a new thread, for which glibc would create a new arena: after 12 trials
+    # one worker had grown to 2.5 GB instead of 0.7 GB.
     "MALLOC_ARENA_MAX": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
@@ -42,38 +42,39 @@ WORKER_ENVIRONMENT = {
 
 
 GROWING = "ray_bootstrap_config.yaml"
-"""What `ray up` leaves in the head's home: from it the autoscaler knows what it may start."""
+"""The autoscaler's configuration, which `ray up` writes to the head's home folder."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """A Ray that is connected."""
+    """A connected Ray cluster; `dashboard` is the URL of its dashboard, empty without one."""
 
     dashboard: str
     local: bool
 
     @property
     def grows(self) -> bool:
-        """Whether it can start machines that are asked for; only known on the head."""
+        """Whether an autoscaler can start machines; known only on the head."""
         return not self.local and (Path.home() / GROWING).is_file()
 
     def has_gpu(self) -> bool:
+        """Whether any node has a GPU."""
         return bool(ray.cluster_resources().get("GPU", 0) > 0)
 
     def slots(self, trial: TrialResources) -> int:
-        """How many trials fit on the cluster now, each whole on one node; 0 if none does."""
+        """How many trials fit on the cluster now; each must fit on one node."""
         return sum(trial.fit(node["Resources"]) for node in ray.nodes() if node["Alive"])
 
     def kinds(self, trial: TrialResources) -> dict[str, str]:
-        """One node's id for each kind of node that trials fit on."""
-        found: dict[str, str] = {}
+        """The id of one node for each kind of node that trials fit on."""
+        node_ids: dict[str, str] = {}
         for node in ray.nodes():
             if node["Alive"] and trial.fit(node["Resources"]) > 0:
-                found.setdefault(kind_of(node["Resources"]), node["NodeID"])
-        return dict(sorted(found.items()))
+                node_ids.setdefault(kind_of(node["Resources"]), node["NodeID"])
+        return dict(sorted(node_ids.items()))
 
     def describe(self) -> str:
-        """What there is, in a few words."""
+        """CPUs, GPUs and nodes of the cluster, for people."""
         resources = ray.cluster_resources()
         nodes = sum(node["Alive"] for node in ray.nodes())
         gpus = int(resources.get("GPU", 0))
@@ -84,7 +85,7 @@ class Cluster:
 
 
 def kind_of(resources: Mapping[str, float]) -> str:
-    """What tells kinds of nodes apart, as in "8 CPU, 1 GPU, A100"."""
+    """The kind of a node with these resources, for example "8 CPU, 1 GPU, A100"."""
     counts = [f"{resources[name]:g} {name}" for name in ("CPU", "GPU") if resources.get(name)]
     mark = "accelerator_type:"
     return ", ".join(
@@ -94,7 +95,7 @@ def kind_of(resources: Mapping[str, float]) -> str:
 
 @contextmanager
 def connect(address: str | None, cache: Path) -> Iterator[Cluster]:
-    """A local Ray of this process's own, or the one at `address`.
+    """Starts a local Ray for this process, or connects to the cluster at `address`.
 
     Raises:
         UserError: there is no Ray at `address`, or it refuses the token.
@@ -138,7 +139,10 @@ def connect(address: str | None, cache: Path) -> Iterator[Cluster]:
 
 @contextmanager
 def _signals_kept() -> Iterator[None]:
-    """Ray would take SIGTERM for itself, and its processes would die with a closed terminal."""
+    """Keeps our SIGTERM handler, which `ray.init` replaces.
+
+    Ray's processes inherit the ignored SIGHUP, so that they survive a closed terminal.
+    """
     terminate = signal.getsignal(signal.SIGTERM)
     hang_up = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
@@ -149,7 +153,7 @@ def _signals_kept() -> Iterator[None]:
 
 
 def _check_address(address: str) -> None:
-    """Refuses an address where nothing listens; Ray would try it for minutes."""
+    """Refuses an address where nothing listens; Ray would retry for minutes."""
     match = re.fullmatch(r"(?:ray://)?\[?([^/]+?)\]?:(\d+)", address)
     if match is None:
         if address != "auto":
@@ -170,7 +174,7 @@ def _unreachable(address: str | None, error: Exception) -> Problem:
 
 
 def _ensure_token() -> None:
-    """Makes the token of local Ray clusters, readable by its owner alone."""
+    """Creates the token of local Ray clusters, readable by its owner only."""
     if os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH"):
         return
     path = Path.home() / ".ray" / "auth_token"

@@ -1,4 +1,4 @@
-"""What a worker's death is called, and that Tune takes it for one."""
+"""Names the cause of a worker's death, and makes Tune treat every such error as one."""
 
 from __future__ import annotations
 
@@ -12,23 +12,24 @@ CAUSES = {
     OutOfMemoryError.__name__: "Ray killed its worker, as the memory of the node was nearly full",
     "DeviceLost": "an earlier trial had left the GPU unusable to its worker, which is replaced",
 }
-"""By what stands in the error that Tune keeps of it."""
+"""By a word in the error that Tune saves."""
 
 
 def cause(file: Path) -> str | None:
-    """Why a worker died, where that is known; the file is what Tune wrote of its error."""
+    """Why a worker died, None if unknown; `file` is the error file that Tune wrote."""
     try:
         error = file.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return None
-    return next((told for sign, told in CAUSES.items() if sign in error), None)
+    return next((text for sign, text in CAUSES.items() if sign in error), None)
 
 
 def as_death(error: Exception) -> Exception:
-    """Tune knows two kinds of errors, of a worker and of what it ran, and ends at any other.
+    """Converts errors that Tune does not expect of a worker to `RayActorError`.
 
-    One such is that of a worker that Ray killed for want of memory: a study of days would end with
-    it. What is not of the code that ran is the worker's here.
+    Tune handles a dead actor and an exception of the code that ran in it, and stops at any other
+    error. Ray raises another one when it kills a worker as memory runs out; without this the whole
+    study would stop.
     """
     if isinstance(error, RayError) and not isinstance(error, RayActorError | RayTaskError):
         died: Exception = RayActorError(error_msg=f"{type(error).__name__}: {error}")

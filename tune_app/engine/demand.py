@@ -1,4 +1,4 @@
-"""Asks a cluster that grows for machines: waits for the first one, and keeps more coming."""
+"""Requests machines from a cluster with an autoscaler, and waits for the first one."""
 
 from __future__ import annotations
 
@@ -19,16 +19,18 @@ PATIENCE_S = 1800.0
 POLL_S = 2.0
 
 AGAIN_S = 10.0
-"""How soon more is asked for: tasks that find a place at once are in the way of a trial for a
-moment, and an autoscaler looks every five seconds."""
+"""The shortest time between requests.
+
+Tasks that are placed at once block a trial for a moment; an autoscaler polls every five seconds.
+"""
 
 
 class Demand:
     """Pending tasks as large as a trial, for which an autoscaler starts machines.
 
-    A task ends as soon as it has a place, so that it takes none from a trial; and unlike Ray's
-    `request_resources` it goes with the driver, however that ends: nobody pays for machines that a
-    killed study has asked for.
+    A task ends as soon as it is placed, so that it blocks no trial. Unlike a request with Ray's
+    `request_resources` it disappears when the driver ends, however that happens: no machine is
+    started for a killed study.
     """
 
     def __init__(
@@ -40,13 +42,13 @@ class Demand:
         self._cluster = cluster
         self._clock = clock
         self._next = clock()
-        # All processes of a trial are on one node: to the autoscaler they are as one large one.
+        # All processes of a trial share a node, so the autoscaler sees them as one large task.
         cpus, gpus = trial.cpu * trial.processes, trial.gpu * trial.processes
         self._knock = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=0)(_knock)
         self._pending: list[ray.ObjectRef] = []
 
     def ask(self, missing: int) -> None:
-        """Asks for so many more places than there are; for fewer than before, too."""
+        """Sets the number of trials for which machines are missing; it may also shrink."""
         if not self._cluster.grows:
             return
         if self._pending:
@@ -61,13 +63,13 @@ class Demand:
 
 
 def _knock() -> None:
-    """Nothing is to be done: to have been placed is all."""
+    """Does nothing: the task only has to be placed."""
 
 
-def wanted(state: StudyState) -> int:
-    """Trials that could run now if there was a place for each.
+def runnable_trials(state: StudyState) -> int:
+    """The number of trials that could run now if there were a slot for each.
 
-    Those that run, were interrupted or have not begun; paused ones wait for others, not for a
+    Counts running, interrupted and new trials. Paused ones wait for other trials, not for a
     machine.
     """
     rankings = state.rankings
@@ -81,10 +83,10 @@ def wait_for_a_machine(
     say: Callable[[str], None],
     clock: Callable[[], float] = time.monotonic,
 ) -> None:
-    """Returns when a trial of this size fits somewhere.
+    """Waits until a trial with these resources fits on a node.
 
     Raises:
-        UserError: the cluster has started no such machine in time.
+        UserError: no such machine has come within `PATIENCE_S`.
     """
     say(f"waiting for the cluster to start a machine for a trial with {trial} …")
     demand, begun = Demand(cluster, trial), clock()

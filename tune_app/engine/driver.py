@@ -1,4 +1,4 @@
-"""Drives one study: preflight on a worker, then the search, until it ends or is interrupted."""
+"""Runs one study: preflight on a worker, then the search, until it ends or is interrupted."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from tune_app.core.failures import Losses
 from tune_app.core.recorder import Recorder
 from tune_app.engine import tuner
 from tune_app.engine.cluster import Cluster
-from tune_app.engine.demand import Demand, wait_for_a_machine, wanted
-from tune_app.engine.remote import probed_elsewhere, received, united, with_node_kind
+from tune_app.engine.demand import Demand, runnable_trials, wait_for_a_machine
+from tune_app.engine.remote import merged, probed_elsewhere, received, with_node_kind
 from tune_app.engine.resources import TrialResources
 from tune_app.engine.watch import head, lifeline
 from tune_app.engine.worker import Host, preflight
@@ -36,7 +36,7 @@ RESUME = "resume the study; nothing that was reported is lost"
 
 
 class Driver:
-    """One run of a study's driver, from preflight to the end or an interruption."""
+    """One session of a study's driver, from preflight to the end or an interruption."""
 
     def __init__(
         self,
@@ -52,10 +52,10 @@ class Driver:
         study.stop(False)
         self._conductor: Conductor | None = None
         self.probed: tuple[Probed, ...] = ()
-        """What came of trying the space's values."""
+        """The results of probing the space's values."""
 
     def interrupt(self) -> bool:
-        """Asks running trials to save a checkpoint, and starts no more; False before the first."""
+        """Asks running trials to save a checkpoint and starts no more; False before the search."""
         if self._conductor is None:
             return False
         self._study.stop(True)
@@ -63,17 +63,17 @@ class Driver:
         return True
 
     def prepare(self, progress: Callable[[str], None]) -> TrialResources:
-        """Finds out all that can be known before the first trial.
+        """Runs preflight; returns the resources of a trial.
 
         Raises:
-            UserError: preflight found mistakes or raised, or nothing fits on the cluster.
+            UserError: preflight found mistakes or raised, or no trial fits on the cluster.
         """
-        asked = self._state.definition.resources
-        trial = TrialResources(asked.cpu, asked.gpu or 0.0, asked.processes)
+        resources = self._state.definition.resources
+        trial = TrialResources(resources.cpu, resources.gpu or 0.0, resources.processes)
         if self._cluster.grows and self._cluster.slots(trial) == 0:
-            # What the first one has tells whether trials are to have a GPU.
+            # Whether trials get a GPU by default depends on the first machine.
             wait_for_a_machine(self._cluster, trial, progress)
-        if asked.gpu is None:
+        if resources.gpu is None:
             trial = replace(trial, gpu=float(self._cluster.has_gpu()))
         self._prepare(progress, trial, self._nodes(progress, trial))
         return trial
@@ -81,11 +81,11 @@ class Driver:
     def run(self, progress: Callable[[str], None], last_words: Callable[[str], None]) -> None:
         """Runs until the study ends or is interrupted; the state says which.
 
-        Where Ray is gone it says so with `last_words` and ends the process.
+        If Ray is gone it says so with `last_words` and ends the process.
 
         Raises:
-            UserError: preflight found mistakes or raised, nothing fits on the cluster, or the
-                disk is full.
+            UserError: preflight found mistakes or raised, no trial fits on the cluster, a plug-in
+                raised, workers keep dying, or the disk is full.
         """
         trial = self.prepare(progress)
         conductor = self._conductor = self._make_conductor()
@@ -94,9 +94,9 @@ class Driver:
         demand = Demand(self._cluster, trial)
 
         def slots() -> int:
-            there = self._slots(trial)
-            demand.ask(min(limit, wanted(self._state)) - there)
-            return int(min(limit, there))
+            available = self._slots(trial)
+            demand.ask(min(limit, runnable_trials(self._state)) - available)
+            return int(min(limit, available))
 
         with (
             self._resumable(),
@@ -116,10 +116,10 @@ class Driver:
             conductor.record("study_interrupted")
 
     def _slots(self, trial: TrialResources) -> int:
-        """How many trials fit now. On a cluster none may, until it has nodes again.
+        """How many trials fit now; a cluster may have no node for a while.
 
         Raises:
-            UserError: the only node there was is gone.
+            UserError: local Ray, a single node, is gone.
         """
         slots = self._cluster.slots(trial)
         if slots == 0 and self._cluster.local:
@@ -127,12 +127,16 @@ class Driver:
         return slots
 
     def record(self, event: str, **fields: Any) -> None:
-        """Writes an event before there is a conductor."""
+        """Writes an event before there is a conductor.
+
+        Raises:
+            UserError: as `Recorder.record`.
+        """
         self._recorder.record(event, **fields)
 
     @contextmanager
     def _full_disk_explained(self) -> Iterator[None]:
-        """A full disk stops the study where it is, whoever met it."""
+        """Turns a full disk into a UserError: the study stops and can be resumed."""
         try:
             yield
         except UserError:
@@ -147,7 +151,7 @@ class Driver:
 
     @contextmanager
     def _resumable(self) -> Iterator[None]:
-        """A plug-in that raises stops the study where it is."""
+        """Adds to an error of a plug-in that the study can be resumed."""
         try:
             yield
         except PlugInFailed as error:
@@ -173,14 +177,14 @@ class Driver:
         )
 
     def _nodes(self, progress: Callable[[str], None], trial: TrialResources) -> dict[str, str]:
-        """One node's id for each kind that trials fit on, at least one.
+        """The id of one node for each kind that trials fit on; at least one.
 
         Raises:
-            UserError: nothing fits, and the cluster starts no machine.
+            UserError: no trial fits, and the cluster starts no machine.
         """
         nodes = self._cluster.kinds(trial)
         while not nodes and self._cluster.grows:
-            # The one that was there has left again.
+            # The machine that was there has left again.
             wait_for_a_machine(self._cluster, trial, progress)
             nodes = self._cluster.kinds(trial)
         if nodes:
@@ -192,35 +196,35 @@ class Driver:
     def _prepare(
         self, progress: Callable[[str], None], trial: TrialResources, nodes: dict[str, str]
     ) -> None:
-        """Preflight on a worker: names, probes, data. Its findings go to the journal once."""
+        """Runs preflight on a worker; a new study's findings go to the journal."""
         study, cache = self._state.definition, str(cache_folder())
         is_new, space = study.baseline_params is None, study.space
-        (kind, here), *others = nodes.items()
-        elsewhere = probed_elsewhere(study, cache, trial, dict(others)) if is_new else []
-        for message in received(preflight, study, (cache, is_new), trial, here):
+        (kind, node), *other_nodes = nodes.items()
+        elsewhere = probed_elsewhere(study, cache, trial, dict(other_nodes)) if is_new else []
+        for message in received(preflight, study, (cache, is_new), trial, node):
             match message:
                 case Progress(line):
                     progress(line)
                 case ProbeResults(impossible, self.probed):
-                    found = with_node_kind(kind, impossible) if others else impossible
-                    space = self._without_impossible(space, united(found, elsewhere))
+                    own = with_node_kind(kind, impossible) if other_nodes else impossible
+                    space = self._without_impossible(space, merged(own, elsewhere))
                 case Findings() if is_new:
                     self._keep(message, space)
 
     def _without_impossible(self, space: Space, impossible: Iterable[Impossible]) -> Space:
-        """The space without the choices that cannot run here, if that is wanted.
+        """The space without the choices that cannot run here, if the study allows dropping them.
 
         Raises:
-            UserError: it is not wanted, or nothing would be left of a parameter.
+            UserError: the study does not allow it, or no value of a parameter can run.
         """
-        allowed = self._state.definition.drop_impossible
+        may_drop = self._state.definition.drop_impossible
         problems = []
         for item in impossible:
             name, domain, text = item.parameter, space[item.parameter], json.dumps(item.value)
             what, fix = f"the choice {text} cannot run here: {item.reason}", ""
             if not isinstance(domain, Choice):
                 what, fix = f"{text} cannot run here: {item.reason}", "choose another value"
-            elif not allowed:
+            elif not may_drop:
                 fix = "leave it out of the file, or add --drop-impossible to go on without it"
             else:
                 self.record("choice_dropped", parameter=name, value=item.value, reason=item.reason)
@@ -234,14 +238,14 @@ class Driver:
     def _keep(self, findings: Findings, space: Space) -> None:
         for text in findings.notes:
             self.record("finding", text=text)
-        left = replace(self._state.definition, space=space)
-        self._check_still_allowed(left)
+        remaining = replace(self._state.definition, space=space)
+        self._check_still_allowed(remaining)
         defaults = {n: v for n, v in findings.baseline.items() if n in searched(space)}
-        baseline, note = left.constraints.baseline(defaults)
-        if note is not None and left.baseline:
+        baseline, note = remaining.constraints.baseline(defaults)
+        if note is not None and remaining.baseline:
             self.record("finding", text=note)
         prepared = replace(
-            left,
+            remaining,
             baseline_params=baseline,
             data=findings.data,
             beliefs=findings.beliefs,
@@ -252,10 +256,10 @@ class Driver:
         self.record("study_prepared", **{key: prepared[key] for key in PREPARED})
 
     def _check_still_allowed(self, study: StudyDefinition) -> None:
-        """Without the choices that cannot run here the constraints may allow nothing.
+        """Checks that the constraints still allow something after choices were dropped.
 
         Raises:
-            UserError: they do.
+            UserError: they allow nothing.
         """
         if self._state.dropped:
             verdict = feasible.check(study.space, study.constraints, _key_in_tune)
@@ -278,6 +282,6 @@ def _key_in_tune(path: tuple[str | int, ...]) -> str:
 
 
 def _leave(last_words: Callable[[str], None]) -> None:
-    """Nothing that waits for Ray can be waited for; the journal has all that was reported."""
+    """Ends the process at once: waiting for Ray would hang, and the journal is complete."""
     last_words(f"{GONE}: {RESUME}")
     os._exit(UserError.exit_code)

@@ -1,6 +1,6 @@
-"""Ray's job server: runs a command on a cluster's head and follows what it prints.
+"""Runs a command on a cluster's head with Ray's job server, and follows its output.
 
-The job belongs to the cluster: it goes on when whoever sent it has gone.
+The job belongs to the cluster: it continues when the process that submitted it has ended.
 """
 
 from __future__ import annotations
@@ -26,39 +26,43 @@ KNOCK_TIMEOUT_S = 10.0
 CHATTER = re.compile(
     r"^(\S+ \S+\s+INFO job_manager\.py:.*|Running entrypoint for job .*)\n?", re.MULTILINE
 )
-"""What Ray writes into a job's output before the job does."""
+"""Lines that Ray prints at the start of a job's output."""
 
 
 class Jobs:
-    """The job server at an address.
+    """A client of the job server at `address`.
 
     Raises:
-        UserError: there is none, or it refuses the token.
+        UserError: there is no job server, or it refuses the token.
     """
 
     def __init__(self, address: str) -> None:
         self.address = address
         _knock(address)
-        # Ray would take these over the address that was given.
+        # Ray would prefer these variables to `address`.
         for name in ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS"):
             os.environ.pop(name, None)
         with self._explained():
             self._client = JobSubmissionClient(address)
-        # It tells of each connection and upload.
+        # Ray logs each connection and upload at the level INFO.
         logging.getLogger("ray").setLevel(logging.WARNING)
 
     def submit(self, command: str, files: Path | None = None) -> str:
-        """Starts a shell command on the head, in a copy of the folder `files`; returns its id."""
-        # No variables: whoever may look at the job would see them, and a key with them.
+        """Starts a shell command on the head, in a copy of the folder `files`; returns its id.
+
+        Raises:
+            UserError: the job server refuses the job or does not answer.
+        """
+        # No environment variables: everyone who may view the job would see them, keys included.
         environment = {"working_dir": str(files)} if files is not None else {}
         with self._explained():
             return str(self._client.submit_job(entrypoint=command, runtime_env=environment))
 
     def follow(self, job: str, write: Callable[[str], object]) -> int:
-        """Passes on what a job prints until it ends; returns its exit code.
+        """Passes a job's output to `write` until the job ends; returns its exit code.
 
         Raises:
-            UserError: the connection broke; the job goes on.
+            UserError: the connection broke; the job continues.
         """
         with self._explained():
             asyncio.run(self._tail(job, write))
@@ -68,7 +72,7 @@ class Jobs:
         if info.status == JobStatus.STOPPED:
             return INTERRUPTED
         if info.driver_exit_code is None:
-            # It never ran: Ray has said why, and nobody else will.
+            # The job never started; only Ray's message says why.
             write(f"{info.message}\n")
         return info.driver_exit_code or 1
 
@@ -89,7 +93,7 @@ class Jobs:
 
 
 def _knock(address: str) -> None:
-    """Refuses an address where nothing listens; Ray would try it for long."""
+    """Refuses an address where nothing listens; Ray would retry for long."""
     parts = urlsplit(address)
     try:
         port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)

@@ -1,4 +1,4 @@
-"""Finds out on the cluster what a plan needs to know of a study; runs no trial."""
+"""Measures on the cluster what a plan needs: preflight and profiles, but no trial."""
 
 from __future__ import annotations
 
@@ -23,27 +23,28 @@ from tune_app.training.preflight.found import LargestBatch, Probed, ProfilingPla
 
 
 @dataclass(slots=True)
-class Known:
-    """What was found out."""
+class PlanInputs:
+    """The measurements that a plan is computed from."""
 
     state: StudyState
     """The prepared study, without a trial."""
     probed: tuple[Probed, ...]
     trial: TrialResources
     slots: int
+    """Trials that run at the same time."""
     profiles: list[Profile] = field(default_factory=list)
     not_profiled: int = 0
-    """Configurations that there was no time for."""
+    """The number of configurations beyond the limit, which were not profiled."""
     largest_batch: int | None = None
-    """Micro-batch that fits into a GPU's memory; None on a CPU."""
+    """The largest micro-batch that fits into a GPU's memory; None on a CPU."""
     worker_s: float = 0.0
-    """From asking for a worker to its first word: a process that imports torch."""
+    """Seconds until a new worker sends its first message: process start and import of torch."""
 
 
-def find_out(
+def measure(
     study: StudyDefinition, cluster: Cluster, scratch: Path, say: Callable[[str], None]
-) -> Known:
-    """Preflight, then profiles, on workers as trials will have them.
+) -> PlanInputs:
+    """Runs preflight, then profiles, on workers with the resources of a trial.
 
     Raises:
         UserError: as `Driver.prepare`.
@@ -54,19 +55,19 @@ def find_out(
     driver = Driver(FolderStudy(scratch), recorder, cluster)
     trial = driver.prepare(say)
     limit = study.resources.concurrent or 10**6
-    # Preflight ran somewhere, but its node may have left since.
+    # Preflight ran, so at least one trial fits, even if its node has left since.
     slots = min(limit, max(1, cluster.slots(trial)))
-    known = Known(state, driver.probed, trial, slots)
+    inputs = PlanInputs(state, driver.probed, trial, slots)
     begun, planned = time.monotonic(), 0
     arguments = str(cache_folder()), trial.cpu
     for message in received(profile, state.definition, arguments, trial):
         match message:
             case ProfilingPlan(configurations, planned):
-                known.not_profiled = configurations - planned
-                known.worker_s = time.monotonic() - begun
+                inputs.not_profiled = configurations - planned
+                inputs.worker_s = time.monotonic() - begun
             case LargestBatch(size):
-                known.largest_batch = size
+                inputs.largest_batch = size
             case Profile():
-                known.profiles.append(message)
-                say(f"measured configuration {len(known.profiles)} of {planned}")
-    return known
+                inputs.profiles.append(message)
+                say(f"measured configuration {len(inputs.profiles)} of {planned}")
+    return inputs

@@ -1,4 +1,4 @@
-"""What workers find out before the first trial: their words, their problems, their tracebacks."""
+"""Runs functions on workers before the first trial; passes on their messages and errors."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ GONE = (
     ray.exceptions.ObjectLostError,
     ray.exceptions.TaskUnschedulableError,
 )
-"""A worker that died, or its node; others are errors of what it ran."""
+"""Errors of a lost worker or node; all others come from the code that ran there."""
 
 
 class RemoteTraceback(Exception):
-    """The cause of an error that came from a worker: its traceback there, as text."""
+    """The cause of an error on a worker: its traceback there, as text."""
 
     def __str__(self) -> str:
         return f"\n{self.args[0].rstrip()}"
@@ -40,13 +40,17 @@ def received(
     trial: TrialResources,
     node: str | None = None,
 ) -> Iterator[Message]:
-    """What a streaming function of `engine.worker` says on a worker like one process of a trial.
+    """Runs a streaming function of `engine.worker` on a worker; yields its messages.
 
-    Its first argument is the study, followed by `arguments`. With the id of a `node` the worker is
-    there.
+    Args:
+        call: the function.
+        study: its first argument.
+        arguments: its other arguments.
+        trial: the worker has the resources of one of the trial's processes.
+        node: the id of the node to run on; None: any node.
 
     Raises:
-        UserError: it told of problems, or its process died.
+        UserError: the function reported problems, or its process died.
     """
     resources = {"num_cpus": trial.cpu, "num_gpus": trial.gpu}
     remote = ray.remote(**resources, max_calls=1, max_retries=1)(call)
@@ -67,29 +71,32 @@ def received(
 
 
 def with_node_kind(kind: str, impossible: Iterable[Impossible]) -> list[Impossible]:
-    """What cannot run, with the kind of node in the reason."""
+    """Appends the kind of node to the reasons."""
     return [replace(item, reason=f"{item.reason} (on {kind})") for item in impossible]
 
 
-def united(here: Iterable[Impossible], elsewhere: Iterable[Impossible]) -> list[Impossible]:
-    """Each impossible value once, with the first reason."""
-    first: dict[str, Impossible] = {}
-    for item in (*here, *elsewhere):
-        first.setdefault(f"{item.parameter} {identity(item.value)}", item)
-    return list(first.values())
+def merged(first: Iterable[Impossible], second: Iterable[Impossible]) -> list[Impossible]:
+    """Both lists, with each impossible value once and its first reason."""
+    by_value: dict[str, Impossible] = {}
+    for item in (*first, *second):
+        by_value.setdefault(f"{item.parameter} {identity(item.value)}", item)
+    return list(by_value.values())
 
 
 def probed_elsewhere(
     study: StudyDefinition, cache: str, trial: TrialResources, nodes: Mapping[str, str]
 ) -> list[Impossible]:
-    """What cannot run on other kinds of nodes, where trials may come to lie as well.
+    """Values that cannot run on other kinds of nodes, where trials may be placed as well.
 
     Args:
-        nodes: an id by kind of node.
+        nodes: the id of one node by kind of node.
+
+    Raises:
+        UserError: as `received`.
     """
-    found = []
+    impossible = []
     for kind, node in nodes.items():
         for message in received(probe, study, (cache,), trial, node):
             if isinstance(message, ProbeResults):
-                found += with_node_kind(kind, message.impossible)
-    return found
+                impossible += with_node_kind(kind, message.impossible)
+    return impossible

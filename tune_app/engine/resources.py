@@ -1,4 +1,4 @@
-"""What one trial takes of a node."""
+"""The resources that one trial takes on a node."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ray import tune
 
 @dataclass(frozen=True, slots=True)
 class TrialResources:
-    """So many processes on one node, each with so many CPUs and GPUs."""
+    """`processes` processes on one node, each with `cpu` CPUs and `gpu` GPUs."""
 
     cpu: float
     gpu: float
@@ -21,7 +21,7 @@ class TrialResources:
         return each if self.processes == 1 else f"{self.processes} processes of {each} each"
 
     def placement(self) -> tune.PlacementGroupFactory:
-        """One bundle for each process; all of them on one node, or none."""
+        """A placement group with one bundle for each process, all on one node."""
         bundle = {"CPU": self.cpu, "GPU": self.gpu}
         return tune.PlacementGroupFactory([bundle] * self.processes, strategy="STRICT_PACK")
 

@@ -1,7 +1,7 @@
-"""Ray Tune as the engine of a study: its searcher and scheduler only pass on to the conductor.
+"""Ray Tune as the engine of a study: its searcher and scheduler only call the conductor.
 
-What Tune calls a trial is a segment here: one stay of a trial on a worker. A paused trial that is
-promoted, or one whose worker was lost, is another segment from its checkpoint, on any worker.
+A trial of Tune is a segment here: one uninterrupted run of a trial on one worker. A paused trial
+that is promoted, or one whose worker was lost, continues as a new segment on any worker.
 """
 
 from __future__ import annotations
@@ -25,18 +25,19 @@ from tune_app.engine.resources import TrialResources
 from tune_app.engine.watch import Workers
 from tune_app.engine.worker import DISK_FULL, Host, run_segment
 
-# Tune would hand AWS's keys to workers in their runtime environment, which Ray writes to its logs.
-# Workers on this machine inherit them; elsewhere they are the machine's own.
+# Tune would pass AWS keys to workers in their runtime environment, which Ray writes to its logs.
+# Workers on this machine inherit the keys; other machines have their own.
 ENV_VARS_TO_PROPAGATE.difference_update(
     [name for name in ENV_VARS_TO_PROPAGATE if name.startswith("AWS_")]
 )
 
 
 class _Bridge:
-    """What both adapters share: the conductor, and the first error raised in it.
+    """What both adapters share: the conductor, and the first exception raised in it.
 
-    Tune turns exceptions of its plug-ins into text, so they are kept here and raised after it ends.
-    It also pickles its plug-ins, for a restore that is never asked for: the bridge goes as nothing.
+    Tune turns exceptions of its plug-ins into text, so they are stored here and raised after Tune
+    has ended. Tune also pickles its plug-ins for a restore that never happens: the bridge pickles
+    as an empty object.
     """
 
     def __init__(
@@ -51,14 +52,15 @@ class _Bridge:
         self.error: Exception | None = None
         self.workers = Workers()
         self.trial_of: dict[str, str] = {}
-        """The trial that each segment of Tune's runs now."""
+        """The running trial by segment, that is, by the id of Tune's trial."""
         self.causes: dict[str, str] = {}
-        """Why a segment's worker died, where that is known."""
+        """Why a segment's worker died, by segment, if known."""
 
     def __reduce__(self) -> tuple[type[object], tuple[()]]:
         return object, ()
 
     def guard(self, call: Callable[[], Any], otherwise: Any) -> Any:
+        """The result of `call`; `otherwise` if it, or an earlier call, raised."""
         if self.error is not None:
             return otherwise
         try:
@@ -70,22 +72,25 @@ class _Bridge:
             return otherwise
 
     def end_hung(self) -> None:
-        """Ends the workers that have been silent for too long; Tune then sees them die.
+        """Ends workers without a heartbeat for too long; Tune then notices their death.
 
-        Where Tune itself has given a segment up, it says nothing: its trial is taken back here.
+        Tune makes no callback for a segment that it has already ended: its trial is requeued here.
         """
         hung = self.conductor.heartbeats.hung()
         for segment, trial in list(self.trial_of.items()):
             if trial not in hung:
                 continue
-            cause = f"its worker hung: {hung[trial]:.0f} s without a sign of life"
+            cause = f"its worker hung: {hung[trial]:.0f} s without a heartbeat"
             if self.workers.end(segment):
                 self.causes[segment] = cause
             elif self.workers.is_given_up(segment):
                 self.leave(segment, cause)
 
     def leave(self, segment: str, otherwise: str) -> None:
-        """A segment has ended; its trial is begun again if it has not."""
+        """Handles the end of a segment; its trial is requeued unless it has ended.
+
+        `otherwise` is the cause if none is known.
+        """
         trial = self.trial_of.pop(segment, None)
         cause = self.causes.pop(segment, otherwise)
         if trial is not None:
@@ -93,7 +98,7 @@ class _Bridge:
 
 
 class _Suggestions(Searcher):  # type: ignore[misc]
-    """Hands out a segment whenever a slot is free; never queues one ahead of its slot."""
+    """Gives Tune a segment only when a slot is free; never queues one in advance."""
 
     def __init__(self, bridge: _Bridge) -> None:
         super().__init__(metric="message", mode="min")
@@ -104,7 +109,7 @@ class _Suggestions(Searcher):  # type: ignore[misc]
         self._bridge.guard(self._bridge.end_hung, None)
         task = self._bridge.guard(self._next, None)
         if self._bridge.error is not None:
-            # Nothing more can be recorded, and Tune would wait for one that hangs for ever.
+            # Nothing can be recorded any more, and Tune would wait for a hanging worker for ever.
             self._bridge.workers.end_all()
         elif task is not None:
             self._bridge.trial_of[trial_id] = task.trial
@@ -116,30 +121,30 @@ class _Suggestions(Searcher):  # type: ignore[misc]
         return conductor.next_segment() if conductor.occupied < self._bridge.slots() else None
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """The scheduler's adapter has seen it already."""
+        """Does nothing: `_Decisions` has handled the result."""
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        died = "its worker process died" if error else "its worker ended without a word"
+        died = "its worker process died" if error else "its worker ended without a message"
         self._bridge.leave(trial_id, died)
 
     def save(self, checkpoint_path: str) -> None:
-        """Nothing to save: the journal has it."""
+        """Does nothing: the journal holds the state."""
 
     def restore(self, checkpoint_path: str) -> None:
-        """Nothing to restore: the journal has it."""
+        """Does nothing: the journal holds the state."""
 
 
 class _Decisions(FIFOScheduler):  # type: ignore[misc]
-    """Takes each message of a worker to the conductor and brings its decision back."""
+    """Passes each message of a worker to the conductor, and its decision to Tune."""
 
     def __init__(self, bridge: _Bridge) -> None:
         super().__init__()
         self._bridge = bridge
 
     def on_trial_add(self, controller: Any, trial: Any) -> None:
-        self._bridge.workers.of(controller)
+        self._bridge.workers.attach(controller)
 
     def on_trial_result(self, controller: Any, trial: Any, result: dict[str, Any]) -> str:
         message = json.loads(result["message"])
@@ -149,9 +154,9 @@ class _Decisions(FIFOScheduler):  # type: ignore[misc]
         return str(TrialScheduler.CONTINUE if goes_on else TrialScheduler.STOP)
 
     def on_trial_error(self, controller: Any, trial: Any) -> None:
-        """Tune tells the searcher of it next, without the error."""
-        if told := deaths.cause(Path(trial.error_file or "")):
-            self._bridge.causes[trial.trial_id] = told
+        """Notes the cause of death: Tune calls the searcher next, without the error."""
+        if cause := deaths.cause(Path(trial.error_file or "")):
+            self._bridge.causes[trial.trial_id] = cause
 
     def _answer(self, trial_id: str, event: str, fields: dict[str, Any]) -> Decision:
         if event == DISK_FULL:
@@ -171,9 +176,12 @@ def run(
 
     Args:
         slots: how many trials fit on the cluster now.
-        host: what workers have besides their task.
-        trial: what one takes of its node.
+        host: what workers need besides their task.
+        trial: the resources of a trial.
         scratch: a folder for Tune's own files.
+
+    Raises:
+        Exception: the first exception that the conductor raised, such as a `UserError`.
     """
     bridge = _Bridge(conductor, slots, host)
     tuner = tune.Tuner(
@@ -189,7 +197,7 @@ def run(
     try:
         tuner.fit()
     except Exception:
-        # Tune ends by reading what it wrote of failed trials, which a full disk has cut short.
+        # At its end Tune reads its error files, which a full disk may have cut short.
         if bridge.error is None and not conductor.finished:
             raise
     if bridge.error is not None:

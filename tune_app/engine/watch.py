@@ -1,4 +1,4 @@
-"""Sees what Ray does not tell: workers that hang are ended, and a head that is gone is noticed."""
+"""Detects what Ray does not report: it ends hanging workers and notices that the head is gone."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ class Workers:
     def __init__(self) -> None:
         self._controller: Any = None
 
-    def of(self, controller: Any) -> None:
-        """Tune's controller, in the wrapper that it gives to schedulers."""
+    def attach(self, controller: Any) -> None:
+        """Sets Tune's controller, given in the wrapper that Tune passes to schedulers."""
         self._controller = controller._tune_controller
 
     def end(self, segment: str) -> bool:
-        """Ends the process of a segment that hangs; False where it has none yet.
+        """Ends the process of a segment; False if it has no process yet.
 
-        Its future fails at once; Ray ends a process that does not end itself after 5 s.
+        The segment's future fails at once; Ray kills the process if it still runs after 5 s.
         """
         tracked = self._controller._trial_to_actor.get(self._controller.get_trial(segment))
         actor, _ = self._actors().get(tracked, (None, None))
@@ -35,12 +35,12 @@ class Workers:
         return actor is not None
 
     def is_given_up(self, segment: str) -> bool:
-        """Whether Tune has ended it without a word: its process could not be used again."""
+        """Whether Tune ended the segment without a callback: its process could not be reused."""
         trial = self._controller.get_trial(segment)
         return trial is not None and bool(trial.is_finished())
 
     def end_all(self) -> None:
-        """Ends all processes, those that wait for another segment as well."""
+        """Ends all processes, idle ones included."""
         for actor, _ in self._actors().values():
             ray.kill(actor)
 
@@ -50,16 +50,16 @@ class Workers:
 
 
 PATIENCE = "RAY_gcs_rpc_server_reconnect_timeout_s"
-"""Ray's own variable: after so long without a head it ends its processes, the driver unheard."""
+"""Ray's variable: after this time without a head Ray kills its processes, the driver included."""
 
 GONE_SHARE = 0.75
-"""A head that takes no connection for so much of that time is gone."""
+"""The head counts as gone when it refuses connections for this share of that time."""
 
 KNOCK_EVERY_S = 5.0
 
 
 def head() -> tuple[str, int] | None:
-    """Where Ray's head listens; None through ray://, where its own address is not ours to reach."""
+    """Host and port of Ray's head; None through ray://, where they may not be reachable."""
     if client.is_connected():
         return None
     host, _, port = ray.get_runtime_context().gcs_address.rpartition(":")
@@ -67,18 +67,21 @@ def head() -> tuple[str, int] | None:
 
 
 def patience_s() -> float:
-    """How long a head may be away: longer where one with GCS fault tolerance is waited for."""
+    """How long the head may be unreachable, in seconds.
+
+    Users of GCS fault tolerance raise Ray's variable, and this time with it.
+    """
     return GONE_SHARE * float(os.environ.get(PATIENCE, "60"))
 
 
 @contextmanager
 def lifeline(address: tuple[str, int] | None, on_gone: Callable[[], None]) -> Iterator[None]:
-    """Calls `on_gone`, in a thread, when nobody answers at `address` any more."""
+    """Calls `on_gone`, in a thread, once nothing has answered at `address` for `patience_s()`."""
     if address is None:
         yield
         return
     over = threading.Event()
-    most_s = patience_s()
+    limit_s = patience_s()
 
     def watch() -> None:
         missing_s = 0.0
@@ -87,7 +90,7 @@ def lifeline(address: tuple[str, int] | None, on_gone: Callable[[], None]) -> It
                 missing_s = 0.0
                 continue
             missing_s += KNOCK_EVERY_S
-            if missing_s >= most_s:
+            if missing_s >= limit_s:
                 on_gone()
                 return
 

@@ -1,4 +1,4 @@
-"""The worker's side: runs segments in a Ray actor and talks to the driver through Tune."""
+"""The worker: runs segments in a Ray actor and reports to the driver through Tune."""
 
 from __future__ import annotations
 
@@ -37,25 +37,26 @@ from tune_app.training.preflight.found import (
 )
 
 DISK_FULL = "disk_full"
-"""What a worker sends, outside the journal, when it cannot write any more."""
+"""The message of a worker whose disk is full; it is not written to the journal."""
 
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """What a worker has for all segments of a study: the study's folder, and its own share."""
+    """What is the same for all segments of a study: its folder and a worker's resources."""
 
     folder: Path
     url: str | None
-    """Of the bucket that the study lives in, None for the folder itself."""
+    """URL of the study in its bucket; None: the study lives in `folder`."""
     working_directory: str
     cache: Path
     cpu: float
+    """CPUs of each process."""
     gpu: float
-    """Of each process."""
+    """GPUs of each process."""
 
 
 class TuneContext:
-    """`TrialContext` over `ray.tune.report`, which returns when the driver has answered."""
+    """A `TrialContext` that sends with `ray.tune.report`, which waits for the driver's answer."""
 
     def __init__(self, study: StoredStudy, task: Task, cache: Path) -> None:
         self._study = study
@@ -63,26 +64,29 @@ class TuneContext:
         checkpoints = study.folder / "checkpoints" / task.trial
         checkpoints.mkdir(parents=True, exist_ok=True)
         name = task.checkpoint.name if task.checkpoint is not None else None
-        begun_from = study.checkpoints.fetch(name) if name is not None else None
-        self.paths = LocalPaths(checkpoints, cache, begun_from)
+        checkpoint = study.checkpoints.fetch(name) if name is not None else None
+        self.paths = LocalPaths(checkpoints, cache, checkpoint)
 
     def publish(self, folder: Path, step: int) -> str:
+        """See `TrialContext.publish`."""
         return self._study.checkpoints.publish(folder, self._trial, step)
 
     def send(self, event: str, **fields: Any) -> None:
+        """See `TrialContext.send`."""
         tell(event, fields)
 
     def interrupted(self) -> bool:
+        """See `TrialContext.interrupted`."""
         return self._study.is_stopping()
 
 
 def tell(event: str, fields: dict[str, Any]) -> None:
-    """One message to the driver; returns when it has answered."""
+    """Sends one message to the driver; returns when it has answered."""
     tune.report({"message": json.dumps({"event": event, "fields": fields})})
 
 
 def run_segment(config: dict[str, Any]) -> None:
-    """The function that Ray Tune runs, with `task` and `host`.
+    """The function that Ray Tune runs; `config` has a `Task` as `task` and a `Host` as `host`.
 
     torch is imported here, once for each worker process.
     """
@@ -95,7 +99,7 @@ def run_segment(config: dict[str, Any]) -> None:
     from tune_app.training.device import check_device
     from tune_app.training.segment import run
 
-    # What is raised here ends the process: Tune begins the next segment in a new one.
+    # An exception here ends the process: Tune starts the next segment in a new one.
     check_device()
     torch.set_num_threads(max(1, int(host.cpu)))
     go_to(host.working_directory)
@@ -105,27 +109,27 @@ def run_segment(config: dict[str, Any]) -> None:
         with trial_log(host.folder / "logs" / "trials" / f"{task.trial}.log"):
             start = run if task.processes == 1 else worker_group.run
             start(task, context)
-    except UserError as refused:
-        failed = {"outcome": Outcome.FAILED.value, "reason": str(refused), "error": ""}
+    except UserError as error:
+        failed = {"outcome": Outcome.FAILED.value, "reason": str(error), "error": ""}
         tell("trial_ended", failed)
     except StorageFailed as error:
         tell("segment_lost", {"reason": str(error)})
     except Exception as error:
         if not is_full(error):
             raise
-        # Nobody's trial is to blame: the driver stops the study, which can be resumed.
+        # The trial is not the cause: the driver stops the study, which can be resumed.
         tell(DISK_FULL, {"reason": f"{type(error).__name__}: {error}"})
 
 
 def go_to(folder: str) -> None:
-    """Makes the user's relative paths mean here what they meant at the terminal."""
+    """Changes to the user's working directory, if it exists here, so that relative paths hold."""
     if os.path.isdir(folder):
         os.chdir(folder)
 
 
 @contextmanager
 def trial_log(path: Path) -> Iterator[None]:
-    """Sends what libraries log during a segment to the trial's own file."""
+    """Writes the log messages of all libraries during a segment to the trial's log file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
@@ -141,41 +145,49 @@ def trial_log(path: Path) -> Iterator[None]:
         handler.close()
 
 
-Say = Callable[[Message], None]
+Send = Callable[[Message], None]
 """Sends one message to the driver."""
 
 
 def preflight(study: StudyDefinition, cache: str, probing: bool) -> Iterator[Message]:
-    """Runs preflight on this worker: progress, what cannot run, then findings or problems."""
+    """Runs preflight on this worker.
 
-    def work(say: Say) -> None:
+    Args:
+        cache: path of the cache folder.
+        probing: whether to probe the values of the space as well.
+
+    Yields:
+        Progress, then the probe's results, then findings; or `Refused` with the problems.
+    """
+
+    def work(send: Send) -> None:
         from tune_app.training.preflight import preflight as checks
 
         checks.check_names(study)
         probed = checks.probe(study, Path(cache)) if probing else []
         impossible = checks.impossible(study.space, probed)
-        say(ProbeResults(tuple(impossible), tuple(probed)))
-        say(checks.prepare(study, Path(cache), lambda line: say(Progress(line)), impossible))
+        send(ProbeResults(tuple(impossible), tuple(probed)))
+        send(checks.prepare(study, Path(cache), lambda line: send(Progress(line)), impossible))
 
     yield from streamed(work, study)
 
 
 def probe(study: StudyDefinition, cache: str) -> Iterator[Message]:
-    """Tries the space's values on this worker alone; tells what cannot run."""
+    """Probes the space's values on this worker; yields which values cannot run."""
 
-    def work(say: Say) -> None:
+    def work(send: Send) -> None:
         from tune_app.training.preflight import preflight as checks
 
         probed = checks.probe(study, Path(cache))
-        say(ProbeResults(tuple(checks.impossible(study.space, probed)), tuple(probed)))
+        send(ProbeResults(tuple(checks.impossible(study.space, probed)), tuple(probed)))
 
     yield from streamed(work, study)
 
 
 def profile(study: StudyDefinition, cache: str, cpu: float) -> Iterator[Message]:
-    """Profiles some configurations of a prepared space on this worker."""
+    """Profiles some configurations of a prepared space on this worker, with `cpu` threads."""
 
-    def work(say: Say) -> None:
+    def work(send: Send) -> None:
         import torch
 
         from tune_app.training import trainable
@@ -184,20 +196,20 @@ def profile(study: StudyDefinition, cache: str, cpu: float) -> Iterator[Message]
 
         torch.set_num_threads(max(1, int(cpu)))
         chosen = profiling.choose(study.space, trainable.load(study.trainable).default)
-        say(ProfilingPlan(len(chosen), min(len(chosen), profiling.MOST)))
+        send(ProfilingPlan(len(chosen), min(len(chosen), profiling.MOST)))
         ran = []
         for params in chosen[: profiling.MOST]:
             measured = profiling.measure(study, params, Path(cache))
-            say(measured)
+            send(measured)
             ran += [] if measured.error else [params]
         if ran and not use_cpu(study.accelerator):
-            say(LargestBatch(profiling.largest_batch(study, ran[-1], Path(cache))))
+            send(LargestBatch(profiling.largest_batch(study, ran[-1], Path(cache))))
 
     yield from streamed(work, study)
 
 
-def streamed(work: Callable[[Say], None], study: StudyDefinition) -> Iterator[Message]:
-    """What `work` says, and the problems it ends with; it runs in a thread."""
+def streamed(work: Callable[[Send], None], study: StudyDefinition) -> Iterator[Message]:
+    """Runs `work` in a thread; yields its messages, and `Refused` if it raises."""
     messages: queue.Queue[Message | None] = queue.Queue()
 
     def guarded() -> None:
@@ -207,7 +219,7 @@ def streamed(work: Callable[[Say], None], study: StudyDefinition) -> Iterator[Me
         except UserError as error:
             messages.put(Refused(error.problems, traceback.format_exc()))
         except (Exception, SystemExit) as error:
-            # It must reach the person as one message, wherever in the trainable it was raised.
+            # Whatever the trainable raised reaches the user as one message.
             messages.put(Refused((_raised(error, study.trainable),), traceback.format_exc()))
         finally:
             messages.put(None)

@@ -1,8 +1,8 @@
-"""The other processes of a data-parallel trial: its first one starts, watches and ends them.
+"""The worker group of a data-parallel trial: rank 0 starts, watches and ends the other ranks.
 
-They are actors in the bundles of the trial's placement group, owned by the worker that Tune runs
-the trial in: Ray ends them when it dies. They stay for its next trial, since each takes seconds to
-import torch.
+The other ranks are actors in the bundles of the trial's placement group. Rank 0, the worker in
+which Tune runs the trial, owns them, so Ray ends them when it dies. They are kept for its next
+trial, since each takes seconds to import torch.
 """
 
 from __future__ import annotations
@@ -26,37 +26,43 @@ if TYPE_CHECKING:
     from tune_app.core.task import Task
     from tune_app.training.attempt_result import AttemptResult
 
-ECHO_S = 20.0
-"""How long the others may take to end after the first one; then they are killed."""
+END_TIMEOUT_S = 20.0
+"""How long the other ranks may take to end after rank 0; then they are killed."""
 
-STUCK_S = 5.0
-"""How long the first one may take to notice that another one has failed."""
+ABORT_AFTER_S = 5.0
+"""How long rank 0 may take to notice that another rank has failed."""
 
 _ranks: dict[int, Any] = {}
-"""Those of this worker, by rank, for as long as it lives."""
+"""The actors of this worker's group, by rank, while they live."""
 
 Calls = dict[int, "ray.ObjectRef[AttemptResult | None]"]
-"""By rank, how a follower's segment will end."""
+"""By rank, the pending result of its segment."""
 
 
 class RankWorker:
-    """A process of a trial that is not its first."""
+    """A process of a trial with a rank above 0."""
 
     def __init__(self, cpu: float) -> None:
         import torch
 
-        # Imported now, while the first process does the same, and not within the trial.
+        # Imported now, in parallel to rank 0, and not within the trial.
         import tune_app.training.segment  # noqa: F401
 
         torch.set_num_threads(max(1, int(cpu)))
 
     def ready(self) -> None:
-        """Returns once all is imported."""
+        """Returns once all imports are done."""
 
     def follow(
         self, task: Task, paths: LocalPaths, rendezvous: Path, number: int, folder: str
     ) -> AttemptResult | None:
-        """Trains in step with the first process, and tells nobody else how it ended."""
+        """Trains together with rank 0 and returns the result, None if the driver ended the segment.
+
+        Args:
+            rendezvous: the file through which the ranks find each other.
+            number: this process's rank.
+            folder: the working directory.
+        """
         from tune_app.training.ranks import OtherRankContext, Rank
         from tune_app.training.segment import attempt
 
@@ -68,7 +74,10 @@ class RankWorker:
 
 
 def assemble(cpu: float, gpu: float, processes: int) -> None:
-    """Starts what is missing of the others that a trial needs; returns before they are ready."""
+    """Starts the ranks that are missing in the group; returns before they are ready.
+
+    `cpu` and `gpu` are those of each process.
+    """
     for number in set(range(1, processes)) - _ranks.keys():
         bundle = PlacementGroupSchedulingStrategy(
             get_current_placement_group(), placement_group_bundle_index=number
@@ -78,9 +87,10 @@ def assemble(cpu: float, gpu: float, processes: int) -> None:
 
 
 def run(task: Task, context: TrialContext) -> None:
-    """`segment.run` in all processes of the trial; the driver is told what failed first.
+    """Runs the segment in all ranks; reports to the driver what failed first.
 
-    Raises: as `segment.attempt`.
+    Raises:
+        Exception: as `segment.attempt`.
     """
     result = _attempt(task, context)
     if result is not None:
@@ -93,7 +103,7 @@ def _attempt(task: Task, context: TrialContext) -> AttemptResult | None:
     from tune_app.training.segment import attempt
 
     try:
-        # Who waits at the rendezvous for one that is dead waits for hours.
+        # At the rendezvous, ranks would wait for a dead one for hours.
         ray.get([follower.ready.remote() for follower in _ranks.values()])
     except ray.exceptions.RayActorError as error:
         _kill(_ranks)
@@ -105,8 +115,8 @@ def _attempt(task: Task, context: TrialContext) -> AttemptResult | None:
             with _watched(calls):
                 own = attempt(task, RankZeroContext(context), Rank(0, rendezvous))
         finally:
-            others = _results(calls)
-    return cause(own, others)
+            other_results = _results(calls)
+    return cause(own, other_results)
 
 
 def _called(task: Task, paths: LocalPaths, rendezvous: Path) -> Calls:
@@ -118,7 +128,7 @@ def _called(task: Task, paths: LocalPaths, rendezvous: Path) -> Calls:
 
 @contextmanager
 def _watched(calls: Calls) -> Iterator[None]:
-    """Frees this process where it waits for one that has failed, which NCCL does not tell it."""
+    """Aborts collective operations in which rank 0 waits for a failed rank; NCCL does not."""
     from tune_app.training import ranks
 
     over = threading.Event()
@@ -127,8 +137,8 @@ def _watched(calls: Calls) -> Iterator[None]:
         pending = list(calls.values())
         while pending and not over.is_set():
             done, pending = ray.wait(pending, timeout=1.0)
-            if any(map(_has_failed, done)) and not over.wait(STUCK_S):
-                # One that is dead stays known as such, for who asks how it ended.
+            if any(map(_has_failed, done)) and not over.wait(ABORT_AFTER_S):
+                # Failed ranks stay in the group: `_result` reports how they ended.
                 _kill(number for number, call in calls.items() if call in pending)
                 ranks.abort()
 
@@ -142,14 +152,14 @@ def _watched(calls: Calls) -> Iterator[None]:
 def _has_failed(call: ray.ObjectRef[AttemptResult | None]) -> bool:
     try:
         result = ray.get(call)
-    except Exception:  # Whatever it was, it is told by who asks for the result.
+    except Exception:  # Reported by `_result`.
         return True
     return result is not None and result.is_failure
 
 
 def _results(calls: Calls) -> list[AttemptResult | None]:
-    """How the others ended; those that have not in time are killed, and have nothing to tell."""
-    done, _ = ray.wait(list(calls.values()), num_returns=len(calls), timeout=ECHO_S)
+    """The results of the other ranks; ranks that do not end in time are killed, without one."""
+    done, _ = ray.wait(list(calls.values()), num_returns=len(calls), timeout=END_TIMEOUT_S)
     _kill(number for number, call in calls.items() if call not in done)
     return [_result(number, call) for number, call in calls.items() if call in done]
 
@@ -163,7 +173,7 @@ def _result(number: int, call: ray.ObjectRef[AttemptResult | None]) -> AttemptRe
     except ray.exceptions.RayActorError:
         if _ranks.pop(number, None) is None:
             return None
-        # It could not say when; nothing that followed is the trial's own fault.
+        # The time of death is unknown; it counts as the first failure of the trial.
         return replace(lost(f"its process of rank {number} died"), at=-math.inf)
 
 
