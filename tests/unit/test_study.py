@@ -108,8 +108,8 @@ EARLY = "early_terminate: {type: hyperband, min_iter: 3}"
 @pytest.mark.parametrize(
     ("text", "changes", "scheduler", "note"),
     [
-        ("method: grid", [], "fifo", ":1:1 method: a grid is run whole"),
-        ("method: bayes", ["searcher=grid"], "fifo", "searcher=grid: a grid is run whole"),
+        ("method: grid", [], "fifo", ":1:1 method: a grid runs completely"),
+        ("method: bayes", ["searcher=grid"], "fifo", "searcher=grid: a grid runs completely"),
         ("method: grid", ["scheduler=auto"], "auto", None),
         ("method: grid", ["scheduler.eta=4"], "asha", None),
         (f"method: grid\n{EARLY}", [], "asha", "early_terminate: read as asha"),

@@ -163,7 +163,7 @@ def test_a_searcher_of_ones_own_says_whether_earlier_runs_are_of_use(
     found = study_file.read(file)
     assert found.study is not None
     told = [warning.what for warning in found.warnings]
-    assert told == ["not used: own.py learns from no earlier run"] * warned
+    assert told == ["not used: own.py does not learn from earlier runs"] * warned
     assert found.study.earlier
     state = StudyState(study=found.study.to_definition())
     assert _prefers_good_values(state) is not warned
@@ -183,7 +183,7 @@ def test_a_searcher_that_learns_from_no_run_is_told_of(
     file.write_text(SWEEP.replace("bayes", method))
     found = study_file.read(file)
     assert found.study is not None
-    text = "not used: random learns from no earlier run"
+    text = "not used: random does not learn from earlier runs"
     assert [text == warning.what for warning in found.warnings] == [True] * warned
     assert any(text in note for note in found.study.notes) == warned
 

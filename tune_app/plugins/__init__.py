@@ -1,4 +1,4 @@
-"""Plug-ins: `find` gets their modules by file name, `make` makes what a study names of them."""
+"""Plug-ins: `find` imports their modules by file name, `make` creates those of a study."""
 
 from tune_app.plugins.find import (
     PACKAGES,

@@ -1,4 +1,4 @@
-"""Finds plug-ins: the file's name is the registration, nothing else has to be edited.
+"""Finds plug-ins: a file in the right folder is registered under its name, without other edits.
 
 A reference is the name of a file in the plug-in's folder, a dotted module path, or a path to a
 Python file of the user's own.
@@ -31,14 +31,14 @@ PACKAGES = {
 
 
 def names(kind: str) -> list[str]:
-    """The plug-ins of a kind that are found, sorted. Files that start with `_` are private."""
+    """The plug-ins of a kind, sorted. Files that start with `_` are private."""
     package = importlib.import_module(PACKAGES[kind])
-    found = {module.name for module in pkgutil.iter_modules(package.__path__) if not module.ispkg}
-    return sorted(name for name in found if not name.startswith("_"))
+    files = {module.name for module in pkgutil.iter_modules(package.__path__) if not module.ispkg}
+    return sorted(name for name in files if not name.startswith("_"))
 
 
 def load(kind: str, reference: str, where: str = "") -> ModuleType:
-    """Imports the module behind a reference.
+    """Imports the module that a reference names.
 
     Raises:
         UserError: there is no such plug-in, or it cannot be imported.
@@ -51,7 +51,7 @@ def load(kind: str, reference: str, where: str = "") -> ModuleType:
         if "." in reference and importlib.util.find_spec(reference) is not None:
             return importlib.import_module(reference)
     except Exception as error:
-        # The file is the user's own: whatever it raises when it is run is theirs to read.
+        # The file is the user's own and may raise anything: the user sees it.
         what = f"the {kind} {reference!r} cannot be imported: {type(error).__name__}: {error}"
         raise UserError(Problem(what, where)) from error
     hint = nearest(reference, names(kind))
@@ -66,7 +66,7 @@ def constant(kind: str, name: str, key: str) -> str:
         name: one of `names(kind)`.
 
     Raises:
-        UserError: the file is not Python, or assigns no text in quotes at its top level.
+        UserError: the file is not Python, or assigns no string literal to `key` at its top level.
     """
     spec = importlib.util.find_spec(f"{PACKAGES[kind]}.{name}")
     assert spec is not None
@@ -83,9 +83,9 @@ def constant(kind: str, name: str, key: str) -> str:
 
 
 def _load_file(path: Path) -> ModuleType:
-    """Imports a file under a name of its own; a second call gives the same module.
+    """Imports a file under a unique name; a second call gives the same module.
 
-    The name is the same in every process, so that what is pickled in one is found in another.
+    The name is the same in every process, so that objects can be pickled between processes.
     """
     path = path.resolve()
     digest = hashlib.blake2b(os.fsencode(path), digest_size=8).hexdigest()
@@ -96,9 +96,9 @@ def _load_file(path: Path) -> ModuleType:
         raise FileNotFoundError(f"no such file: {path}")
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
-        raise ImportError(f"{path} is no Python file")
+        raise ImportError(f"{path} is not a Python file")
     module = importlib.util.module_from_spec(spec)
-    # Dataclasses look their module up by name, so it must be known before it runs.
+    # Dataclasses look up their module by name, so it must be registered before it runs.
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
@@ -109,7 +109,7 @@ def _load_file(path: Path) -> ModuleType:
 
 
 def numeric_options(module: ModuleType) -> set[str]:
-    """Options that are numbers by their annotation, which may also let them be lists of them."""
+    """Options whose annotation has numbers or lists of numbers, and no text."""
     create = getattr(module, "create", None)
     taken = inspect.signature(create).parameters if create is not None else {}
     words = {name: re.findall(r"\w+", str(item.annotation)) for name, item in taken.items()}
@@ -117,7 +117,7 @@ def numeric_options(module: ModuleType) -> set[str]:
 
 
 def option_problems(module: ModuleType, options: dict[str, Any], where: str) -> list[Problem]:
-    """What is wrong with a plug-in's options: names that its `create` does not take, or misses."""
+    """Options that a plug-in's `create` does not take, and required ones that are missing."""
     create = getattr(module, "create", None)
     if create is None:
         return [Problem(f"{module.__name__} has no function create", where)]

@@ -1,4 +1,4 @@
-"""Makes the plug-ins that a study names."""
+"""Creates the plug-ins that a study names."""
 
 from __future__ import annotations
 
@@ -14,42 +14,56 @@ from tune_app.space.domains import Space
 
 
 def scheduler(study: StudyDefinition) -> Scheduler:
-    """The scheduler of a study."""
+    """The scheduler of a study.
+
+    Raises:
+        UserError: there is no such scheduler, or it refuses its options.
+    """
     return scheduler_of(study.scheduler, study.budget, study.space)
 
 
-def scheduler_of(named: PlugIn, budget: Budget, space: Space) -> Scheduler:
-    """The same before there is a study; its rungs may follow from the budget."""
-    module = plugins.load("scheduler", named.name)
-    made: Scheduler = module.create(scheduler_context(budget, space), **named.options)
-    return made
+def scheduler_of(plug_in: PlugIn, budget: Budget, space: Space) -> Scheduler:
+    """A scheduler without a study; its rungs may depend on the budget.
+
+    Raises:
+        UserError: there is no such scheduler, or it refuses its options.
+    """
+    module = plugins.load("scheduler", plug_in.name)
+    created: Scheduler = module.create(scheduler_context(budget, space), **plug_in.options)
+    return created
 
 
 def scheduler_context(budget: Budget, space: Space) -> SchedulerContext:
-    """What a scheduler gets to know of a study."""
+    """The facts of a study that a scheduler gets."""
     steps = budget.amount if budget.unit is Unit.STEPS else budget.fewest_steps
     return SchedulerContext(budget.trials, steps, frozenset(space))
 
 
 def searcher(study: StudyDefinition) -> Searcher:
-    """The searcher of a study, over its present parameters."""
+    """The searcher of a study, over its current space."""
     return searcher_of(study.searcher, study.space, study.seed)
 
 
-def searcher_of(named: PlugIn, space: Space, seed: int) -> Searcher:
-    """The same before there is a study."""
-    made: Searcher = plugins.load("searcher", named.name).create(space, seed, **named.options)
-    return made
-
-
-def learns_from_history(named: PlugIn, space: Space, seed: int) -> bool:
-    """Whether a searcher proposes by what trials came to.
+def searcher_of(plug_in: PlugIn, space: Space, seed: int) -> Searcher:
+    """A searcher without a study.
 
     Raises:
-        UserError: there is no such searcher here, or it raises something.
+        UserError: there is no such searcher, or it refuses its options.
+    """
+    created: Searcher = plugins.load("searcher", plug_in.name).create(
+        space, seed, **plug_in.options
+    )
+    return created
+
+
+def learns_from_history(plug_in: PlugIn, space: Space, seed: int) -> bool:
+    """Whether a searcher uses the results of trials.
+
+    Raises:
+        UserError: there is no such searcher, or it raises.
     """
     with blamed("searcher"):
-        return ports.learns_from_history(searcher_of(named, space, seed))
+        return ports.learns_from_history(searcher_of(plug_in, space, seed))
 
 
 def trackers(study: StudyDefinition, folder: Path) -> list[tuple[str, Tracker]]:
@@ -58,9 +72,9 @@ def trackers(study: StudyDefinition, folder: Path) -> list[tuple[str, Tracker]]:
     Raises:
         UserError: one of them is not found, or raises.
     """
-    made = []
-    for named in study.trackers:
-        module = plugins.load("tracker", named.name)
-        with blamed(f"tracker {named.name}"):
-            made.append((named.name, module.create(folder, **named.options)))
-    return made
+    created = []
+    for plug_in in study.trackers:
+        module = plugins.load("tracker", plug_in.name)
+        with blamed(f"tracker {plug_in.name}"):
+            created.append((plug_in.name, module.create(folder, **plug_in.options)))
+    return created

@@ -1,4 +1,4 @@
-"""From the profiles of a few configurations to what a trial and a study cost."""
+"""Estimates the cost of a trial and a study from the profiles of a few configurations."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from tune_app.simulation.rehearsal import Schedule, Span, Speed
 
 
 def good(profiles: Sequence[Profile]) -> list[Profile]:
-    """Those that ran."""
+    """The profiles whose configuration ran without an error."""
     return [profile for profile in profiles if not profile.error]
 
 
 def together(profiles: Sequence[Profile], processes: int) -> list[Profile]:
-    """What was measured in one process for several, as if none waited for another."""
+    """Profiles of one process scaled to `processes`, without the cost of communication."""
     return [
         replace(
             profile,
@@ -32,7 +32,7 @@ def together(profiles: Sequence[Profile], processes: int) -> list[Profile]:
 
 
 def nearest(profiles: Sequence[Profile], params: Params) -> Profile:
-    """The one whose costly values differ least; a doubled batch counts less than a choice."""
+    """The profile nearest to `params`; a doubled batch counts less than another choice."""
 
     def distance(profile: Profile) -> float:
         total = 0.0
@@ -49,7 +49,7 @@ def nearest(profiles: Sequence[Profile], params: Params) -> Profile:
 
 
 def run_tokens(budget: Budget, profile: Profile, tokens_per_step: float) -> float:
-    """Training tokens of a full run."""
+    """Training tokens of a trial with the whole budget."""
     match budget.unit:
         case Unit.TOKENS:
             return float(budget.amount)
@@ -62,7 +62,7 @@ def run_tokens(budget: Budget, profile: Profile, tokens_per_step: float) -> floa
 
 
 def speed(study: StudyDefinition, profiles: Sequence[Profile], params: Params) -> Speed:
-    """What a trial with these values costs, at the speed of the nearest profile."""
+    """The seconds of a trial with these values, at the speed of the nearest profile."""
     profile = nearest(profiles, params)
     larger = [
         params.get(name, profile.counts[name]) / profile.counts[name] for name in BATCH_COUNTS
@@ -78,7 +78,7 @@ def speed(study: StudyDefinition, profiles: Sequence[Profile], params: Params) -
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What a study will probably cost."""
+    """The estimated cost of a study."""
 
     trial_s: Span
     """Seconds of all trials together."""
@@ -88,7 +88,7 @@ class Cost:
     money: Span | None
     """In the currency of the price; None without a price."""
     disk_bytes: Span
-    """Of checkpoints at the fullest moment: weights and optimiser state."""
+    """The most that checkpoints take at one time: weights and optimiser state."""
 
 
 def cost(
@@ -97,8 +97,8 @@ def cost(
     """The cost of a schedule.
 
     Args:
-        profiles: those that ran.
-        gpus: of one trial, a part of one included.
+        profiles: of configurations that ran.
+        gpus: of one trial, possibly a fraction.
         price_per_hour: of all machines together.
     """
     hours = schedule.wall_s.times(1 / 3600)
@@ -117,7 +117,7 @@ def _disk_bytes(kept: Span, profiles: Sequence[Profile]) -> Span:
 
 
 def compile_payback(study: StudyDefinition, profiles: Sequence[Profile]) -> str:
-    """Whether torch_compile earns within a trial what compiling costs; empty if not measured."""
+    """Whether torch_compile saves more time in a trial than compiling takes; "" if not measured."""
     pairs = [
         (plain, compiled)
         for compiled in profiles

@@ -1,6 +1,6 @@
-"""What a study will probably do: its own searcher and scheduler on a simulated clock.
+"""Forecasts a study: runs its own searcher and scheduler on a simulated clock.
 
-Losses are made up anew for every rehearsal, since nobody knows them; what is told is a range.
+The losses are unknown, so each rehearsal simulates other ones; the forecast gives ranges.
 """
 
 from __future__ import annotations
@@ -18,27 +18,27 @@ from tune_app.core.trial import Kind, Params, Status
 from tune_app.simulation.simulation import Simulation, crossing, plan_of
 
 STEPS = 1000
-"""Steps of a rehearsed trial: so many that a rung is where it should be."""
+"""Steps of a simulated trial: enough to place rungs precisely."""
 REHEARSALS = 20
 PATIENCE_S = 8.0
-"""After this long there are no more rehearsals, but two at least: large studies take longer."""
+"""No further rehearsal starts after this time, except the second: large studies take longer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """What a trial with some values costs, in seconds."""
+    """The durations of a trial with some values, in seconds."""
 
     training_s: float
     """Of the whole budget."""
     evaluation_s: float
     """Of one evaluation."""
     start_s: float
-    """From a worker to the first step, in each segment."""
+    """From the start of the worker to the first step, in each segment."""
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """The least, the mean and the most of some numbers."""
+    """The minimum, mean and maximum of some numbers."""
 
     low: float
     mean: float
@@ -46,38 +46,38 @@ class Span:
 
     @classmethod
     def of(cls, numbers: Iterable[float]) -> Span:
-        """Of at least one number."""
+        """The span of at least one number."""
         listed = list(numbers)
         return cls(min(listed), sum(listed) / len(listed), max(listed))
 
     def times(self, factor: float) -> Span:
-        """In another unit."""
+        """The span in another unit, by a conversion factor."""
         return Span(self.low * factor, self.mean * factor, self.high * factor)
 
 
 @dataclass(frozen=True, slots=True)
 class RungForecast:
-    """How many trials come to a rung."""
+    """How many trials reach a rung."""
 
     share: float
-    """Of the budget."""
+    """The rung, as a fraction of the budget."""
     trials: Span
 
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """What a study will probably do."""
+    """The forecast of a study, from several rehearsals."""
 
     rehearsals: int
     trials: int
     rungs: tuple[RungForecast, ...]
     runs: Span
-    """Full runs."""
+    """Spent budget, in full runs of a trial."""
     trial_s: Span
     """Seconds of all trials together."""
     wall_s: Span
     most_checkpoints: Span
-    """On disk at one moment."""
+    """Maximum number on disk at one time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,13 +85,13 @@ class Rehearsal:
     """One simulated study."""
 
     reached: tuple[int, ...]
-    """Trials that came to each rung."""
+    """Number of trials that reached each rung."""
     runs: float
-    """Full runs spent."""
+    """Spent budget, in full runs of a trial."""
     trial_s: float
     wall_s: float
     most_checkpoints: int
-    """On disk at one moment."""
+    """Maximum number on disk at one time."""
 
 
 def rehearse(
@@ -101,7 +101,7 @@ def rehearse(
     keep_best: int,
     clock: Callable[[], float] = time.monotonic,
 ) -> list[Rehearsal]:
-    """Some rehearsals of a prepared study on so many slots."""
+    """Up to `REHEARSALS` rehearsals of a study after preflight; `slots` trials run at once."""
     begun, done = clock(), []
     for number in range(REHEARSALS):
         if number >= 2 and clock() - begun > PATIENCE_S:
@@ -111,21 +111,21 @@ def rehearse(
 
 
 def full_runs(study: StudyDefinition) -> float:
-    """What a study will probably cost: one quick rehearsal on one worker, with values at random."""
+    """Estimated budget of a study in full runs: one rehearsal, one worker, random search."""
     quick = replace(study, seed=0, searcher=PlugIn("random"))
     state = Simulation(quick, max_steps=STEPS).run()
     return sum(trial.fraction for trial in state.trials.values())
 
 
 def first_suggestions(study: StudyDefinition, count: int) -> list[dict[str, Any]]:
-    """The values of the first searched trials, as the study itself will draw them."""
+    """The values of the first `count` searched trials, the same as in the study itself."""
     trials = count + study.baseline
     state = Simulation(study.with_trials(trials), max_steps=STEPS, workers=trials).run()
     return [trial.params for trial in state.trials.values() if trial.kind is Kind.SEARCH]
 
 
 class _CheckpointCounter:
-    """A tracker that counts the checkpoints that have to be kept."""
+    """A tracker that counts the checkpoints that exist at the same time."""
 
     def __init__(self, keep_best: int) -> None:
         self.most = 0
@@ -136,7 +136,7 @@ class _CheckpointCounter:
             return
         trials = state.trials.values()
         waiting = sum(t.status is not Status.ENDED and t.checkpoint is not None for t in trials)
-        # A later one is written before the one that it replaces is deleted.
+        # A trial's new checkpoint is written before its old one is deleted.
         replaced = event["rung"] > 0
         best = min(self._keep_best, len(state.completed()))
         self.most = max(self.most, waiting + best + replaced)
@@ -185,7 +185,7 @@ def _once(
 
 
 def schedule(study: StudyDefinition, rehearsals: Sequence[Rehearsal]) -> Schedule:
-    """What rehearsals came to, each figure with its range."""
+    """The forecast from rehearsals: each figure with its range."""
     return Schedule(
         rehearsals=len(rehearsals),
         trials=study.budget.trials,

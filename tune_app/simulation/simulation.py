@@ -1,7 +1,7 @@
-"""Drives the real conductor with simulated workers: no Ray, no training, a clock that only counts.
+"""Drives the real conductor with simulated workers: no Ray, no training, a simulated clock.
 
-Curves depend on nothing but a trial's values and a seed, so a simulated study is the same whenever
-it is run. Tests put the conductor through its paces with it, and a plan rehearses a study.
+Learning curves depend only on a trial's values and a seed, so that simulations are reproducible.
+Tests exercise the conductor with it, and `plan` forecasts a study.
 """
 
 from __future__ import annotations
@@ -34,25 +34,25 @@ TOKENS_PER_STEP = 10
 
 Message = tuple[str, dict[str, Any]]
 Curve = Callable[[Mapping[str, Any], int], float]
-"""The objective of a trial with these values after this many steps."""
+"""The objective of a trial with some values after a number of steps."""
 Pace = Callable[[Task, int], float]
-"""Seconds that a segment takes from this step to its next message."""
+"""Seconds that a segment takes from a step to its next message."""
 
 
 def crossing(params: Mapping[str, Any], step: int, seed: str = "") -> float:
-    """A power law with a floor and a speed of its own: early ranks are not the final ones."""
+    """A power law with random floor and speed: curves cross, so early ranking is not the final."""
     rng = random.Random(encode(dict(params)) + seed)
     floor, speed = rng.uniform(1, 3), rng.uniform(0.2, 1.2)
     return float(floor + 4 * step**-speed)
 
 
 def overtaking(task: Task, step: int) -> float:
-    """Trials are of different speed, so that workers overtake each other."""
+    """Seconds per message that differ between trials, so that workers overtake each other."""
     return 1.0 + int(task.trial) % 3
 
 
 class MemoryJournal(Journal):
-    """A journal without the disk: what is kept is what a file would give back."""
+    """A journal in memory; events are encoded and decoded as for a file."""
 
     def __init__(self, events: list[Event] | None = None) -> None:
         self.events: list[Event] = list(events or [])
@@ -65,7 +65,7 @@ class MemoryJournal(Journal):
         return written
 
     def commit(self) -> None:
-        """Memory is all there is."""
+        """Nothing to write."""
 
     def close(self) -> None:
         """Nothing to close."""
@@ -81,7 +81,7 @@ class Worker:
 
 
 class Simulation:
-    """A study on `workers` workers. `events` is its journal so far."""
+    """A simulated study on `workers` workers; `events` are those of a journal to resume from."""
 
     def __init__(
         self,
@@ -116,7 +116,7 @@ class Simulation:
         self._pace = pace
         self.now = 0.0
         self.busy = 0.0
-        """Seconds of all workers together."""
+        """Busy seconds of all workers together."""
         self.messages = 0
         self.memory = MemoryJournal(events)
         state = rebuild(self.memory.events)
@@ -143,15 +143,15 @@ class Simulation:
 
     @property
     def next_at(self) -> float:
-        """When the next message comes; infinite where none ever does."""
+        """The time of the next message in seconds; infinite if there is none."""
         return self._queue[0][0] if self._queue else math.inf
 
     def close(self) -> None:
-        """Closes the journal, for others to read or to write on."""
+        """Closes the journal, so that others can read or extend it."""
         self._journal.close()
 
     def run(self, interrupt_after: int | None = None, die_after: int | None = None) -> StudyState:
-        """Runs to the end, or until so many messages came: then Ctrl-C, or the driver dies."""
+        """Runs to the end, or simulates Ctrl-C or a killed driver after a number of messages."""
         for _ in self.messages_delivered():
             if die_after is not None and self.messages >= die_after:
                 return self.state
@@ -161,7 +161,7 @@ class Simulation:
         return self.state
 
     def messages_delivered(self) -> Iterator[int]:
-        """Runs on by one message of a worker each time; gives the number of those delivered."""
+        """Runs message by message; yields the number of delivered messages."""
         self._fill()
         yield self.messages
         while self._queue:
@@ -195,7 +195,7 @@ class Simulation:
         if decision is Decision.CONTINUE:
             self._schedule(worker)
         else:
-            # An engine also sees that the worker's stay is over; that must change nothing.
+            # An engine also reports the end of the worker, which must have no effect.
             self.conductor.on_worker_gone(trial, "ended")
 
     def _next_message(self, worker: Worker) -> Message:
@@ -219,7 +219,7 @@ class Simulation:
         yield _ended("completed")
 
     def _params(self, task: Task) -> Params:
-        """The searched values alone."""
+        """The values of the searched parameters."""
         return self.state.trials[task.trial].params
 
     def _report(self, task: Task, step: int, plan: Horizon) -> dict[str, Any]:
@@ -236,7 +236,7 @@ class Simulation:
 
 
 def _raise(problem: Problem, error: Exception) -> None:
-    """Those who watch a simulation are a part of it: without one its figures would be wrong."""
+    """Ends the simulation: its trackers compute its figures, which would be wrong otherwise."""
     raise PlugInFailed(problem) from error
 
 
@@ -245,5 +245,5 @@ def _ended(outcome: str) -> Message:
 
 
 def plan_of(study: StudyDefinition, max_steps: int) -> Horizon:
-    """What a simulated trial does at which step."""
+    """The evaluations and rungs of a simulated trial, by step."""
     return horizon(max_steps, TOKENS_PER_STEP, study.rungs, study.budget.evaluations)

@@ -1,4 +1,4 @@
-"""A study: all that defines a search."""
+"""The content of a study file, and its conversion to a `StudyDefinition`."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ DEFAULT_TRIALS = 20
 
 
 def searcher_of(sweep: wandb_sweep.Sweep, tune: TuneSection) -> PlugInSection:
-    """The searcher that a study names, or that its method stands for."""
+    """The searcher that the tune section names, else the one for the sweep's method."""
     return tune.searcher or PlugInSection(name=SEARCHER_OF_METHOD[sweep.method])
 
 
 @dataclass(frozen=True, slots=True)
 class Study:
-    """What a study file says. `to_definition` is what the rest works from."""
+    """The content of a study file; the rest of the program uses `to_definition` of it."""
 
     name: str
     source: str
@@ -41,7 +41,7 @@ class Study:
     tune: TuneSection
     space: dict[str, Domain]
     working_directory: str
-    """What relative paths in the file are relative to."""
+    """The folder to which relative paths in the file refer."""
     notes: tuple[str, ...] = ()
     earlier: warm.Scored = field(default_factory=list)
     """Values and scores of the runs that `warm_start` names."""
@@ -57,7 +57,7 @@ class Study:
 
     @property
     def trials(self) -> int:
-        """As W&B does, a grid runs to its end when nothing limits it."""
+        """The number of trials; as in W&B, a grid without a limit runs all combinations."""
         given = self.tune.budget.trials or self.sweep.run_cap
         if given is not None:
             return given
@@ -65,7 +65,7 @@ class Study:
         return DEFAULT_TRIALS if combinations is None else combinations + self.tune.baseline
 
     def _combinations(self) -> int | None:
-        """How many trials a grid has; at most so many where constraints make it hard to count."""
+        """The combinations of a grid, or an upper bound where constraints prevent counting."""
         if not self.constraints:
             return grid_size(self.space)
         return feasible.count(self.space, self.constraints) or grid_size(self.space)
@@ -83,7 +83,7 @@ class Study:
         return Budget(self.unit, self.amount, self.trials, self.tune.budget.evaluations)
 
     def to_definition(self) -> StudyDefinition:
-        """All of the study that is known before preflight."""
+        """The definition, as far as it is known before preflight."""
         tune, sweep = self.tune, self.sweep
         law = tune.prior.step_law
         return StudyDefinition(
@@ -118,5 +118,5 @@ class Study:
 
 
 def plug_in(section: PlugInSection) -> PlugIn:
-    """A section that names a plug-in, without the file's models."""
+    """A plug-in section as a plain dataclass, without pydantic."""
     return PlugIn(section.name, section.options)

@@ -1,4 +1,4 @@
-"""A study file: a W&B sweep, with an optional `tune` section for what W&B has no word for."""
+"""A study file: a W&B sweep, with an optional `tune` section for settings that W&B lacks."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ from tune_app.study.yaml_source import Source
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """What a study file says: a study unless there are problems, and how it was read."""
+    """The result of reading a study file: a study unless there are problems, and messages."""
 
     study: Study | None
     problems: tuple[Problem, ...]
     warnings: tuple[Problem, ...]
-    """What could have been meant otherwise."""
+    """Values with another possible meaning."""
     notes: tuple[Problem, ...]
-    """What has no meaning here, or another one."""
+    """Keys that have no effect here, or another one than in W&B."""
     trainable: str | None = None
-    """What the tune section names or leaves to the default; None for a file without a section."""
+    """The trainable of the tune section, possibly the default; None for a file without section."""
     space: Mapping[str, Domain] = field(default_factory=dict)
-    """The parameters that were understood."""
+    """The parameters that could be read."""
     metric: Metric = field(default_factory=lambda: Metric(""))
 
 
@@ -56,16 +56,16 @@ def load(
     Raises:
         UserError: with every mistake in the file, the overrides and the plug-ins it names.
     """
-    found = read(path, changes, name, now)
-    if found.study is None:
-        raise UserError(found.problems)
-    return found.study
+    result = read(path, changes, name, now)
+    if result.study is None:
+        raise UserError(result.problems)
+    return result.study
 
 
 def read(
     path: Path, changes: Sequence[str] = (), name: str | None = None, now: datetime | None = None
 ) -> Read:
-    """The same, with the mistakes as a result.
+    """Reads a study file as `load` does, and returns its problems instead of raising them.
 
     Raises:
         UserError: there is no such file, it is not YAML, or an override cannot be applied.
@@ -73,25 +73,25 @@ def read(
     space = foreign_space.read(path)
     if space is None and not path.is_file():
         raise UserError(_missing(path))
-    # A space from elsewhere has nothing else to say: it is searched as a sweep of method bayes.
+    # A space of another library has no method: it is searched as a sweep of method bayes.
     source = yaml_source.load(path) if space is None else Source(str(path), {"method": "bayes"})
     overrides.apply(source, changes)
-    ours = TUNE in source.data
+    has_section = TUNE in source.data
     tune_data = source.data.pop(TUNE, None)
     misplaced = _misplaced(source)
     parsed = wandb_sweep.parse(source.data, source.where, space)
-    tune, tune_problems, read_so = tune_section.read(tune_data, source)
-    sweep, warnings = parsed.sweep, [*source.warnings, *parsed.warnings, *read_so]
-    found = Verdict() if tune is None else _checked_constraints(sweep, tune, source)
+    tune, tune_problems, readings = tune_section.read(tune_data, source)
+    sweep, warnings = parsed.sweep, [*source.warnings, *parsed.warnings, *readings]
+    verdict = Verdict() if tune is None else _checked_constraints(sweep, tune, source)
     stamp = (now or datetime.now()).strftime("%Y%m%d-%H%M%S")
     chosen = name or f"{_as_name(sweep.name or path.stem)}-{stamp}"
-    warnings += [Problem(text) for text in found.notes]
-    problems = [*source.problems, *misplaced, *parsed.problems, *tune_problems, *found.problems]
+    warnings += [Problem(text) for text in verdict.notes]
+    problems = [*source.problems, *misplaced, *parsed.problems, *tune_problems, *verdict.problems]
     problems += name_problems(chosen, "--name")
     if tune is None:
         return Read(None, once(problems), once(warnings), once(parsed.notes))
-    tune, read_so = _with_numbers(tune, source)
-    warnings += read_so
+    tune, readings = _with_numbers(tune, source)
+    warnings += readings
     tune, scheduler_notes = _with_scheduler(sweep, tune, source)
     notes = parsed.notes + scheduler_notes
     study = Study(chosen, str(path), sweep, tune, sweep.parameters, str(Path.cwd()))
@@ -102,45 +102,45 @@ def read(
         problems += earlier.problems
         warnings += earlier.warnings
         study = replace(study, earlier=earlier.runs)
-    told = tuple(item.in_one_line() for item in once(warnings + notes))
-    study = replace(study, notes=told)
+    lines = tuple(item.in_one_line() for item in once(warnings + notes))
+    study = replace(study, notes=lines)
     return Read(
         None if problems else study,
         once(problems),
         once(warnings),
         once(notes),
-        tune.trainable if ours else None,
+        tune.trainable if has_section else None,
         sweep.parameters,
         Metric(sweep.metric, sweep.goal, sweep.target),
     )
 
 
 def _unused(study: Study, source: Source) -> list[Problem]:
-    """Earlier runs that are given to a searcher that makes nothing of them."""
+    """A warning if the study has earlier runs but its searcher does not use them."""
     if make.learns_from_history(plug_in(study.searcher), study.space, study.tune.seed):
         return []
-    what = f"not used: {study.searcher.name} learns from no earlier run"
+    what = f"not used: {study.searcher.name} does not learn from earlier runs"
     fix = "use searcher: auto"
     return [Problem(what, source.where((TUNE, "warm_start")), fix=fix)]
 
 
 def _earlier(study: Study, source: Source) -> warm.Gathered:
-    """The runs that its warm start names."""
+    """The runs that `warm_start` names."""
     sweep, where = study.sweep, source.where((TUNE, "warm_start"))
-    found = warm.gather(
+    gathered = warm.gather(
         study.tune.warm_start, study.space, study.constraints, sweep.metric, sweep.goal
     )
 
     def placed(items: list[Problem]) -> list[Problem]:
         return [replace(item, what=f"{item.where}: {item.what}", where=where) for item in items]
 
-    return warm.Gathered(found.runs, placed(found.problems), placed(found.warnings))
+    return warm.Gathered(gathered.runs, placed(gathered.problems), placed(gathered.warnings))
 
 
 def _misplaced(source: Source) -> list[Problem]:
-    """Keys of the tune section that stand on the top level, taken out of it."""
-    ours = TuneSection.model_fields.keys() - wandb_sweep.UNUSED_KEYS.keys()
-    keys = [key for key in source.data if key in ours]
+    """Problems of tune keys on the top level; removes these keys from it."""
+    tune_keys = TuneSection.model_fields.keys() - wandb_sweep.UNUSED_KEYS.keys()
+    keys = [key for key in source.data if key in tune_keys]
     for key in keys:
         del source.data[key]
     fix = "write it below tune:"
@@ -151,16 +151,16 @@ def _misplaced(source: Source) -> list[Problem]:
 
 
 def _with_numbers(tune: TuneSection, source: Source) -> tuple[TuneSection, list[Problem]]:
-    """The section with numbers for the quoted options that searcher and scheduler count with."""
+    """The section with numbers for quoted options of searcher and scheduler, and warnings."""
     changed, warnings = {}, []
     for kind in ("searcher", "scheduler"):
         section: PlugInSection = getattr(tune, kind) or PlugInSection(name="")
-        found = lenient.of_options(kind, section.name, section.options)
-        if found:
-            changed[kind] = section.model_copy(update={name: n for name, (n, _) in found.items()})
+        parsed = lenient.of_options(kind, section.name, section.options)
+        if parsed:
+            changed[kind] = section.model_copy(update={name: n for name, (n, _) in parsed.items()})
         warnings += [
             replace(warning, where=source.where((TUNE, kind, name)))
-            for name, (_, warning) in found.items()
+            for name, (_, warning) in parsed.items()
         ]
     return tune.model_copy(update=changed), warnings
 
@@ -168,29 +168,29 @@ def _with_numbers(tune: TuneSection, source: Source) -> tuple[TuneSection, list[
 def _with_scheduler(
     sweep: wandb_sweep.Sweep, tune: TuneSection, source: Source
 ) -> tuple[TuneSection, list[Problem]]:
-    """The scheduler that the sweep asks for without a word for it, unless the section names one."""
-    asked, where = sweep.early_terminate, source.where(("early_terminate",))
+    """Adds the scheduler that the sweep implies, unless the section names one."""
+    hyperband, where = sweep.early_terminate, source.where(("early_terminate",))
     if "scheduler" in tune.model_fields_set:
-        return tune, [Problem("not used: tune.scheduler is given", where)] if asked else []
-    if asked is not None:
-        return _with_hyperband(asked, tune, where)
+        return tune, [Problem("not used: tune.scheduler is given", where)] if hyperband else []
+    if hyperband is not None:
+        return _with_hyperband(hyperband, tune, where)
     if searcher_of(sweep, tune).name == GRID:
         path = (TUNE, "searcher") if tune.searcher else ("method",)
-        what = "a grid is run whole: no trial is stopped early (scheduler fifo)"
-        note = Problem(what, source.where(path), fix="name a tune.scheduler to have some stopped")
+        what = "a grid runs completely: no trial is stopped early (scheduler fifo)"
+        note = Problem(what, source.where(path), fix="name a tune.scheduler to stop some early")
         return tune.model_copy(update={"scheduler": PlugInSection(name=WHOLE)}), [note]
     return tune, []
 
 
 def _with_hyperband(
-    asked: Hyperband, tune: TuneSection, where: str
+    hyperband: Hyperband, tune: TuneSection, where: str
 ) -> tuple[TuneSection, list[Problem]]:
-    """The scheduler that `early_terminate` stands for."""
+    """Adds the scheduler for `early_terminate`."""
     evaluations = tune.budget.evaluations
-    rungs = asked.rungs(evaluations)
-    scheduler = PlugInSection(name="asha", eta=asked.eta, rungs=list(rungs))
+    rungs = hyperband.rungs(evaluations)
+    scheduler = PlugInSection(name="asha", eta=hyperband.eta, rungs=list(rungs))
     shares = ", ".join(f"{100 * rung:.3g} %" for rung in rungs)
-    total = f"max_iter {asked.max_iter}" if asked.max_iter else f"{evaluations} evaluations"
+    total = f"max_iter {hyperband.max_iter}" if hyperband.max_iter else f"{evaluations} evaluations"
     what = f"read as asha with rungs at {shares} of the budget, which is {total}"
     if len(rungs) == 1:
         what += ": nothing is stopped early; raise tune.budget.evaluations"
@@ -198,26 +198,26 @@ def _with_hyperband(
 
 
 def _checked_constraints(sweep: wandb_sweep.Sweep, tune: TuneSection, source: Source) -> Verdict:
-    """What is to be said of constraints, conditions and beliefs."""
-    given = source.data.get("parameters")
-    found = constraint_checks.check(
+    """Checks constraints, conditions and beliefs."""
+    parameters = source.data.get("parameters")
+    verdict = constraint_checks.check(
         sweep.parameters,
         constraints=tune.constraints,
         when=tune.when,
         beliefs={name: Belief(**item.model_dump()) for name, item in tune.prior.beliefs.items()},
         where=lambda path: source.where((TUNE, *path)),
-        declared=map(str, given) if isinstance(given, dict) else (),
+        declared=map(str, parameters) if isinstance(parameters, dict) else (),
     )
     budget = tune.budget
     if tune.prior.step_law is None or (budget.steps is None and budget.seconds is None):
-        return found
-    what = "step_law needs to know how many tokens a trial is trained on"
+        return verdict
+    what = "step_law needs the number of training tokens of a trial"
     problem = Problem(what, source.where((TUNE, "prior")), "a budget in tokens or epochs")
-    return replace(found, problems=(*found.problems, problem))
+    return replace(verdict, problems=(*verdict.problems, problem))
 
 
 def _as_name(text: str) -> str:
-    """The nearest to `text`, which may be anything W&B takes for a name, that names a folder."""
+    """`text`, which may be any name of W&B, with characters replaced that no folder may have."""
     return re.sub(r"[^A-Za-z0-9А-Яа-яЁё_.-]+", "-", text)[:80].strip("-._") or "study"
 
 

@@ -1,4 +1,4 @@
-"""Finds spaces that are no study files: Optuna's distributions, a `param_space` of Ray Tune."""
+"""Reads spaces of other libraries: Optuna's distributions, a `param_space` of Ray Tune."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from tune_app.space.reader import Reader
 
 
 def read(path: Path) -> dict[str, Domain] | None:
-    """The space that `path` names, None where it is a study file.
+    """The space that `path` names, None if it is a study file.
 
     `path` is a JSON file of Optuna distributions by parameter, or a dotted path such as
     `my_project.search.param_space`, whose module is imported.
 
     Raises:
-        UserError: what it names cannot be read as a space.
+        UserError: the file or the object cannot be read as a space.
     """
     if path.suffix == ".json" and path.is_file():
         document = _json(path)
@@ -46,7 +46,7 @@ def _json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
-        # As YAML, it gets a message with line and column.
+        # Read as YAML instead, it gets a message with line and column.
         return None
 
 
@@ -58,13 +58,13 @@ def _is_dotted(text: str) -> bool:
 
 def _imported(dotted: str) -> Mapping[str, Any]:
     module_name, _, attribute = dotted.rpartition(".")
-    # As with `python -m`: what is in the folder that the person stands in can be imported.
+    # As with `python -m`, modules of the current folder can be imported.
     if "" not in sys.path and str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
     try:
         module = importlib.import_module(module_name)
     except Exception as error:
-        # The module is the user's own: whatever it raises is theirs to read.
+        # The module is the user's own and may raise anything: the user sees it.
         what = f"cannot import {module_name}: {type(error).__name__}: {error}"
         raise UserError(Problem(what, dotted, "a study file, or package.module.name")) from error
     space = getattr(module, attribute, None)

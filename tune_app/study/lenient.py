@@ -1,4 +1,4 @@
-"""Values of the tune section that are written as text and have one other sensible reading."""
+"""Lenient parsing of the tune section: texts that can only mean a number or a boolean."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ TRUTH_OF = {
 """Words of YAML 1.1."""
 
 ParsedValue = tuple[Any, Problem]
-"""What a text is read as, and the words that say so."""
+"""The value of a text, and the warning about it."""
 
 
 def as_number(value: Any, where: str = "") -> ParsedValue | None:
-    """A number in quotes."""
+    """Reads a number in quotes; None for anything else."""
     number = from_text(value) if isinstance(value, str) else None
     if number is None:
         return None
@@ -31,7 +31,7 @@ def as_number(value: Any, where: str = "") -> ParsedValue | None:
 
 
 def as_truth(value: Any, where: str) -> ParsedValue | None:
-    """A word for true or false that YAML 1.2 does not know as one."""
+    """Reads a YAML 1.1 word for true or false, which is text in YAML 1.2; else None."""
     truth = TRUTH_OF.get(value.lower()) if isinstance(value, str) else None
     if truth is None:
         return None
@@ -40,18 +40,18 @@ def as_truth(value: Any, where: str) -> ParsedValue | None:
 
 
 def of_options(kind: str, name: str, options: Mapping[str, Any]) -> dict[str, ParsedValue]:
-    """Options of a plug-in that are numbers in quotes, though it takes numbers."""
+    """The numeric options of a plug-in that are written in quotes."""
     try:
         numeric = plugins.numeric_options(plugins.load(kind, name)) & options.keys()
     except UserError:
-        # A plug-in that is not there is told of with all that is wrong with it.
+        # `plugin_checks` reports a missing plug-in.
         return {}
-    found = {option: as_number(options[option]) for option in sorted(numeric)}
-    return {option: reading for option, reading in found.items() if reading is not None}
+    readings = {option: as_number(options[option]) for option in sorted(numeric)}
+    return {option: reading for option, reading in readings.items() if reading is not None}
 
 
 def replaced(data: Mapping[str, Any], values: Iterable[tuple[KeyPath, Any]]) -> dict[str, Any]:
-    """A copy of `data` with other values at some key paths."""
+    """A deep copy of `data` with `values` at their key paths."""
     changed: Any = copy.deepcopy(dict(data))
     for path, value in values:
         inner = changed

@@ -1,4 +1,4 @@
-"""`--set KEY=VALUE`: changes a study file before it is read."""
+"""`--set KEY=VALUE`: changes a study file's data before it is checked."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def _apply(source: Source, override: str) -> list[Problem]:
         parts = (TUNE, *parts)
     if parts[0] not in (*wandb_sweep.KEYS, TUNE):
         return [Problem(f"unknown key {key!r}", where, fix=_hint(source, str(parts[0])))]
-    given = yaml_source.parse(f"value: {text}", where)
-    return given.problems or _assign(source, parts, given.data["value"], where)
+    parsed = yaml_source.parse(f"value: {text}", where)
+    return parsed.problems or _assign(source, parts, parsed.data["value"], where)
 
 
 def _hint(source: Source, name: str) -> str:
@@ -63,7 +63,7 @@ def _assign(source: Source, parts: KeyPath, value: Any, where: str) -> list[Prob
         if child is None:
             child = target[part] = {}
         elif isinstance(child, str) and parts[0] == TUNE:
-            # The two words that stand for a mapping: a plug-in's name, and `prior: step_law`.
+            # Two keys may have a text in place of a mapping: a plug-in's name, `prior: step_law`.
             mapping: dict[str, Any] = {child: {}} if part == PRIOR else {"name": child}
             child = target[part] = mapping
         if not isinstance(child, dict):
@@ -81,7 +81,7 @@ def _assign(source: Source, parts: KeyPath, value: Any, where: str) -> list[Prob
 
 
 def _replace_form(entry: dict[str, Any], key: str) -> None:
-    """A parameter is a value, a list, or a range: setting one takes the others away."""
+    """A parameter is a value, a list, or a range: setting one form removes the others."""
     forms = ({"value"}, {"values", "probabilities"}, {"min", "max", "q", "distribution"})
     keep = next((form for form in forms if key in form), set())
     for form in forms:

@@ -1,4 +1,4 @@
-"""Whether the plug-ins that a study names exist and take the options it gives them."""
+"""Checks that the plug-ins of a study exist and accept their options."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from tune_app.study.yaml_source import KeyPath, Source
 
 
 def problems(study: Study, source: Source, try_out: bool) -> list[Problem]:
-    """Plug-ins that do not exist, and options they do not take.
+    """Plug-ins that do not exist, and options they refuse.
 
-    `try_out` says whether the rest of the study is sound, so that they can be made for it.
+    `try_out` creates them for the study, which is possible only if it has no other problems.
     """
-    found: list[Problem] = []
+    problems: list[Problem] = []
     for kind, section, path in _plugins(study):
         where = source.where(path)
         try:
             module = plugins.load(kind, section.name, where)
         except UserError as error:
-            found += error.problems
+            problems += error.problems
             continue
         unknown = plugins.option_problems(module, section.options, where)
         if unknown or not try_out:
-            found += unknown
+            problems += unknown
         else:
-            found += _refused(kind, module, section, study, source)
-    return found
+            problems += _refused(kind, module, section, study, source)
+    return problems
 
 
 def _plugins(study: Study) -> list[tuple[str, PlugInSection, KeyPath]]:
@@ -50,7 +50,7 @@ def _plugins(study: Study) -> list[tuple[str, PlugInSection, KeyPath]]:
 def _refused(
     kind: str, module: ModuleType, section: PlugInSection, study: Study, source: Source
 ) -> list[Problem]:
-    """Values that a plug-in refuses; making it once shows them. Trackers would touch the disk."""
+    """Values that a plug-in refuses when created; not for trackers, which would write to disk."""
     try:
         with blamed(kind):
             return _refusals(kind, module, section, study, source)

@@ -1,4 +1,4 @@
-"""The `tune` section of a study file: what W&B has no word for, as pydantic models."""
+"""The `tune` section of a study file, for settings that W&B lacks, as pydantic models."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ DEFAULT_SCHEDULER = "auto"
 WHOLE = "fifo"
 """The scheduler that runs every trial to its end."""
 SCHEDULER_OF_OPTIONS = "asha"
-"""The scheduler where only options such as eta are given."""
+"""The scheduler if only options such as eta are given."""
 
 
 def _whole(value: Any) -> Any:
-    """Large numbers are written as 2e7, which YAML reads as a float."""
+    """Accepts large whole numbers such as 2e7, which YAML reads as a float."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
@@ -44,7 +44,7 @@ class _Section(BaseModel):
 
 
 class BudgetSection(_Section):
-    """What the search may cost. Exactly one unit is given; the others are None."""
+    """The budget of a trial, in at most one unit, and the number of trials and evaluations."""
 
     tokens: Whole | None = Field(None, gt=0)
     steps: Whole | None = Field(None, gt=0)
@@ -55,20 +55,20 @@ class BudgetSection(_Section):
 
     @model_validator(mode="after")
     def _one_unit(self) -> BudgetSection:
-        given = [unit.value for unit in Unit if getattr(self, unit.value) is not None]
-        if len(given) > 1:
-            raise ValueError(f"{' and '.join(given)} given; a budget has one unit")
+        units = [unit.value for unit in Unit if getattr(self, unit.value) is not None]
+        if len(units) > 1:
+            raise ValueError(f"{' and '.join(units)} given; a budget has one unit")
         return self
 
 
 class ResourcesSection(_Section):
-    """What one trial gets, on one node: so many processes with so much each."""
+    """The resources of one trial, on one node; `cpu` and `gpu` are for each process."""
 
     processes: Whole = Field(1, gt=0)
     """They train one model, each on its own part of every batch (data-parallel)."""
     cpu: float = Field(1, gt=0)
     gpu: float | None = Field(None, ge=0)
-    """None: one GPU where the cluster has any, else none. A fraction lets trials share it."""
+    """None: one GPU if the cluster has any, else none. A fraction lets trials share one GPU."""
     concurrent: Whole | None = Field(None, gt=0)
     """At most this many trials at once; None: as many as fit."""
 
@@ -82,16 +82,16 @@ class ResourcesSection(_Section):
 
 
 class CheckpointsSection(_Section):
-    """What is kept of trials that need nothing any more, and how much all may take."""
+    """Which checkpoints stay once trials have ended, and how much disk space all may take."""
 
     keep: Whole = Field(3, ge=0)
-    """Completed trials, the best ones, whose last checkpoint stays."""
+    """The last checkpoints of this many of the best completed trials stay."""
     disk_gb: float | None = Field(None, gt=0)
-    """All checkpoints of the study together; the kept ones are given up first."""
+    """Limit for all checkpoints of the study, in GB; the ones of `keep` are deleted first."""
 
 
 class PlugInSection(_Section):
-    """A plug-in by name, with its options beside it."""
+    """A plug-in by name, with its options as further keys."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
     name: str
@@ -102,34 +102,34 @@ class PlugInSection(_Section):
 
 
 class BeliefSection(_Section):
-    """What somebody thinks of one parameter, and how firmly."""
+    """The prior of one parameter: its most likely value, and the width or weight."""
 
     value: Any
     octaves: float | None = Field(None, gt=0)
-    """Of a number: the width of a normal distribution in factors of two."""
+    """Of a number: the standard deviation of a normal distribution, in factors of two."""
     width: float | None = Field(None, gt=0)
-    """The same in the parameter's own units."""
+    """The same, in the parameter's own units."""
     weight: float | None = Field(None, gt=0)
-    """Of a choice: so many times as likely as each other value."""
+    """Of a choice: the value is this many times as likely as each other one."""
 
     @model_validator(mode="after")
     def _one_form(self) -> BeliefSection:
         forms = ("octaves", "width", "weight")
-        given = [name for name in forms if getattr(self, name) is not None]
-        if len(given) != 1:
-            got = " and ".join(given) or "neither octaves, width nor weight"
+        present = [name for name in forms if getattr(self, name) is not None]
+        if len(present) != 1:
+            got = " and ".join(present) or "neither octaves, width nor weight"
             raise ValueError(f"{got} given; a belief has one of them")
         return self
 
 
 class StepLawSection(_Section):
-    """The learning rate and batch size of a published law; never nearly a point."""
+    """The prior of learning rate and batch size from Step Law, at least one octave wide."""
 
     octaves: float = Field(2, ge=1)
 
 
 class PriorSection(_Section):
-    """Beliefs by parameter, and those that a law fills in."""
+    """Beliefs by parameter, and whether Step Law adds its own."""
 
     model_config = ConfigDict(extra="allow", frozen=True, strict=True, allow_inf_nan=False)
     __pydantic_extra__: dict[str, BeliefSection] = Field(init=False)
@@ -158,12 +158,12 @@ class TuneSection(_Section):
     baseline: bool = True
     drop_impossible: bool = False
     constraints: tuple[str, ...] = ()
-    """Expressions over parameters that every trial fulfils."""
+    """Expressions over parameters that every trial must fulfil."""
     when: dict[str, str] = Field(default_factory=dict)
-    """By parameter, the expression under which it counts; else a trial goes without it."""
+    """By parameter, the expression under which it is active; otherwise a trial has no value."""
     prior: PriorSection = PriorSection()
     warm_start: tuple[str, ...] = ()
-    """Tables of finished runs and folders of studies that the search begins with."""
+    """Tables of finished runs and folders of studies for the warm-start prior."""
     accelerator: Literal["auto", "cpu"] = "auto"
 
     @model_validator(mode="before")
@@ -191,16 +191,16 @@ class TuneSection(_Section):
 
 
 def read(data: Any, source: Source) -> tuple[TuneSection | None, list[Problem], list[Problem]]:
-    """The section, all that is wrong with it, and what was read otherwise than it is written.
+    """The section, its problems, and the warnings of lenient parsing.
 
-    Of a section with mistakes, its sound parts; None where that cannot be.
+    A section with problems is returned without the wrong keys; None if that is not possible.
     """
     if data is None:
         return TuneSection(), [], []
     if not isinstance(data, dict):
         what = f"{data!r} is not a mapping"
         return None, [Problem(what, source.where((TUNE,)), "keys below it")], []
-    data, warnings = _as_meant(data, source)
+    data, warnings = _parsed_leniently(data, source)
     mistakes = _mistakes(data)
     problems = [_tune_problem(item, source) for item in mistakes]
     sound = _without(data, [item["loc"] for item in mistakes])
@@ -209,7 +209,7 @@ def read(data: Any, source: Source) -> tuple[TuneSection | None, list[Problem], 
 
 
 def _mistakes(data: dict[str, Any]) -> list[Any]:
-    """What pydantic has against a section."""
+    """The validation errors of a section."""
     try:
         TuneSection.model_validate(data)
     except ValidationError as error:
@@ -220,8 +220,8 @@ def _mistakes(data: dict[str, Any]) -> list[Any]:
 _READERS = {"int_type": as_number, "float_type": as_number, "bool_type": as_truth}
 
 
-def _as_meant(data: dict[str, Any], source: Source) -> tuple[dict[str, Any], list[Problem]]:
-    """The section with numbers and truth values for the texts that stand for them."""
+def _parsed_leniently(data: dict[str, Any], source: Source) -> tuple[dict[str, Any], list[Problem]]:
+    """The section with numbers and booleans in place of texts that represent them, and warnings."""
     texts = [(tuple(item["loc"]), item["type"], item["input"]) for item in _mistakes(data)]
     texts += [(path, "float_type", value) for path, value in _believed(data.get("prior"))]
     readings = {
@@ -229,20 +229,20 @@ def _as_meant(data: dict[str, Any], source: Source) -> tuple[dict[str, Any], lis
         for path, kind, value in texts
         if kind in _READERS
     }
-    found = {path: reading for path, reading in readings.items() if reading is not None}
-    meant = replaced(data, [(path, value) for path, (value, _) in found.items()])
-    return meant, [warning for _, warning in found.values()]
+    parsed = {path: reading for path, reading in readings.items() if reading is not None}
+    changed = replaced(data, [(path, value) for path, (value, _) in parsed.items()])
+    return changed, [warning for _, warning in parsed.values()]
 
 
 def _believed(prior: Any) -> Iterator[tuple[KeyPath, Any]]:
-    """The values of beliefs that have to be numbers, with their places."""
+    """The values of beliefs that must be numbers, with their key paths."""
     for name, belief in prior.items() if isinstance(prior, dict) else ():
         if isinstance(belief, dict) and "value" in belief and {"octaves", "width"} & belief.keys():
             yield ("prior", name, "value"), belief["value"]
 
 
 def _without(data: dict[str, Any], locations: list[tuple[Any, ...]]) -> dict[str, Any]:
-    """The section without the keys that are wrong; of a list, without the items that are."""
+    """The section without the wrong keys, and lists without the wrong items."""
     rest = dict(data)
     for key in {location[0] for location in locations}:
         items = {loc[1] for loc in locations if loc[0] == key and len(loc) > 1}
@@ -270,7 +270,7 @@ def _tune_problem(item: Any, source: Source) -> Problem:
 
 
 def _expectation(message: str) -> str:
-    """What pydantic expects, in the words of somebody who writes YAML."""
+    """What pydantic expects, in terms of YAML."""
     plain = message.removeprefix("Input should be ").removeprefix("a valid ")
     for start, words in _YAML_WORDS.items():
         if plain.startswith(start):

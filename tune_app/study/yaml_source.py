@@ -1,8 +1,8 @@
-"""Reads a YAML file into plain data and remembers where everything stands.
+"""Reads a YAML file into plain data and keeps the position of each key.
 
-Scalars follow the YAML 1.2 core schema, so that `1e-5` is a number and `no` is text. W&B reads them
-by YAML 1.1, as PyYAML does: where that gives something else, it is told, and a parameter that could
-be meant either way is refused. Only plain data is built: tags that name Python objects are refused.
+Scalars follow the YAML 1.2 core schema, so that `1e-5` is a number and `no` is text. W&B uses YAML
+1.1, as PyYAML does: a different reading gives a warning, and a parameter with two plausible
+readings is refused. Only plain data is built: tags that name Python objects are refused.
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ def scalar(text: str) -> Any:
 
 
 MOST_BITS = 10_000
-"""Python refuses to write larger whole numbers down."""
+"""Python refuses to convert larger whole numbers to text."""
 
 MOST_NODES = 100_000
-"""A few lines of aliases to aliases can stand for more values than fit into memory."""
+"""A few lines of nested aliases can expand to more values than fit into memory."""
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes numbers so that both versions of YAML read them: 1e-05 as 1.0e-05."""
+    """Writes numbers that both versions of YAML read: 1e-05 as 1.0e-05."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True
@@ -62,7 +62,7 @@ _Dumper.add_representer(
     float,
     lambda dumper, number: dumper.represent_scalar("tag:yaml.org,2002:float", _in_both(number)),
 )
-# PyYAML quotes what it would itself read as something else; `1e-5` is not among that.
+# PyYAML quotes texts that YAML 1.1 would read as other types; `1e-5` is not one of these.
 _Dumper.add_representer(
     str,
     lambda dumper, text: dumper.represent_scalar(
@@ -79,54 +79,54 @@ def dump(data: dict[str, Any]) -> str:
 
 @dataclass(slots=True)
 class Source:
-    """A document with the place of each of its keys."""
+    """A document with the line and column of each of its keys."""
 
     name: str
     data: dict[str, Any]
     places: dict[KeyPath, tuple[int, int]] = field(default_factory=dict)
     overrides: dict[KeyPath, str] = field(default_factory=dict)
-    """Keys that were set from elsewhere, with the words that set them."""
+    """Keys that were set from the command line, with the argument that set them."""
     problems: list[Problem] = field(default_factory=list)
-    """What is wrong with the file as YAML, though it can be read on for other mistakes."""
+    """Problems of the YAML that do not prevent further checks."""
     warnings: list[Problem] = field(default_factory=list)
-    """What was read other than W&B reads it."""
+    """Values that W&B reads differently."""
     built: int = 0
-    """Nodes so far, those behind an alias each time it is used."""
-    told: set[tuple[int, str]] = field(default_factory=set)
-    """What was said of which node, so that an alias does not repeat it."""
+    """Number of nodes so far; those behind an alias count each time it is used."""
+    reported: set[tuple[int, str]] = field(default_factory=set)
+    """The id of the node and the text of each message, so that an alias does not repeat it."""
 
     def where(self, path: KeyPath) -> str:
-        """`file:line:column key.path`, with the nearest place known for `path`."""
-        known = self.find(path) or path
-        while known and known not in self.places and known not in self.overrides:
-            known = known[:-1]
-        if known in self.overrides:
-            return self.overrides[known]
-        line, column = self.places.get(known, (1, 1))
+        """`file:line:column key.path`, with the position of `path` or of its nearest parent."""
+        nearest = self.find(path) or path
+        while nearest and nearest not in self.places and nearest not in self.overrides:
+            nearest = nearest[:-1]
+        if nearest in self.overrides:
+            return self.overrides[nearest]
+        line, column = self.places.get(nearest, (1, 1))
         return f"{self.name}:{line}:{column} {dotted(path)}".rstrip()
 
     def tell(self, node: yaml.Node, kind: list[Problem], problem: Problem) -> None:
-        """Adds to the problems or the warnings, once for a node however often it is used."""
-        if (id(node), problem.what) not in self.told:
-            self.told.add((id(node), problem.what))
+        """Adds a message to `kind`, only once for a node that aliases repeat."""
+        if (id(node), problem.what) not in self.reported:
+            self.reported.add((id(node), problem.what))
             kind.append(problem)
 
     def find(self, path: KeyPath) -> KeyPath | None:
-        """Where a key stands: as written, with dots in one key, or in nested `parameters`."""
-        known = {*self.places, *self.overrides}
-        if path in known:
+        """The key path in the file for `path`, which may be dotted or lack nested `parameters`."""
+        paths = {*self.places, *self.overrides}
+        if path in paths:
             return path
-        wanted = dotted(path)
-        return next((other for other in known if dotted(_flat(other)) == wanted), None)
+        name = dotted(path)
+        return next((other for other in paths if dotted(_flat(other)) == name), None)
 
 
 def _flat(path: KeyPath) -> KeyPath:
-    """A path without the `parameters` that W&B writes between a group and what lies in it."""
+    """A path without the `parameters` keys that W&B has between a group and its members."""
     return tuple(part for index, part in enumerate(path) if index == 0 or part != "parameters")
 
 
 def dotted(path: KeyPath) -> str:
-    """A key path as a person writes it."""
+    """A key path as text with dots."""
     return ".".join(str(part) for part in path)
 
 
@@ -134,7 +134,7 @@ def load(path: Path) -> Source:
     """Reads one YAML mapping.
 
     Raises:
-        UserError: the file is missing, unreadable, not YAML, or holds something else.
+        UserError: the file is missing, unreadable or not YAML, or holds no mapping.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -145,7 +145,11 @@ def load(path: Path) -> Source:
 
 
 def parse(text: str, name: str) -> Source:
-    """The same for text; `name` stands for the file in messages."""
+    """Reads one YAML mapping from text; `name` is the file's name in messages.
+
+    Raises:
+        UserError: the text is not YAML, holds no mapping, or is nested too deeply.
+    """
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
@@ -158,7 +162,7 @@ def parse(text: str, name: str) -> Source:
             what, fix = "holds more than one document", "put what follows `---` into another file"
         raise UserError(Problem(what, where, fix=fix)) from error
     except (yaml.YAMLError, ValueError, OverflowError) as error:
-        # The last two are an escape such as "\\UFFFFFFFF" that stands for no character.
+        # The last two are raised for an escape such as "\\UFFFFFFFF" that is not a character.
         raise UserError(Problem(f"not YAML: {error}", name)) from error
     except RecursionError as error:
         raise UserError(Problem("nested too deeply", name)) from error
@@ -179,7 +183,7 @@ def _build(node: yaml.Node, path: KeyPath, source: Source) -> Any:
     source.places.setdefault(path, (node.start_mark.line + 1, node.start_mark.column + 1))
     source.built += 1
     if source.built > MOST_NODES:
-        what = f"holds more than {MOST_NODES:,} values, those behind aliases counted each time"
+        what = f"holds more than {MOST_NODES:,} values; each use of an alias counts"
         raise UserError(Problem(what, source.name))
     if node.tag.startswith(("tag:yaml.org,2002:python", "!")):
         what = f"the tag {node.tag} is not allowed"
@@ -189,7 +193,7 @@ def _build(node: yaml.Node, path: KeyPath, source: Source) -> Any:
     if isinstance(node, yaml.SequenceNode):
         return [_build(item, (*path, i), source) for i, item in enumerate(node.value)]
     if any("\ud800" <= character <= "\udfff" for character in node.value):
-        what = "holds half a character, a surrogate"
+        what = "holds a surrogate, which is half a character"
         source.tell(node, source.problems, Problem(what, source.where(path)))
     assert isinstance(node, yaml.ScalarNode)
     if node.tag != _implied(node):
@@ -208,22 +212,22 @@ def _implied(node: yaml.ScalarNode) -> str:
 
 
 def _tagged(node: yaml.ScalarNode, path: KeyPath, source: Source) -> Any:
-    """A scalar with a tag of its own, such as !!str 5: the tag says what it is."""
+    """A scalar with an explicit tag, such as !!str 5, which determines its type."""
     value = _by_yaml_1_1(node)
     if value is None and not node.tag.endswith(":null"):
         what = f"{node.value!r} is not of the tag {node.tag.removeprefix('tag:yaml.org,2002:')}"
-        found = Problem(what, source.where(path), fix="take the tag out")
-        source.tell(node, source.problems, found)
+        problem = Problem(what, source.where(path), fix="take the tag out")
+        source.tell(node, source.problems, problem)
     return value
 
 
 def _plain(node: yaml.ScalarNode, path: KeyPath, source: Source) -> Any:
-    """A scalar without quotes, with a word where something else may be meant by it."""
+    """A scalar without quotes; adds a warning or problem if it has another plausible reading."""
     new, old = scalar(node.value), _by_yaml_1_1(node)
-    # A scalar that `<<` merges into the whole file has no key at all.
+    # A scalar that `<<` merges into the top level has no key.
     top = path[0] if path else ""
     if top == "parameters":
-        _tell_of_quotes(node, path, source)
+        _warn_of_quotes(node, path, source)
     if new == "None" and top in VALUES_BELOW:
         what, fix = "None is read as the text 'None'", "write null for none, 'None' for the text"
         source.tell(node, source.warnings, Problem(what, source.where(path), fix=fix))
@@ -246,8 +250,8 @@ def _plain(node: yaml.ScalarNode, path: KeyPath, source: Source) -> Any:
     return new
 
 
-def _tell_of_quotes(node: yaml.ScalarNode, path: KeyPath, source: Source) -> None:
-    """Quotes of a word processor are letters to YAML."""
+def _warn_of_quotes(node: yaml.ScalarNode, path: KeyPath, source: Source) -> None:
+    """Warns of typographic quotes, which are letters in YAML."""
     text = node.value
     if node.style is None and len(text) > 1 and {text[0], text[-1]} <= TYPOGRAPHIC_QUOTES:
         what = f"the quotes of {text} are read as a part of it: YAML's are ' and \""
@@ -258,7 +262,7 @@ def _tell_of_quotes(node: yaml.ScalarNode, path: KeyPath, source: Source) -> Non
 TYPOGRAPHIC_QUOTES = set("“”„‟‘’‚‛«»")
 
 AMBIGUOUS_BELOW = ("parameters", "run_cap", "early_terminate", "metric")
-"""Keys of W&B whose values may be meant as W&B reads them; `tune` is only ours."""
+"""Keys of W&B whose values may be meant as W&B reads them; W&B has no `tune`."""
 
 VALUES_BELOW = ("parameters", "tune")
 """Keys that hold values of parameters."""
@@ -267,7 +271,7 @@ _SURELY_A_NUMBER = re.compile(r"[-+]?[0-9][0-9_]*(\.[0-9_]*)?|[-+]?0b[01_]+")
 
 
 def _by_yaml_1_1(node: yaml.ScalarNode) -> Any:
-    """What PyYAML, and so W&B, makes of a scalar; None for what has no other meaning there."""
+    """The value of a scalar in PyYAML, and so in W&B; None if its type there is unusable."""
     read = {
         "bool": yaml.SafeLoader.construct_yaml_bool,
         "int": yaml.SafeLoader.construct_yaml_int,
@@ -279,9 +283,9 @@ def _by_yaml_1_1(node: yaml.ScalarNode) -> Any:
     try:
         old = read(_LOADER, node)
     except (ValueError, OverflowError, LookupError):
-        # A tag that does not fit its scalar, such as !!int on no digits.
+        # A tag that does not fit its scalar, such as !!int without digits.
         return None
-    # NaN is not equal to itself; of a number without end nothing could be said.
+    # NaN is not equal to itself; Python cannot print a number of too many digits.
     endless = isinstance(old, int) and old.bit_length() > MOST_BITS
     return None if old != old or endless else old
 
@@ -302,7 +306,7 @@ def _named(value: Any) -> str:
 
 
 def _mapping(node: yaml.MappingNode, path: KeyPath, source: Source) -> dict[Any, Any]:
-    # First, so that the keys given here have the last word, on values and on places.
+    # Merged first, so that the mapping's own keys override values and positions.
     merged = _merged(node, path, source)
     built: dict[Any, Any] = {}
     for key_node, value_node in node.value:
@@ -315,7 +319,7 @@ def _mapping(node: yaml.MappingNode, path: KeyPath, source: Source) -> dict[Any,
         place = (key_node.start_mark.line + 1, key_node.start_mark.column + 1)
         first = source.places.get((*path, key)) if key in built else None
         source.places[(*path, key)] = place
-        _tell_of_quotes(key_node, (*path, key), source)
+        _warn_of_quotes(key_node, (*path, key), source)
         value = _build(value_node, (*path, key), source)
         if first is not None:
             _twice((*path, key), built[key] == value, first[0], source)
@@ -324,7 +328,7 @@ def _mapping(node: yaml.MappingNode, path: KeyPath, source: Source) -> dict[Any,
 
 
 def _twice(path: KeyPath, same: bool, first_line: int, source: Source) -> None:
-    """A key that was given before: a repetition, or one of two meanings."""
+    """Warns of a repeated key; a problem if the values differ."""
     where, line = source.where(path), source.places[path][0]
     what = f"the key {path[-1]!r} was already given in line {first_line}"
     if same:
@@ -339,7 +343,7 @@ MERGE = "tag:yaml.org,2002:merge"
 
 
 def _merged(node: yaml.MappingNode, path: KeyPath, source: Source) -> dict[Any, Any]:
-    """What `<<` brings into a mapping; of several mappings the first one wins."""
+    """The keys that `<<` merges into a mapping; of several mappings the first takes precedence."""
     merged: dict[Any, Any] = {}
     for key_node, value_node in node.value:
         if key_node.tag != MERGE:
