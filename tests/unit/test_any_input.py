@@ -17,7 +17,7 @@ from tune_app.space.wandb_parameters import DISTRIBUTIONS, PARAMETER_KEYS
 from tune_app.space.wandb_sweep import KEYS, METHODS
 from tune_app.study import file as study_file
 from tune_app.study import yaml_source
-from tune_app.study.definition import Study
+from tune_app.study.parsed import ParsedStudy
 
 # Of values that make sense now and then, so that more than the first check is reached.
 numbers = st.one_of(
@@ -109,14 +109,14 @@ checked = settings(
 )
 
 
-def mistakes(path: Path) -> tuple[Study | None, tuple[Problem, ...]]:
+def mistakes(path: Path) -> tuple[ParsedStudy | None, tuple[Problem, ...]]:
     try:
         return study_file.load(path), ()
     except UserError as error:
         return None, tuple(error.problems)
 
 
-def read(path: Path, data: bytes) -> Study | None:
+def read(path: Path, data: bytes) -> ParsedStudy | None:
     path.write_bytes(data)
     found, problems = mistakes(path)
     assert (found is None) == bool(problems)

@@ -17,7 +17,7 @@ from tune_app.space import feasible
 from tune_app.space.constraints import Constraints, read_constraints
 from tune_app.space.domains import Choice, Fixed, Float, Int, Space, to_document
 from tune_app.study import file as study_file
-from tune_app.study.definition import Study
+from tune_app.study.parsed import ParsedStudy
 from tune_app.trackers import _wandb_run
 from tune_app.training.preflight.lengths import extreme_batches
 
@@ -32,7 +32,7 @@ parameters:
 """
 
 
-def load(tmp_path: Path, tune: str) -> Study:
+def load(tmp_path: Path, tune: str) -> ParsedStudy:
     path = tmp_path / "study.yaml"
     path.write_text(f"{HEAD}tune:\n{tune}", encoding="utf-8")
     return study_file.load(path, now=datetime(2030, 1, 2))

@@ -29,7 +29,7 @@ from tune_app.space import prior
 from tune_app.space.domains import Choice, Domain, Fixed, Float, Int, Space, contains, to_document
 from tune_app.space.prior import Belief
 from tune_app.study import file as study_file
-from tune_app.study.definition import Study
+from tune_app.study.parsed import ParsedStudy
 from tune_app.training import trainable
 from tune_app.training.preflight import step_law
 
@@ -191,7 +191,7 @@ parameters:
 """
 
 
-def load(tmp_path: Path, tune: str) -> Study:
+def load(tmp_path: Path, tune: str) -> ParsedStudy:
     path = tmp_path / "study.yaml"
     path.write_text(f"{HEAD}tune: {{{tune}}}", encoding="utf-8")
     return study_file.load(path, now=datetime(2030, 1, 2))

@@ -19,7 +19,7 @@ from tune_app.space.domains import Choice, Fixed, Float, Int
 from tune_app.storage import catalogue
 from tune_app.study import file as study_file
 from tune_app.study import tune_section, yaml_source
-from tune_app.study.definition import DEFAULT_TRIALS, Study
+from tune_app.study.parsed import DEFAULT_TRIALS, ParsedStudy
 
 ROOT = Path(__file__).parents[2]
 # Sweep files of public repositories, where a collection of them lies beside the checkout.
@@ -42,7 +42,7 @@ tune:
 """
 
 
-def load(tmp_path: Path, text: str = TEXT, *overrides: str, name: str | None = None) -> Study:
+def load(tmp_path: Path, text: str = TEXT, *overrides: str, name: str | None = None) -> ParsedStudy:
     path = tmp_path / "study.yaml"
     path.write_text(text, encoding="utf-8")
     return study_file.load(path, overrides, name, now=NOON)
@@ -349,7 +349,7 @@ def test_a_real_sweep_loads_or_is_told_what_is_wrong(path: Path) -> None:
         assert json.dumps(loaded.to_definition().to_document(), allow_nan=False)
 
 
-def load_or_problems(path: Path) -> tuple[Study | None, tuple[Problem, ...]]:
+def load_or_problems(path: Path) -> tuple[ParsedStudy | None, tuple[Problem, ...]]:
     """Exactly one of the two; whatever else is raised goes up."""
     try:
         loaded = study_file.load(path)

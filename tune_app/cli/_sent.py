@@ -11,13 +11,13 @@ from tune_app.core.definition import StudyDefinition
 from tune_app.core.journal import FILE_NAME
 from tune_app.errors import Problem, UserError
 from tune_app.space.domains import Choice, Domain, Fixed
-from tune_app.study.definition import Study
+from tune_app.study.parsed import ParsedStudy
 
 INSTALLED = Path(tune_app.__file__).parents[1]
 """What lies here is on the cluster already, with this package."""
 
 
-def files(study: Study, path: Path) -> dict[str, Path]:
+def files(study: ParsedStudy, path: Path) -> dict[str, Path]:
     """The files, by the paths that the study knows them by.
 
     Raises:
@@ -57,13 +57,13 @@ def _code(study: StudyDefinition, here: Path) -> Iterator[Path]:
             yield from (here / top).rglob("*.py")
 
 
-def _tables(study: Study) -> Iterator[Path]:
+def _tables(study: ParsedStudy) -> Iterator[Path]:
     """Tables and journals that it begins with."""
     for name in study.tune.warm_start:
         yield Path(name) / FILE_NAME if Path(name).is_dir() else Path(name)
 
 
-def _data(study: Study, here: Path) -> Iterator[Problem]:
+def _data(study: ParsedStudy, here: Path) -> Iterator[Problem]:
     """Values that are relative paths to something here, and would be to nothing there."""
     for name, domain in study.space.items():
         for value in _constants(domain):

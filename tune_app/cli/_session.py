@@ -31,7 +31,7 @@ from tune_app.errors import INTERRUPTED, Problem, UserError
 from tune_app.plugins import make
 from tune_app.storage import catalogue, places
 from tune_app.storage.retention import Retention
-from tune_app.storage.study import Study
+from tune_app.storage.study import StoredStudy
 
 if TYPE_CHECKING:
     from tune_app.engine.driver import Driver
@@ -74,7 +74,7 @@ class Session:
     """Runs the driver with the terminal, the signals and the closing words around it."""
 
     def __init__(
-        self, args: argparse.Namespace, study: Study, state: StudyState, journal: Journal
+        self, args: argparse.Namespace, study: StoredStudy, state: StudyState, journal: Journal
     ) -> None:
         self._args = args
         self._study = study

@@ -13,7 +13,7 @@ from tune_app.cli import _trainable
 from tune_app.errors import Problem, UserError
 
 if TYPE_CHECKING:
-    from tune_app.study.definition import Study
+    from tune_app.study.parsed import ParsedStudy
 
 QUICKSTART = "quickstart.yaml"
 
@@ -43,7 +43,7 @@ def add_overrides(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def load(args: argparse.Namespace, name: str | None) -> tuple[Study, Path, list[str]]:
+def load(args: argparse.Namespace, name: str | None) -> tuple[ParsedStudy, Path, list[str]]:
     """The study that the arguments name, its file, and what was changed of it.
 
     Raises:

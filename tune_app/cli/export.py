@@ -11,7 +11,7 @@ from tune_app.cli._study import add_overrides, study_path
 from tune_app.space import wandb_export
 
 if TYPE_CHECKING:
-    from tune_app.study.definition import Study
+    from tune_app.study.parsed import ParsedStudy
 
 HELP = "print a study file as a W&B sweep"
 
@@ -41,7 +41,7 @@ def execute(args: argparse.Namespace) -> int:
     return 0
 
 
-def as_sweep(study: Study) -> dict[str, Any]:
+def as_sweep(study: ParsedStudy) -> dict[str, Any]:
     """What a study searches, in W&B's words; the tune section has none."""
     sweep = study.sweep
     metric = {"name": sweep.metric, "goal": sweep.goal, "target": sweep.target}

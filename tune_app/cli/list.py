@@ -17,7 +17,7 @@ from tune_app.core.journal import is_locked
 from tune_app.errors import UserError
 from tune_app.storage import catalogue, places
 from tune_app.storage.places import Storage
-from tune_app.storage.study import Study
+from tune_app.storage.study import StoredStudy
 
 HELP = "list the studies"
 
@@ -72,7 +72,7 @@ def _started(row: dict[str, Any]) -> float:
     return float(row.get("started") or math.inf)
 
 
-def live_status(status: str, study: Study) -> str:
+def live_status(status: str, study: StoredStudy) -> str:
     """A study's status as its storage knows it: a killed driver has no lease any more."""
     if status == "ended":
         return status

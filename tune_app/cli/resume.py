@@ -9,7 +9,7 @@ from tune_app.console import commands
 from tune_app.core.journal import Journal
 from tune_app.provenance import machine, software
 from tune_app.storage import catalogue
-from tune_app.storage.study import Study
+from tune_app.storage.study import StoredStudy
 
 HELP = "go on with a study that was interrupted or killed"
 
@@ -33,7 +33,7 @@ def execute(args: argparse.Namespace) -> int:
         study.close_session()
 
 
-def _go_on(args: argparse.Namespace, study: Study, journal: Journal) -> int:
+def _go_on(args: argparse.Namespace, study: StoredStudy, journal: Journal) -> int:
     state, tail = catalogue.read(study.folder)
     if tail is not None:
         journal.repair(tail)

@@ -13,10 +13,10 @@ from tune_app.errors import Problem, UserError
 from tune_app.provenance import machine, software
 from tune_app.storage import catalogue
 from tune_app.storage.places import Storage
-from tune_app.storage.study import Study as StoredStudy
+from tune_app.storage.study import StoredStudy
 
 if TYPE_CHECKING:
-    from tune_app.study.definition import Study
+    from tune_app.study.parsed import ParsedStudy
 
 HELP = "run a study: a W&B sweep file, or the quickstart when none is given"
 
@@ -70,7 +70,7 @@ def execute(args: argparse.Namespace) -> int:
         home.close_session()
 
 
-def _send(args: argparse.Namespace, study: Study, path: Path, overrides: list[str]) -> int:
+def _send(args: argparse.Namespace, study: ParsedStudy, path: Path, overrides: list[str]) -> int:
     """The same on a cluster, under the name that the study has here."""
     from tune_app.cli import _sent
 

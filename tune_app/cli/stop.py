@@ -11,7 +11,7 @@ from tune_app.console import commands
 from tune_app.errors import Problem, UserError
 from tune_app.storage import catalogue
 from tune_app.storage.lease import place_of
-from tune_app.storage.study import Study
+from tune_app.storage.study import StoredStudy
 
 HELP = "let a running study save its trials and stop, as Ctrl-C does"
 
@@ -44,7 +44,7 @@ def execute(args: argparse.Namespace) -> int:
     return 0
 
 
-def _check_reachable(study: Study) -> None:
+def _check_reachable(study: StoredStudy) -> None:
     """A driver is asked through the study's folder, which it may have on another machine.
 
     Raises:
@@ -56,7 +56,7 @@ def _check_reachable(study: Study) -> None:
         raise UserError(Problem(what, study.address, fix="run `stop` there"))
 
 
-def _status(study: Study) -> str:
+def _status(study: StoredStudy) -> str:
     study.refresh()
     state, _ = catalogue.read(study.folder)
     return live_status("ended" if state.ended else "", study)

@@ -14,10 +14,10 @@ from tune_app.analysis import format
 from tune_app.analysis.facts import Summary
 from tune_app.console import commands
 from tune_app.core.journal import FILE_NAME
-from tune_app.storage.study import Study
+from tune_app.storage.study import StoredStudy
 
 
-def write(console: Console, summary: Summary, study: Study, storage: object) -> None:
+def write(console: Console, summary: Summary, study: StoredStudy, storage: object) -> None:
     """Prints the closing; `summary` is what `analysis.importance_words.in_full` gives.
 
     Paths and commands are never cut or wrapped: they are there to be copied.
@@ -87,7 +87,7 @@ def _samples(summary: Summary) -> list[RenderableType]:
     return [Text(), Columns(panels)]
 
 
-def _places(summary: Summary, study: Study) -> list[tuple[str, str]]:
+def _places(summary: Summary, study: StoredStudy) -> list[tuple[str, str]]:
     places = [("report", "report/report.md"), ("plots", "report")]
     best = summary.best
     if best is not None and best.checkpoint:
@@ -101,7 +101,7 @@ def _places(summary: Summary, study: Study) -> list[tuple[str, str]]:
     return [(label, f"{study.address}/{place}") for label, place in held]
 
 
-def _holds_something(study: Study, place: str) -> bool:
+def _holds_something(study: StoredStudy, place: str) -> bool:
     path = study.folder / place
     return any(path.iterdir()) if path.is_dir() else path.exists()
 

@@ -28,7 +28,7 @@ from tune_app.plugins import make
 from tune_app.space import feasible
 from tune_app.space.domains import Choice, Space, searched, without
 from tune_app.storage.disk_faults import is_full
-from tune_app.storage.study import Study
+from tune_app.storage.study import StoredStudy
 from tune_app.training.preflight.found import Findings, Impossible, Probed, ProbeResults, Progress
 
 GONE = "Ray is gone: one of its processes was killed, or the machine it ran on"
@@ -40,7 +40,7 @@ class Driver:
 
     def __init__(
         self,
-        study: Study,
+        study: StoredStudy,
         recorder: Recorder,
         cluster: Cluster,
     ) -> None:

@@ -26,7 +26,7 @@ from tune_app.errors import Problem, UserError
 from tune_app.storage import places
 from tune_app.storage.disk_faults import is_full
 from tune_app.storage.store import StorageFailed
-from tune_app.storage.study import Study as StoredStudy
+from tune_app.storage.study import StoredStudy
 from tune_app.training.preflight.found import (
     LargestBatch,
     Message,

@@ -14,7 +14,7 @@ from tune_app.core.state import StudyState
 from tune_app.errors import Problem, UserError, nearest
 from tune_app.storage import places
 from tune_app.storage.places import Storage
-from tune_app.storage.study import Study
+from tune_app.storage.study import StoredStudy
 
 NAME = re.compile(r"[A-Za-z0-9А-Яа-яЁё][\w.\-]{0,99}")
 
@@ -38,7 +38,7 @@ def check_name(name: str) -> None:
         raise UserError(problems)
 
 
-def find(storage: Storage, name: str) -> Study:
+def find(storage: Storage, name: str) -> StoredStudy:
     """A study, brought up to its storage.
 
     Raises:
@@ -85,7 +85,7 @@ def _misfit(event: journal.Event, where: str, error: Exception) -> Problem:
     return Problem(what, where, expected, "restore the journal from a backup")
 
 
-def opened(study: Study) -> Journal:
+def opened(study: StoredStudy) -> Journal:
     """The pen of a study's journal, for this process alone.
 
     Raises:
@@ -109,7 +109,7 @@ def opened(study: Study) -> Journal:
 
 
 @contextmanager
-def shared(study: Study, part: str) -> Iterator[None]:
+def shared(study: StoredStudy, part: str) -> Iterator[None]:
     """Works on a folder of a study as the storage has it, and gives it back.
 
     Raises:

@@ -15,7 +15,7 @@ from tune_app.errors import Problem, UserError
 from tune_app.storage import journals, objects
 from tune_app.storage.bucket_study import BucketStudy
 from tune_app.storage.store import StorageFailed
-from tune_app.storage.study import FolderStudy, Study
+from tune_app.storage.study import FolderStudy, StoredStudy
 
 PARTS = ("report", "checkpoints", "wandb", "logs")
 
@@ -33,11 +33,11 @@ class Storage(Protocol):
 
     def has(self, name: str) -> bool: ...
 
-    def study(self, name: str) -> Study:
+    def study(self, name: str) -> StoredStudy:
         """A study that is there."""
         ...
 
-    def create(self, name: str) -> Study:
+    def create(self, name: str) -> StoredStudy:
         """A new study, with its folder.
 
         Raises:
@@ -65,10 +65,10 @@ class Folder:
     def has(self, name: str) -> bool:
         return (self.path / name / journal.FILE_NAME).is_file()
 
-    def study(self, name: str) -> Study:
+    def study(self, name: str) -> StoredStudy:
         return FolderStudy((self.path / name).resolve())
 
-    def create(self, name: str) -> Study:
+    def create(self, name: str) -> StoredStudy:
         folder = self.path / name
         folder.mkdir(parents=True)
         _make_parts(folder)
@@ -96,12 +96,12 @@ class Bucket:
         with answering(self.url):
             return bool(journals.sessions(self._store.below(name)))
 
-    def study(self, name: str) -> Study:
+    def study(self, name: str) -> StoredStudy:
         folder = self._working_copy(name)
         _make_parts(folder)
         return BucketStudy(self._store.below(name), folder)
 
-    def create(self, name: str) -> Study:
+    def create(self, name: str) -> StoredStudy:
         if self.has(name):
             raise FileExistsError(name)
         folder = self._working_copy(name)
@@ -131,7 +131,7 @@ def at(text: str) -> Storage:
     return Bucket(text) if "://" in text else Folder(Path(text))
 
 
-def on_worker(folder: Path, url: str | None) -> Study:
+def on_worker(folder: Path, url: str | None) -> StoredStudy:
     """A study as a worker sees it: its folder, which the driver shares or which is a copy."""
     return FolderStudy(folder) if url is None else BucketStudy(objects.ObjectStore(url), folder)
 

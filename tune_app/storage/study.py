@@ -17,7 +17,7 @@ STOP_FILE = ".stop"
 """While it is in a study, trials save a checkpoint and end their segments."""
 
 
-class Study(Protocol):
+class StoredStudy(Protocol):
     """A study's folder on this machine, and what keeps its storage in step with it.
 
     A session holds the lease from `open_session` to `close_session`; in between `check` and

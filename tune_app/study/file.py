@@ -26,7 +26,7 @@ from tune_app.study import (
     tune_section,
     yaml_source,
 )
-from tune_app.study.definition import GRID, Study, plug_in, searcher_of
+from tune_app.study.parsed import GRID, ParsedStudy, plug_in, searcher_of
 from tune_app.study.tune_section import TUNE, WHOLE, PlugInSection, TuneSection
 from tune_app.study.yaml_source import Source
 
@@ -35,7 +35,7 @@ from tune_app.study.yaml_source import Source
 class Read:
     """The result of reading a study file: a study unless there are problems, and messages."""
 
-    study: Study | None
+    study: ParsedStudy | None
     problems: tuple[Problem, ...]
     warnings: tuple[Problem, ...]
     """Values with another possible meaning."""
@@ -50,7 +50,7 @@ class Read:
 
 def load(
     path: Path, changes: Sequence[str] = (), name: str | None = None, now: datetime | None = None
-) -> Study:
+) -> ParsedStudy:
     """Reads a study file, with the `changes` KEY=VALUE applied.
 
     Raises:
@@ -94,7 +94,7 @@ def read(
     warnings += readings
     tune, scheduler_notes = _with_scheduler(sweep, tune, source)
     notes = parsed.notes + scheduler_notes
-    study = Study(chosen, str(path), sweep, tune, sweep.parameters, str(Path.cwd()))
+    study = ParsedStudy(chosen, str(path), sweep, tune, sweep.parameters, str(Path.cwd()))
     problems += plugin_checks.problems(study, source, try_out=not problems)
     if tune.warm_start and not problems:
         warnings += _unused(study, source)
@@ -115,7 +115,7 @@ def read(
     )
 
 
-def _unused(study: Study, source: Source) -> list[Problem]:
+def _unused(study: ParsedStudy, source: Source) -> list[Problem]:
     """A warning if the study has earlier runs but its searcher does not use them."""
     if make.learns_from_history(plug_in(study.searcher), study.space, study.tune.seed):
         return []
@@ -124,7 +124,7 @@ def _unused(study: Study, source: Source) -> list[Problem]:
     return [Problem(what, source.where((TUNE, "warm_start")), fix=fix)]
 
 
-def _earlier(study: Study, source: Source) -> warm.Gathered:
+def _earlier(study: ParsedStudy, source: Source) -> warm.Gathered:
     """The runs that `warm_start` names."""
     sweep, where = study.sweep, source.where((TUNE, "warm_start"))
     gathered = warm.gather(

@@ -9,12 +9,12 @@ from tune_app import plugins
 from tune_app.core.blame import blamed
 from tune_app.errors import Problem, UserError
 from tune_app.plugins import make
-from tune_app.study.definition import Study, plug_in
+from tune_app.study.parsed import ParsedStudy, plug_in
 from tune_app.study.tune_section import TUNE, PlugInSection
 from tune_app.study.yaml_source import KeyPath, Source
 
 
-def problems(study: Study, source: Source, try_out: bool) -> list[Problem]:
+def problems(study: ParsedStudy, source: Source, try_out: bool) -> list[Problem]:
     """Plug-ins that do not exist, and options they refuse.
 
     `try_out` creates them for the study, which is possible only if it has no other problems.
@@ -35,7 +35,7 @@ def problems(study: Study, source: Source, try_out: bool) -> list[Problem]:
     return problems
 
 
-def _plugins(study: Study) -> list[tuple[str, PlugInSection, KeyPath]]:
+def _plugins(study: ParsedStudy) -> list[tuple[str, PlugInSection, KeyPath]]:
     trackers = [
         ("tracker", tracker, (TUNE, "trackers", index))
         for index, tracker in enumerate(study.tune.trackers)
@@ -48,7 +48,7 @@ def _plugins(study: Study) -> list[tuple[str, PlugInSection, KeyPath]]:
 
 
 def _refused(
-    kind: str, module: ModuleType, section: PlugInSection, study: Study, source: Source
+    kind: str, module: ModuleType, section: PlugInSection, study: ParsedStudy, source: Source
 ) -> list[Problem]:
     """Values that a plug-in refuses when created; not for trackers, which would write to disk."""
     try:
@@ -59,7 +59,7 @@ def _refused(
 
 
 def _refusals(
-    kind: str, module: ModuleType, section: PlugInSection, study: Study, source: Source
+    kind: str, module: ModuleType, section: PlugInSection, study: ParsedStudy, source: Source
 ) -> list[Problem]:
     try:
         if kind == "searcher":

@@ -32,7 +32,7 @@ def searcher_of(sweep: wandb_sweep.Sweep, tune: TuneSection) -> PlugInSection:
 
 
 @dataclass(frozen=True, slots=True)
-class Study:
+class ParsedStudy:
     """The content of a study file; the rest of the program uses `to_definition` of it."""
 
     name: str
