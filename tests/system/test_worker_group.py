@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from tests.support import processes
+from tests.support.segments import Recorder
 from tests.system.conftest import Shell, ends, trial_workers
-from tests.unit.test_segment import Recorder
 from tune_app.core.definition import StudyDefinition
 from tune_app.core.task import Task
 from tune_app.training import segment

@@ -20,7 +20,7 @@ from transformers import (
     PreTrainedModel,
 )
 
-from tests.unit.test_segment import Recorder, corpus, last_checkpoint, losses, run, task
+from tests.support.segments import Recorder, corpus, last_checkpoint, losses, run, task
 from tune_app.core.task import Task
 from tune_app.errors import UserError
 from tune_app.training import weights

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.searches import state_of
 from tests.support.simulated import defined, redefine
-from tests.unit.test_searchers import told as state_of
 from tune_app.errors import UserError
 from tune_app.space import feasible
 from tune_app.space.constraints import Constraints, read_constraints

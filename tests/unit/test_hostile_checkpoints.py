@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from tests.unit.test_segment import Recorder, corpus, run, task
+from tests.support.segments import Recorder, corpus, run, task
 from tune_app.core.task import Task
 from tune_app.errors import UserError
 from tune_app.storage.checkpoints import FolderCheckpoints

@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from tests.support.simulated import Simulation, context, crossing, document, searched
-from tests.unit.test_state import Story
+from tests.support.state_story import Story
 from tune_app.core.trial import Decision
 from tune_app.schedulers import asha, hyperband
 

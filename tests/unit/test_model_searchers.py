@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from tests.support.searchers import LEARNING
+from tests.support.searches import PLANE, distance, history, late_mean, resolved, state_of
 from tests.support.simulated import MemoryJournal, Simulation, searched
-from tests.unit.test_searchers import PLANE, distance, history, late_mean, resolved, told
 from tune_app import plugins
 from tune_app.core.ports import Searcher
 from tune_app.core.state import StudyState, rebuild
@@ -63,7 +63,7 @@ def test_where_trials_diverge_no_more_are_sent(name: str) -> None:
     """Half of the line diverges; the rest is flat, so that nothing else speaks for a place."""
     good = [line(0.025 * i, 1.0) for i in range(1, 20)]
     bad = [line(0.5 + 0.025 * i, None, "diverged") for i in range(1, 20)]
-    asked = suggestions(name, LINE, told(LINE, *good, *bad))
+    asked = suggestions(name, LINE, state_of(LINE, *good, *bad))
     safe = sum(params["x"] < 0.55 for params in asked)
     # A third of the draws of bohb is random.
     assert safe >= (12 if name == "bohb" else 16)
@@ -77,7 +77,7 @@ def test_a_slope_that_ends_in_divergence_is_followed_to_its_edge(
     """As of learning rates: the larger the better, until it is too large."""
     good = [line(0.03 * i, 2.0 - 0.03 * i) for i in range(1, 20)]
     bad = [line(x, None, last) for x in (0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1.0) if last]
-    asked = [params["x"] for params in suggestions(name, LINE, told(LINE, *good, *bad))]
+    asked = [params["x"] for params in suggestions(name, LINE, state_of(LINE, *good, *bad))]
     assert np.median(asked) > 0.4
     if last:
         assert np.median(asked) < 0.7
@@ -88,8 +88,8 @@ def test_where_memory_did_not_suffice_no_more_are_sent(name: str) -> None:
     """The best values lie towards what does not fit."""
     good = [line(0.025 * i, 2 - 0.025 * i) for i in range(1, 20)]
     bad = [line(0.525 + 0.05 * i, None, "out_of_memory") for i in range(10)]
-    asked = suggestions(name, LINE, told(LINE, *good, *bad))
-    drawn = suggestions(name, LINE, told(LINE, *good))
+    asked = suggestions(name, LINE, state_of(LINE, *good, *bad))
+    drawn = suggestions(name, LINE, state_of(LINE, *good))
     beyond, tempted = (sum(p["x"] > 0.55 for p in those) for those in (asked, drawn))
     assert beyond <= 5
     assert beyond < tempted
@@ -99,7 +99,7 @@ def test_where_memory_did_not_suffice_no_more_are_sent(name: str) -> None:
 def test_what_does_not_fit_is_learnt_before_many_trials_have_a_value(name: str) -> None:
     good = [line(x, 1.0) for x in (0.1, 0.3)]
     bad = [line(0.4 + 0.05 * i, None, "out_of_memory") for i in range(12)]
-    asked = suggestions(name, LINE, told(LINE, *good, *bad))
+    asked = suggestions(name, LINE, state_of(LINE, *good, *bad))
     assert sum(params["x"] < 0.4 for params in asked) >= 16
 
 
@@ -108,8 +108,8 @@ def test_bohb_counts_what_does_not_fit_in_memory_among_the_bad_trials() -> None:
     good = [line(x + 0.01 * i, 0.01 * i) for i in range(6) for x in (0.18, 0.78)]
     usual = [line(0.05 * i, 1.0) for i in range(20)]
     full = [line(0.9 + 0.01 * i, None, "out_of_memory") for i in range(11)]
-    drawn = suggestions("bohb", LINE, told(LINE, *good, *usual))
-    asked = suggestions("bohb", LINE, told(LINE, *good, *usual, *full))
+    drawn = suggestions("bohb", LINE, state_of(LINE, *good, *usual))
+    asked = suggestions("bohb", LINE, state_of(LINE, *good, *usual, *full))
     before, after = (sum(p["x"] >= 0.9 for p in those) for those in (drawn, asked))
     # A third of the draws is random.
     assert after <= 3 < 10 <= before
@@ -118,9 +118,9 @@ def test_bohb_counts_what_does_not_fit_in_memory_among_the_bad_trials() -> None:
 @pytest.mark.parametrize("name", LEARNING)
 def test_a_study_in_which_nothing_fits_goes_on(name: str) -> None:
     bad = [line(0.04 * i, None, "out_of_memory") for i in range(1, 20)]
-    assert create(name, LINE).suggest(told(LINE, *bad), 30) is not None
+    assert create(name, LINE).suggest(state_of(LINE, *bad), 30) is not None
     lost = [line(0.04 * i, None, "diverged") for i in range(1, 20)]
-    assert create(name, LINE).suggest(told(LINE, *lost), 30) is not None
+    assert create(name, LINE).suggest(state_of(LINE, *lost), 30) is not None
 
 
 @pytest.mark.parametrize("name", LEARNING)
@@ -129,21 +129,21 @@ def test_a_study_in_which_nothing_fits_goes_on(name: str) -> None:
 def test_an_end_that_says_nothing_of_the_values_moves_no_model(
     name: str, outcome: Outcome, value: float | None
 ) -> None:
-    before = create(name, PLANE).suggest(told(PLANE, *history()), 40)
+    before = create(name, PLANE).suggest(state_of(PLANE, *history()), 40)
     extra = [({"x": 0.95 - i / 100, "y": 0.05}, value, outcome.value) for i in range(6)]
-    assert create(name, PLANE).suggest(told(PLANE, *history(), *extra), 40) == before
+    assert create(name, PLANE).suggest(state_of(PLANE, *history(), *extra), 40) == before
 
 
 @pytest.mark.parametrize("name", LIKE_GP)
 def test_workers_that_ask_at_once_are_sent_to_different_places(name: str) -> None:
     """Eight trials run and none has reported: the ninth keeps away from them."""
     seen = [({"x": x / 5 + 0.1, "y": y / 5 + 0.1}, None) for x in range(5) for y in range(5)]
-    state = told(PLANE, *[(params, distance(params), "completed") for params, _ in seen])
+    state = state_of(PLANE, *[(params, distance(params), "completed") for params, _ in seen])
     asked: list[dict[str, Any]] = []
     for number in range(25, 33):
         running = [(params, None, None) for params in asked]
         known = [(params, distance(params), "completed") for params, _ in seen]
-        params = create(name, PLANE).suggest(told(PLANE, *known, *running), number)
+        params = create(name, PLANE).suggest(state_of(PLANE, *known, *running), number)
         assert params is not None
         asked.append(params)
     alone = [create(name, PLANE).suggest(state, number) for number in range(25, 33)]
@@ -162,8 +162,8 @@ def _closest(asked: list[dict[str, Any]]) -> float:
 def test_of_two_places_that_promise_as_much_the_one_without_trials_is_taken(name: str) -> None:
     known = [line(0.1 * i, min(abs(0.1 * i - 0.2), abs(0.1 * i - 0.8))) for i in range(11)]
     crowd = [line(0.8 + 0.01 * i, None, None) for i in range(-5, 6)]
-    alone = suggestions(name, LINE, told(LINE, *known))
-    crowded = suggestions(name, LINE, told(LINE, *known, *crowd))
+    alone = suggestions(name, LINE, state_of(LINE, *known))
+    crowded = suggestions(name, LINE, state_of(LINE, *known, *crowd))
     near = [sum(abs(p["x"] - 0.8) < 0.06 for p in those) for those in (alone, crowded)]
     assert near[1] < near[0]
 
@@ -281,13 +281,13 @@ def test_the_space_may_have_weights_steps_and_words(name: str) -> None:
 @pytest.mark.parametrize("huge", [1e30, -1e30])
 def test_huge_values_break_no_model(name: str, huge: float) -> None:
     trials = [*history(), ({"x": 0.5, "y": 0.5}, huge, "completed")]
-    params = create(name, PLANE).suggest(told(PLANE, *trials), 40)
+    params = create(name, PLANE).suggest(state_of(PLANE, *trials), 40)
     assert params is not None
     assert all(math.isfinite(value) for value in params.values())
 
 
 def test_auto_hands_over_once_trials_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    state = told(PLANE, *history())
+    state = state_of(PLANE, *history())
     searcher = create("auto", PLANE)
     assert searcher.suggest(state, 30) == create("gp", PLANE).suggest(state, 30)
     monkeypatch.setattr(auto, "HANDOVER", 20)
@@ -295,7 +295,7 @@ def test_auto_hands_over_once_trials_are_many(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_gp_hands_over_where_its_cost_would_grow_too_large() -> None:
-    state = told(PLANE, *history())
+    state = state_of(PLANE, *history())
     asked, later = (create(name, PLANE).suggest(state, gp.HANDOVER) for name in ("gp", "tpe"))
     assert asked == later
     before = create("gp", PLANE).suggest(state, gp.HANDOVER - 1)
@@ -314,7 +314,7 @@ def test_a_gp_fits_its_kernels_once_while_nothing_new_is_known(
 
     monkeypatch.setattr(_gaussian_process, "fit", counted)
     full = [({"x": 0.9, "y": 0.1 * i}, None, "out_of_memory") for i in range(3)]
-    searcher, state = create("gp", PLANE), told(PLANE, *history(), *full)
+    searcher, state = create("gp", PLANE), state_of(PLANE, *history(), *full)
     asked = [searcher.suggest(state, number) for number in range(20, 24)]
     assert len(fits) == 2
     assert asked[-1] == create("gp", PLANE).suggest(state, 23)
@@ -340,7 +340,7 @@ def test_a_gp_learns_from_trials_that_were_stopped_early() -> None:
 def test_bohb_widens_choices_by_the_spread_of_their_indexes() -> None:
     space: Space = {"x": Float(0, 1), "optim": Choice(("a", "b", "c"))}
     runs = [({"x": 0.05 * n, "optim": "abc"[n % 3]}, float(n), "completed") for n in range(20)]
-    state = told(space, *runs)
+    state = state_of(space, *runs)
     searcher = bohb.create(space, 0)
     densities = searcher._densities(
         searcher._observations.read(state, state.definition.constraints)
@@ -360,7 +360,7 @@ def seeded(seeds: Callable[[int], int], bad: int | None = None) -> StudyState:
         ({**params, "seed": seeds(number)}, value + 5 * (seeds(number) == bad), end)
         for number, (params, value, end) in enumerate(history(40))
     ]
-    return told(SEEDED, *trials)
+    return state_of(SEEDED, *trials)
 
 
 @pytest.mark.parametrize("name", LEARNING)

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
+from tests.support.searches import state_of
 from tests.support.simulated import Simulation, defined, document, redefine
-from tests.unit.test_searchers import told as state_of
 from trainables import causal_lm
 from tune_app.budget import Epoch, Unit
 from tune_app.core.definition import Budget

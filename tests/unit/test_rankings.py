@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.support.simulated import Simulation, document, searched, sometimes_diverging
-from tests.unit.test_state import Story
+from tests.support.state_story import Story
 from tune_app.core.state import StudyState, rebuild
 from tune_app.core.trial import Outcome, Status, TrialState
 

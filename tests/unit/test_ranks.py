@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.unit.test_segment import (
+from tests.support.segments import (
     Recorder,
     begun_at,
     corpus,

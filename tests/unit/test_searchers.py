@@ -8,64 +8,14 @@ from typing import Any
 
 import pytest
 
-from tests.support.simulated import Curve, MemoryJournal, Simulation, document, searched
-from tune_app.core.state import StudyState, rebuild
+from tests.support.searches import PLANE, distance, history, late_mean, report, resolved, state_of
+from tests.support.simulated import MemoryJournal, Simulation, searched
+from tune_app.core.state import rebuild
 from tune_app.core.trial import Outcome
 from tune_app.errors import UserError
 from tune_app.searchers import _tried, grid, tpe
 from tune_app.searchers import random as random_search
-from tune_app.space.domains import Choice, Fixed, Float, Int, Space, identity, to_document
-
-PLANE: Space = {"x": Float(0.0, 1.0), "y": Float(0.0, 1.0), "n": Fixed(3)}
-
-
-def distance(params: Mapping[str, Any], step: int = 0) -> float:
-    """Best at (0.2, 0.7)."""
-    return float((params["x"] - 0.2) ** 2 + (params["y"] - 0.7) ** 2)
-
-
-def resolved(space: Space, **changes: Any) -> dict[str, Any]:
-    parameters = {name: to_document(domain) for name, domain in space.items()}
-    return document(parameters=parameters, baseline=False, **changes)
-
-
-def told(space: Space, *trials: tuple[Mapping[str, Any], float | None, str | None]) -> StudyState:
-    """A state with trials of (values, objective at the only rung, outcome)."""
-    journal = MemoryJournal()
-    journal.append("study_started", study=resolved(space, rungs=1))
-    for number, (params, value, outcome) in enumerate(trials):
-        name = f"{number:04d}"
-        journal.append(
-            "trial_created", trial=name, number=number, kind="search", params=dict(params)
-        )
-        journal.append("segment_started", trial=name, segment=1, checkpoint=None)
-        if value is not None:
-            journal.append("report", trial=name, **_report(value))
-        if outcome is not None:
-            journal.append("trial_ended", trial=name, outcome=outcome)
-    return rebuild(journal.events)
-
-
-def _report(value: float) -> dict[str, Any]:
-    spent = {"step": 24, "tokens": 240, "fraction": 1.0, "seconds": 1.0}
-    return {**spent, "metrics": {"eval_loss": value}, "rung": 0, "checkpoint": None}
-
-
-def history(count: int = 16) -> list[tuple[Mapping[str, Any], float, str]]:
-    searcher = random_search.create(PLANE, seed=1)
-    proposed = [searcher.suggest(told(PLANE), number) for number in range(count)]
-    return [(params, distance(params), "completed") for params in proposed if params]
-
-
-def late_mean(
-    searcher: str, seed: int, space: Space = PLANE, curve: Curve = distance, **constraints: Any
-) -> float:
-    """The mean value of the last 15 of 45 trials."""
-    fifo = {"name": "fifo"}
-    study = resolved(space, trials=45, seed=seed, searcher=searcher, scheduler=fifo, **constraints)
-    state = Simulation(study, curve=curve).run()
-    late = [curve(trial.params, 0) for trial in searched(state)][30:]
-    return sum(late) / len(late)
+from tune_app.space.domains import Choice, Fixed, Float, Int, Space, identity
 
 
 def test_tpe_comes_nearer_to_the_optimum_than_random_draws() -> None:
@@ -115,18 +65,18 @@ def test_an_end_that_says_nothing_of_the_values_does_not_move_tpe(
     outcome: Outcome, value: float | None
 ) -> None:
     searcher = tpe.create(PLANE, seed=0, startup=5)
-    before = searcher.suggest(told(PLANE, *history()), 20)
+    before = searcher.suggest(state_of(PLANE, *history()), 20)
     extra = [({"x": 0.95 - i / 100, "y": 0.05}, value, outcome.value) for i in range(6)]
-    assert searcher.suggest(told(PLANE, *history(), *extra), 20) == before
+    assert searcher.suggest(state_of(PLANE, *history(), *extra), 20) == before
 
 
 @pytest.mark.parametrize("outcome", [Outcome.DIVERGED, Outcome.COMPLETED])
 def test_an_end_that_says_something_does(outcome: Outcome) -> None:
     searcher = tpe.create(PLANE, seed=0, startup=5)
-    before = searcher.suggest(told(PLANE, *history()), 20)
+    before = searcher.suggest(state_of(PLANE, *history()), 20)
     value = 0.0 if outcome is Outcome.COMPLETED else None
     extra = [({"x": 0.25, "y": 0.6}, value, outcome.value)]
-    assert searcher.suggest(told(PLANE, *history(), *extra), 20) != before
+    assert searcher.suggest(state_of(PLANE, *history(), *extra), 20) != before
 
 
 def test_silent_trials_do_not_lift_the_rung_of_the_model() -> None:
@@ -139,14 +89,14 @@ def test_silent_trials_do_not_lift_the_rung_of_the_model() -> None:
         journal.append(
             "trial_created", trial=name, number=number, kind="search", params=dict(params)
         )
-        journal.append("report", trial=name, **_report(value))
+        journal.append("report", trial=name, **report(value))
         journal.append("trial_ended", trial=name, outcome="stopped")
     before = searcher.suggest(rebuild(journal.events), 50)
     for number in range(20, 26):
         name = f"{number:04d}"
         params = {"x": number / 30, "y": 0.5}
         journal.append("trial_created", trial=name, number=number, kind="search", params=params)
-        journal.append("report", trial=name, **{**_report(0.0), "rung": 1})
+        journal.append("report", trial=name, **{**report(0.0), "rung": 1})
         journal.append("trial_ended", trial=name, outcome="lost")
     assert searcher.suggest(rebuild(journal.events), 50) == before
 
@@ -157,7 +107,7 @@ def test_diverged_trials_push_tpe_away() -> None:
     good = [({"x": 0.025 * i}, 1.0, "completed") for i in range(1, 20)]
     bad = [({"x": 0.5 + 0.025 * i}, None, "diverged") for i in range(1, 20)]
     asked = [
-        tpe.create(line, seed=seed, startup=5).suggest(told(line, *good, *bad), 50)
+        tpe.create(line, seed=seed, startup=5).suggest(state_of(line, *good, *bad), 50)
         for seed in range(20)
     ]
     safe = sum(params["x"] < 0.55 for params in asked if params is not None)
@@ -166,16 +116,16 @@ def test_diverged_trials_push_tpe_away() -> None:
 
 def test_tpe_can_be_asked_while_a_trial_has_just_reported_nan() -> None:
     nan: Any = float("nan")
-    state = told(PLANE, *history(), ({"x": 0.5, "y": 0.5}, nan, None))
+    state = state_of(PLANE, *history(), ({"x": 0.5, "y": 0.5}, nan, None))
     assert tpe.create(PLANE, seed=0, startup=3).suggest(state, 30) is not None
 
 
 def test_trials_outside_of_the_space_are_passed_over() -> None:
     """A choice that was dropped on a resume, or a baseline beyond the range."""
     searcher = tpe.create(PLANE, seed=0, startup=3)
-    before = searcher.suggest(told(PLANE, *history()), 30)
+    before = searcher.suggest(state_of(PLANE, *history()), 30)
     foreign = [({"x": 7.0, "y": 0.5}, 0.0, "completed"), ({"x": 0.5}, 0.0, "completed")]
-    assert searcher.suggest(told(PLANE, *history(), *foreign), 30) == before
+    assert searcher.suggest(state_of(PLANE, *history(), *foreign), 30) == before
 
 
 def test_tpe_tries_all_of_a_small_space_before_it_gives_up() -> None:
@@ -188,7 +138,7 @@ def test_tpe_tries_all_of_a_small_space_before_it_gives_up() -> None:
 def test_weighted_draws_follow_their_weights() -> None:
     space: Space = {"a": Choice(("x", "y"), (0.9, 0.1)), "b": Float(0.0, 1.0)}
     searcher = random_search.create(space, seed=0)
-    asked = [searcher.suggest(told(space), number) for number in range(300)]
+    asked = [searcher.suggest(state_of(space), number) for number in range(300)]
     assert 250 < sum(params["a"] == "x" for params in asked if params is not None) < 290
 
 
@@ -222,7 +172,7 @@ def test_random_streams_depend_on_all_of_their_parts() -> None:
 
 def test_what_was_tried_is_known_by_value_and_type_whatever_the_order() -> None:
     space: Space = {"a": Choice((1, 1.0, True)), "n": Fixed("x")}
-    seen = _tried.Seen(space)(told(space, ({"a": 1}, None, None)))
+    seen = _tried.Seen(space)(state_of(space, ({"a": 1}, None, None)))
     assert not _tried.is_new({"n": "x", "a": 1}, space, seen)
     assert _tried.is_new({"a": 1.0}, space, seen)
     assert _tried.is_new({"a": True}, space, seen)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.support.simulated import context
-from tests.unit.test_state import Story
+from tests.support.state_story import Story
 from tune_app.core.ports import Scheduler
 from tune_app.core.trial import Decision
 from tune_app.errors import UserError
