@@ -1,4 +1,4 @@
-"""Shows what replays came to, in 80 columns."""
+"""Prints the results of replays, in 80 columns."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def show(
     overall: Sequence[dict[str, Any]],
     args: argparse.Namespace,
 ) -> None:
-    """Each table, all tables together, and where the plot is."""
+    """Prints each table, all tables together, and the path of the plot."""
     for table in tables:
         rows = [row for row in told if row["table"] == table.name]
         _head(console, table, rows[0], args)
@@ -83,7 +83,7 @@ def _search(console: Console, metric: str, row: dict[str, Any], workers: int) ->
 
 
 def _out_of_runs(console: Console, row: dict[str, Any]) -> None:
-    """Told of a search that had taken all runs of the table while there was budget left."""
+    """Says where a search had taken all runs of the table before its budget was spent."""
     seeds = len(row["by_seed"]["reported"])
     if over := row["out_of_runs"]["seeds"]:
         spent = _span(row["out_of_runs"]["spent"], lambda number: f"{number:.2f}")
@@ -133,7 +133,7 @@ def _grid(*names: str) -> Grid:
 
 
 def _span(figure: Figure, form: Any, infinite: str = "inf") -> str:
-    """As in `1.2 (1.0 to 1.5)`."""
+    """Median and interval, such as `1.2 (1.0 to 1.5)`."""
     told = [_told(figure[key], form, infinite) for key in ("median", "low", "high")]
     return told[0] if told[1] == told[2] else f"{told[0]} ({told[1]} to {told[2]})"
 

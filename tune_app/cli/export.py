@@ -1,4 +1,4 @@
-"""Writes a study file, of any kind that can be read, as a W&B sweep file."""
+"""Prints a study file, of any kind that can be read, as a W&B sweep file."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def execute(args: argparse.Namespace) -> int:
 
 
 def as_sweep(study: Study) -> dict[str, Any]:
-    """What a study searches, in W&B's words; the tune section has none."""
+    """A study as a W&B sweep, without the tune section, which W&B lacks."""
     sweep = study.sweep
     metric = {"name": sweep.metric, "goal": sweep.goal, "target": sweep.target}
     head = {

@@ -41,18 +41,18 @@ def execute(args: argparse.Namespace) -> int:
 
 
 def _files(paths: Iterable[Path]) -> Iterator[Path]:
-    """The files, and those of folders that are YAML by their names."""
+    """The given files, and in folders all .yaml and .yml files."""
     for path in paths:
         if not path.is_dir():
             yield path
             continue
         found = sorted(file for file in path.rglob("*") if file.suffix in (".yaml", ".yml"))
-        # A folder without any is told of as a file that is not there.
+        # A folder without any is reported as a file that cannot be read.
         yield from found or [path]
 
 
 def _checked(path: Path) -> dict[str, Any]:
-    """What is to be said of one file, as `--json` prints it."""
+    """Status and messages of one file, as `--json` prints them."""
     from tune_app.study import file as study_file
 
     try:
@@ -61,7 +61,7 @@ def _checked(path: Path) -> dict[str, Any]:
         found = study_file.Read(None, error.problems, (), ())
     problems, warnings = list(found.problems), list(found.warnings)
     if found.trainable is not None:
-        # Sweeps in general tune other programs: only a file that is surely ours is worth the time.
+        # Most sweeps tune other programs: the import is worth it only for a file with our section.
         more = _trainable.check(found.trainable, found.space, found.metric)
         problems += _study.placed(more[0], path, [])
         warnings += _study.placed(more[1], path, [])

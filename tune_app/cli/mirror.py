@@ -1,4 +1,4 @@
-"""Brings W&B up to a study's journal: every run once, whatever is there already."""
+"""Writes to W&B what it lacks of a study's journal: each run once."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tune_app.cli import _common
 from tune_app.errors import Problem, UserError
 from tune_app.storage import catalogue
 
-HELP = "write a study's runs to W&B, or complete them: now, later, or into another project"
+HELP = "write a study's runs to W&B, or only what is missing there; also into another project"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,6 +19,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(args: argparse.Namespace) -> int:
+    """Writes the runs and says how many were written.
+
+    Raises:
+        UserError: W&B is not installed, switched off or unreachable, or another mirror is running.
+    """
     study = catalogue.find(args.storage, args.name)
     folder = study.folder
     catalogue.read(folder)

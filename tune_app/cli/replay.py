@@ -30,8 +30,9 @@ if TYPE_CHECKING:
 
 HELP = "replay searches on a table of finished runs"
 TABLE = (
-    "a .csv or .parquet file with a row for each report: trial, config.* for the hyper-parameters, "
-    "tokens, step or epoch, and metrics; context.*, N and D tell apart sizes of one task"
+    "a .csv or .parquet file with one row per report and the columns trial, config.* for the "
+    "hyper-parameters, tokens, step or epoch, and metrics; context.*, N and D distinguish sizes of "
+    "one task"
 )
 GOALS = ("minimize", "maximize")
 MORE_IS_BETTER = {
@@ -46,21 +47,25 @@ MORE_IS_BETTER = {
     "reward",
     "score",
 }
-"""Words in the names of metrics of which more is usually better."""
+"""Words in the names of metrics that are usually maximised."""
 INTERRUPTED = 130
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("tables", nargs="+", type=Path, metavar="TABLE", help=TABLE)
     _searches.add_arguments(parser)
-    parser.add_argument("--full-runs", type=float, default=25, help="the budget (default: 25)")
+    parser.add_argument(
+        "--full-runs", type=float, default=25, help="budget of a search (default: 25)"
+    )
     parser.add_argument("--workers", type=int, default=1, help="simulated workers (default: 1)")
-    parser.add_argument("--seeds", type=int, default=10, help="searches of each kind (default: 10)")
+    parser.add_argument("--seeds", type=int, default=10, help="runs of each search (default: 10)")
     parser.add_argument(
         "--metric", help="the column of the objective (default: eval_loss, final_eval_loss or loss)"
     )
-    parser.add_argument("--goal", choices=GOALS, help="(default: minimize)")
-    parser.add_argument("--target", type=float, help="a value to reach")
+    parser.add_argument("--goal", choices=GOALS, help="which value is best (default: minimize)")
+    parser.add_argument(
+        "--target", type=float, help="value to reach (default: what random full runs reach)"
+    )
     parser.add_argument(
         "--stragglers",
         type=float,
@@ -73,10 +78,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=0.0,
         metavar="P",
-        help="chance that a worker dies before its next report (default: 0)",
+        help="probability that a worker dies before its next report (default: 0)",
     )
-    parser.add_argument("--trajectory", type=Path, metavar="OUT.parquet", help="write incumbents")
-    parser.add_argument("--plot", type=Path, metavar="OUT.png", default=Path("replay.png"))
+    parser.add_argument(
+        "--trajectory", type=Path, metavar="OUT.parquet", help="write the incumbents to this file"
+    )
+    parser.add_argument(
+        "--plot",
+        type=Path,
+        metavar="OUT.png",
+        default=Path("replay.png"),
+        help="file of the plot (default: replay.png)",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON on stdout")
 
 
@@ -117,7 +130,11 @@ def execute(args: argparse.Namespace) -> int:
 
 
 def _checked(args: argparse.Namespace) -> tuple[list[Table], dict[str, Setting], list[Problem]]:
-    """Tables, searches, and why sizes were left out; all mistakes at once."""
+    """The tables, the searches, and why sizes of tables were left out.
+
+    Raises:
+        UserError: with all mistakes in the options, the tables and the searches.
+    """
     from tune_app.history.replay import problems as replay_problems
     from tune_app.history.table import load_sizes
 
@@ -153,7 +170,7 @@ def _checked(args: argparse.Namespace) -> tuple[list[Table], dict[str, Setting],
 
 
 def _goal_problems(goal: str | None, tables: Sequence[Table]) -> list[Problem]:
-    """Metrics that would be minimised although nobody says so and their names say otherwise."""
+    """Metrics whose names suggest that they are maximised, where no goal is given."""
     metrics = dict.fromkeys(table.metric for table in tables if goal is None)
     return [
         Problem(
@@ -169,7 +186,7 @@ def _left_out(size: Problem) -> str:
 
 
 def _named_apart(tables: Sequence[Table]) -> list[Table]:
-    """Files in two folders can have one name."""
+    """Numbers tables of the same name: files in two folders can have one name."""
     counts: Counter[str] = Counter()
     found = []
     for table in tables:
@@ -215,7 +232,7 @@ def _file_problems(option: str, path: Path | None, suffix: str) -> list[Problem]
 def _replayed(
     tables: Sequence[Table], searches: dict[str, Setting], args: argparse.Namespace
 ) -> list[dict[str, list[Replayed]]]:
-    """For each table, by search, the incumbents of each seed; on all cores."""
+    """Runs all replays on all cores: per table, by search, the incumbents of each seed."""
     from tune_app.history.replay import replay
 
     names = list(searches)
@@ -225,7 +242,7 @@ def _replayed(
         for name in names
         for seed in range(args.seeds)
     ]
-    # One thread for each process: the matrices are too small to be shared out.
+    # One thread per process: the matrices are too small to be worth several.
     os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
     context = multiprocessing.get_context("spawn")
     count = min(os.cpu_count() or 1, len(jobs))
@@ -250,7 +267,7 @@ def _replayed(
 
 
 def _leave_ctrl_c_to_the_parent() -> None:
-    """So that no process shows a traceback."""
+    """Ignores Ctrl-C in a worker process, which would otherwise print a traceback."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
@@ -269,7 +286,7 @@ def _plot(
 
 
 def _strict(value: Any) -> Any:
-    """JSON knows neither infinity, for what was never reached, nor NaN: both are null."""
+    """Replaces infinity (a target never reached) and NaN, which JSON lacks, by null."""
     match value:
         case dict():
             return {key: _strict(item) for key, item in value.items()}
