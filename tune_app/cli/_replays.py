@@ -21,13 +21,13 @@ NEVER = "never"
 def show(
     console: Console,
     tables: Sequence[Table],
-    told: Sequence[dict[str, Any]],
+    summaries: Sequence[dict[str, Any]],
     overall: Sequence[dict[str, Any]],
     args: argparse.Namespace,
 ) -> None:
     """Prints each table, all tables together, and the path of the plot."""
     for table in tables:
-        rows = [row for row in told if row["table"] == table.name]
+        rows = [row for row in summaries if row["table"] == table.name]
         _head(console, table, rows[0], args)
         for row in rows:
             _search(console, table.metric, row, args.workers)
@@ -93,8 +93,8 @@ def _out_of_runs(console: Console, row: dict[str, Any]) -> None:
 
 def _to_target(console: Console, what: str, figures: dict[str, Figure]) -> None:
     for kind, how in (("reported", what), ("completed", "by completed trials alone")):
-        told = _span(figures[kind], lambda number: f"{number:.2f}", NEVER)
-        console.print(Text(f"  {how}: {told}"))
+        text = _span(figures[kind], lambda number: f"{number:.2f}", NEVER)
+        console.print(Text(f"  {how}: {text}"))
 
 
 def _overall(
@@ -134,11 +134,11 @@ def _grid(*names: str) -> Grid:
 
 def _span(figure: Figure, form: Any, infinite: str = "inf") -> str:
     """Median and interval, such as `1.2 (1.0 to 1.5)`."""
-    told = [_told(figure[key], form, infinite) for key in ("median", "low", "high")]
-    return told[0] if told[1] == told[2] else f"{told[0]} ({told[1]} to {told[2]})"
+    texts = [_formatted(figure[key], form, infinite) for key in ("median", "low", "high")]
+    return texts[0] if texts[1] == texts[2] else f"{texts[0]} ({texts[1]} to {texts[2]})"
 
 
-def _told(number: float, form: Any, infinite: str) -> str:
+def _formatted(number: float, form: Any, infinite: str) -> str:
     if math.isnan(number):
         return format.NOTHING
     return infinite if math.isinf(number) else str(form(number))

@@ -38,7 +38,7 @@ def searches(args: argparse.Namespace) -> tuple[dict[str, Setting], list[Problem
     searchers, problems = _sections("searcher", args.searcher or [AUTO])
     schedulers, more = _sections("scheduler", args.scheduler or [AUTO])
     pairs = itertools.product(searchers, schedulers)
-    found = {
+    settings = {
         f"{_called(searcher)} + {_called(scheduler)}": Setting(
             searcher=searcher,
             scheduler=scheduler,
@@ -49,18 +49,18 @@ def searches(args: argparse.Namespace) -> tuple[dict[str, Setting], list[Problem
         )
         for searcher, scheduler in pairs
     }
-    return found, problems + more
+    return settings, problems + more
 
 
 def _sections(kind: str, texts: Sequence[str]) -> tuple[list[PlugIn], list[Problem]]:
-    found: list[PlugIn] = []
+    named: list[PlugIn] = []
     problems: list[Problem] = []
     for text in texts:
         try:
-            found.append(_section(kind, text))
+            named.append(_section(kind, text))
         except UserError as error:
             problems += error.problems
-    return found, problems
+    return named, problems
 
 
 def _section(kind: str, text: str) -> PlugIn:

@@ -28,19 +28,19 @@ def files(study: Study, path: Path) -> dict[str, Path]:
         fix = f"write it as a file first: python -m tune_app export {path} > study.yaml"
         raise UserError(Problem("only a study file can be sent", str(path), fix=fix))
     definition = study.to_definition()
-    found: dict[str, Path] = {}
+    by_path: dict[str, Path] = {}
     problems = list(_data(study, here))
     for local in (*_code(definition, here), *_tables(study)):
         inside = local.resolve()
         if inside.is_relative_to(here.resolve()):
-            found[str(inside.relative_to(here.resolve()))] = inside
+            by_path[str(inside.relative_to(here.resolve()))] = inside
         else:
             what = "lies outside of the folder that this command runs in"
             fix = "go to a folder above both it and the study file"
             problems.append(Problem(what, str(local), "a file in or below it", fix))
     if problems:
         raise UserError(problems)
-    return {**found, path.name: path.resolve()}
+    return {**by_path, path.name: path.resolve()}
 
 
 def _code(study: StudyDefinition, here: Path) -> Iterator[Path]:

@@ -164,7 +164,11 @@ class Session:
         """
 
         def on_signal(number: int, frame: FrameType | None) -> None:
-            """Raises: KeyboardInterrupt before the first trial."""
+            """Interrupts the study, or ends the process at the second signal.
+
+            Raises:
+                KeyboardInterrupt: no trial has begun yet.
+            """
             self._interrupts += 1
             if self._interrupts > 1:
                 screen.last_words(f"stopped at once; go on with: {self._resume_command()}")

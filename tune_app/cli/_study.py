@@ -87,21 +87,20 @@ def placed(problems: Iterable[Problem], path: Path, overrides: list[str]) -> lis
     return [at(problem) for problem in problems]
 
 
-def study_path(given: Path | None) -> Path:
+def study_path(path: Path | None) -> Path:
     """The file to run; names of installed search spaces work from anywhere.
 
     Raises:
         UserError: it is a folder.
     """
-    if given is not None and given.is_dir():
-        files = sorted(str(item) for item in given.glob("*.y*ml"))
+    if path is not None and path.is_dir():
+        files = sorted(str(item) for item in path.glob("*.y*ml"))
         hint = f"name one of its files: {', '.join(files[:9])}" if files else ""
-        raise UserError(Problem("is a folder", str(given), "a W&B sweep or study file", hint))
-    if given is not None and given.exists():
-        return given
-    name = given.name if given is not None else QUICKSTART
-    installed = resources.files("search_spaces") / name
-    found = Path(str(installed))
-    if given is None or (given.parent.name in ("", "search_spaces") and found.is_file()):
-        return found
-    return given
+        raise UserError(Problem("is a folder", str(path), "a W&B sweep or study file", hint))
+    if path is not None and path.exists():
+        return path
+    name = path.name if path is not None else QUICKSTART
+    installed = Path(str(resources.files("search_spaces") / name))
+    if path is None or (path.parent.name in ("", "search_spaces") and installed.is_file()):
+        return installed
+    return path

@@ -97,10 +97,10 @@ def _check_options(args: argparse.Namespace, study: str) -> None:
         "--address": "leave it out: the job finds the cluster that it runs on",
         "--plan": "run `plan` on a machine like the cluster's",
     }
-    given = [name for name in why if getattr(args, name[2:], None)]
-    if given:
+    conflicting = [name for name in why if getattr(args, name[2:], None)]
+    if conflicting:
         what = "does not go together with --submit"
-        raise UserError(Problem(what, name, fix=why[name]) for name in given)
+        raise UserError(Problem(what, name, fix=why[name]) for name in conflicting)
 
 
 def _jobs(args: argparse.Namespace) -> Jobs:

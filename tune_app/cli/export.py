@@ -55,5 +55,5 @@ def as_sweep(study: Study) -> dict[str, Any]:
         "run_cap": sweep.run_cap,
         "early_terminate": sweep.early_terminate and sweep.early_terminate.in_wandb(),
     }
-    said = {key: value for key, value in head.items() if value is not None}
-    return {**said, "parameters": wandb_export.parameters(study.space)}
+    present = {key: value for key, value in head.items() if value is not None}
+    return {**present, "parameters": wandb_export.parameters(study.space)}

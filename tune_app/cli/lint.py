@@ -46,9 +46,9 @@ def _files(paths: Iterable[Path]) -> Iterator[Path]:
         if not path.is_dir():
             yield path
             continue
-        found = sorted(file for file in path.rglob("*") if file.suffix in (".yaml", ".yml"))
+        files = sorted(file for file in path.rglob("*") if file.suffix in (".yaml", ".yml"))
         # A folder without any is reported as a file that cannot be read.
-        yield from found or [path]
+        yield from files or [path]
 
 
 def _checked(path: Path) -> dict[str, Any]:
@@ -56,23 +56,23 @@ def _checked(path: Path) -> dict[str, Any]:
     from tune_app.study import file as study_file
 
     try:
-        found = study_file.read(path)
+        result = study_file.read(path)
     except UserError as error:
-        found = study_file.Read(None, error.problems, (), ())
-    problems, warnings = list(found.problems), list(found.warnings)
-    if found.trainable is not None:
+        result = study_file.Read(None, error.problems, (), ())
+    problems, warnings = list(result.problems), list(result.warnings)
+    if result.trainable is not None:
         # Most sweeps tune other programs: the import is worth it only for a file with our section.
-        more = _trainable.check(found.trainable, found.space, found.metric)
+        more = _trainable.check(result.trainable, result.space, result.metric)
         problems += _study.placed(more[0], path, [])
         warnings += _study.placed(more[1], path, [])
     status = "refused" if problems else "warned" if warnings else "ok"
-    levels = {"error": problems, "warning": warnings, "note": found.notes}
+    levels = {"error": problems, "warning": warnings, "note": result.notes}
     messages = [_message(level, item, path) for level, items in levels.items() for item in items]
     messages.sort(key=lambda message: (message["line"] or 0, message["column"] or 0))
     return {
         "file": str(path),
         "status": status,
-        "trainable": found.trainable,
+        "trainable": result.trainable,
         "messages": messages,
     }
 

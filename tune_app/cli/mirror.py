@@ -53,10 +53,10 @@ def execute(args: argparse.Namespace) -> int:
         mirror.close()
     if mirror.is_off:
         raise UserError(Problem("W&B is switched off", "WANDB_MODE", fix="unset WANDB_MODE"))
-    return _told(args, mirror.place, mirror.written, mirror.kept)
+    return _print_counts(args, mirror.place, mirror.written, mirror.kept)
 
 
-def _told(args: argparse.Namespace, place: str, written: int, kept: int) -> int:
+def _print_counts(args: argparse.Namespace, place: str, written: int, kept: int) -> int:
     if args.json:
         _common.print_json({"place": place, "written": written, "kept": kept})
     elif not place:

@@ -102,7 +102,7 @@ def execute(args: argparse.Namespace) -> int:
         runs = _replayed(tables, searches, args)
     except KeyboardInterrupt:
         return INTERRUPTED
-    told = [
+    summaries = [
         {"search": name, **figures.summary(table, seeds[name], args.full_runs, args.target)}
         for table, seeds in zip(tables, runs, strict=True)
         for name in searches
@@ -110,7 +110,7 @@ def execute(args: argparse.Namespace) -> int:
     overall = [
         {
             "search": name,
-            **figures.overall([row for row in told if row["search"] == name], args.full_runs),
+            **figures.overall([row for row in summaries if row["search"] == name], args.full_runs),
         }
         for name in searches
     ]
@@ -120,12 +120,12 @@ def execute(args: argparse.Namespace) -> int:
     ]
     if args.trajectory is not None:
         trajectory.write(args.trajectory, tables, steps)
-    _plot(args, tables, steps, told)
+    _plot(args, tables, steps, summaries)
     if args.json:
         remarks = [_left_out(size) for size in left_out]
-        _common.print_json(_strict({"replays": told, "overall": overall, "remarks": remarks}))
+        _common.print_json(_strict({"replays": summaries, "overall": overall, "remarks": remarks}))
     else:
-        _replays.show(output.stdout(), tables, told, overall, args)
+        _replays.show(output.stdout(), tables, summaries, overall, args)
     return 0
 
 
@@ -143,14 +143,14 @@ def _checked(args: argparse.Namespace) -> tuple[list[Table], dict[str, Setting],
     left_out: list[Problem] = []
     for path in args.tables:
         try:
-            found, remarks = load_sizes(path, args.metric, args.goal or GOALS[0])
+            loaded, remarks = load_sizes(path, args.metric, args.goal or GOALS[0])
         except UserError as error:
-            found, remarks = [], list(error.problems)
-        if not found:
+            loaded, remarks = [], list(error.problems)
+        if not loaded:
             problems += remarks
         else:
             left_out += remarks
-        tables += found
+        tables += loaded
     problems += _goal_problems(args.goal, tables)
     searches, unknown = _searches.searches(args)
     problems += unknown
@@ -188,12 +188,12 @@ def _left_out(size: Problem) -> str:
 def _named_apart(tables: Sequence[Table]) -> list[Table]:
     """Numbers tables of the same name: files in two folders can have one name."""
     counts: Counter[str] = Counter()
-    found = []
+    renamed = []
     for table in tables:
         counts[table.name] += 1
         again = counts[table.name]
-        found.append(replace(table, name=f"{table.name} ({again})") if again > 1 else table)
-    return found
+        renamed.append(replace(table, name=f"{table.name} ({again})") if again > 1 else table)
+    return renamed
 
 
 def _option_problems(args: argparse.Namespace) -> list[Problem]:
@@ -275,14 +275,14 @@ def _plot(
     args: argparse.Namespace,
     tables: Sequence[Table],
     runs: Sequence[Incumbents],
-    told: Sequence[dict[str, Any]],
+    summaries: Sequence[dict[str, Any]],
 ) -> None:
     from tune_app.history import plot
 
-    targets = {row["table"]: row["target"] for row in told}
-    wanted = [targets[table.name] for table in tables]
+    targets = {row["table"]: row["target"] for row in summaries}
+    target_values = [targets[table.name] for table in tables]
     with replacing(args.plot) as new:
-        plot.figure(tables, runs, wanted, args.full_runs).savefig(new)
+        plot.figure(tables, runs, target_values, args.full_runs).savefig(new)
 
 
 def _strict(value: Any) -> Any:

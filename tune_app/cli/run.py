@@ -37,7 +37,7 @@ def execute(args: argparse.Namespace) -> int:
     """Runs the study here, or sends it to a cluster.
 
     Raises:
-        UserError: the study has mistakes, its name is in use, or it could not go on.
+        UserError: the study has mistakes, its name is in use, or it has to stop.
     """
     if args.plan and args.submit is None:
         from tune_app.cli import plan
