@@ -171,7 +171,7 @@ class Session:
             """
             self._interrupts += 1
             if self._interrupts > 1:
-                screen.last_words(f"stopped at once; go on with: {self._resume_command()}")
+                screen.last_words(f"stopped at once; resume it with: {self._resume_command()}")
                 os._exit(INTERRUPTED)
             if self._driver is None or not self._driver.interrupt():
                 screen.say("stopping before the first trial")

@@ -84,7 +84,7 @@ def start(
     try:
         return jobs.follow(job, _print)
     except KeyboardInterrupt:
-        _print(f"\n{study} goes on. Look at it, stop it, follow it again:\n")
+        _print(f"\n{study} continues on the cluster. Show it, stop it, follow its output again:\n")
         follow = f"RAY_AUTH_MODE=token ray job logs --follow --address {args.submit} {job}"
         for line in (_again(args, "show", study), _again(args, "stop", study), follow):
             _print(f"  {line}\n")
@@ -124,14 +124,14 @@ def _sent_with(args: argparse.Namespace, study: str) -> str:
 
 def _in_its_own_folder(args: argparse.Namespace, study: str, command: str) -> str:
     folder = _sent_with(args, study)
-    fix = f"go on with it: {_again(args, 'resume', study)}; or choose another --name"
+    fix = f"resume it: {_again(args, 'resume', study)}; or choose another --name"
     taken = Problem(f"a study named {study!r} exists", str(args.storage), fix=fix)
     begun = Problem(
         f"files were sent for a study named {study!r}, and there is none",
         folder,
-        "a name under which nobody else starts a study just now",
-        "choose another --name; or delete that folder, if it is left of a start that was cut off "
-        "or of a study that was deleted",
+        "a name under which no other study is being started",
+        "choose another --name; or delete that folder, if it is left over from a failed start "
+        "or a deleted study",
     )
     return "; ".join(KEEP).format(
         study=shlex.quote(f"{args.storage}/{study}"),

@@ -35,7 +35,7 @@ def execute(args: argparse.Namespace) -> int:
         if not wandb_export.is_exact(domain):
             print(f"# {name}: W&B has no such range; this is the nearest")
     if study.tune.model_fields_set:
-        print("# left out, W&B has no word for it: tune, with", end=" ")
+        print("# left out, W&B has no key for it: tune, with", end=" ")
         print(", ".join(sorted(study.tune.model_fields_set)))
     print(yaml_source.dump(sweep), end="")
     return 0

@@ -15,8 +15,8 @@ HELP = "check study files and W&B sweeps, without running anything"
 REFUSED = 2
 """The exit code when a file cannot be used."""
 WITHOUT_SECTION = (
-    "without a tune section, for any program: what they search is not compared with a trainable; "
-    "`plan FILE` does"
+    "without a tune section: their parameters are not compared with those of a trainable; "
+    "`plan FILE` does that"
 )
 
 

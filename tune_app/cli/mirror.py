@@ -42,12 +42,12 @@ def execute(args: argparse.Namespace) -> int:
         ):
             mirror.run(lambda: True, poll_s=0.0)
     except Busy as error:
-        what, fix = "another mirror of this study is at work", "wait for it to end"
+        what, fix = "another mirror of this study is running", "wait for it to end"
         raise UserError(Problem(what, str(folder), fix=fix)) from error
     except ImportError as error:
         raise UserError(Problem(str(error), "W&B", fix="pip install wandb")) from error
     except Away as error:
-        what, fix = f"W&B does not take the runs: {error}", "do it again; what is there is kept"
+        what, fix = f"W&B does not accept the runs: {error}", "run it again; written runs are kept"
         raise UserError(Problem(what, mirror.place, fix=fix)) from error
     finally:
         mirror.close()

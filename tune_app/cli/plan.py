@@ -51,7 +51,7 @@ def execute(args: argparse.Namespace) -> int:
     """
     price = getattr(args, "price_per_hour", None)
     if price is not None and not 0 <= price < float("inf"):
-        what, where = f"{price!r} is no price", "--price-per-hour"
+        what, where = f"{price!r} is not a price", "--price-per-hour"
         raise UserError(Problem(what, where, "a number that is not negative"))
     study, path, overrides = _study.load(args, "plan")
     with tempfile.TemporaryDirectory() as folder:

@@ -97,5 +97,5 @@ def _new(storage: Storage, name: str) -> StoredStudy:
 
 def _taken(storage: Storage, name: str) -> Problem:
     resume = commands.verb("resume", name, storage)
-    fix = f"go on with it: {resume}; or choose another --name"
+    fix = f"resume it: {resume}; or choose another --name"
     return Problem(f"a study named {name!r} exists", str(storage), fix=fix)

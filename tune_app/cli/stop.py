@@ -35,7 +35,7 @@ def execute(args: argparse.Namespace) -> int:
     study = catalogue.find(args.storage, args.name)
     if _status(study) != "running":
         resume = commands.verb("resume", args.name, args.storage)
-        fix = "" if _status(study) == "ended" else f"go on with it: {resume}"
+        fix = "" if _status(study) == "ended" else f"resume it: {resume}"
         raise UserError(Problem(f"{args.name} is not running", study.address, fix=fix))
     _check_reachable(study)
     with catalogue.explained("ask the study to stop", study.folder):
