@@ -397,7 +397,7 @@ def test_the_verb_says_that_wandb_is_switched_off(
 def test_one_mirror_at_a_time(story: Story, capsys: pytest.CaptureFixture[str]) -> None:
     with locked(story.folder / "wandb", wait=True):
         assert verb(story) == 2
-    assert "another mirror of this study is at work" in capsys.readouterr().err
+    assert "another mirror of this study is running" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("impatient")
@@ -408,5 +408,5 @@ def test_the_verb_says_that_nobody_answers_and_leaves_with_2(
     story.complete(0)
     assert verb(story) == 2
     said = capsys.readouterr().err
-    assert "W&B does not take the runs" in said
+    assert "W&B does not accept the runs" in said
     assert "Traceback" not in said

@@ -13,7 +13,7 @@ from tune_app.storage.places import Storage
 
 
 def add_storage(parser: argparse.ArgumentParser) -> None:
-    """`--storage` and `--json`, which every verb has."""
+    """Adds `--storage` and `--json`."""
     parser.add_argument(
         "--storage",
         type=_storage,
@@ -25,7 +25,7 @@ def add_storage(parser: argparse.ArgumentParser) -> None:
 
 
 def add_name(parser: argparse.ArgumentParser) -> None:
-    """The study's name as the argument."""
+    """Adds the study's name as a positional argument."""
     parser.add_argument("name", metavar="NAME", help="a study's name, as `list` shows it")
 
 
@@ -34,7 +34,7 @@ def _storage(text: str) -> Storage:
 
 
 def print_json(value: Any, stream: TextIO | None = None) -> None:
-    """Strict JSON on `stream`, or on stdout."""
+    """Prints strict JSON to `stream`, or to stdout."""
     target = stream or sys.stdout
     json.dump(value, target, ensure_ascii=False, indent=2, allow_nan=False)
     target.write("\n")

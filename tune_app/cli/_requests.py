@@ -1,4 +1,4 @@
-"""How a running study is asked to stop by another process: by a file in its folder."""
+"""Requests to stop a running study from another process: a file in the study's folder."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ POLL_S = 1.0
 
 
 def ask_to_stop(folder: Path) -> None:
+    """Leaves the request in the study's folder."""
     (folder / STOP).touch()
 
 
 @contextmanager
 def listening(folder: Path, stop: Callable[[], None]) -> Iterator[None]:
-    """Calls `stop` when somebody asks for it; what was asked of an earlier driver is forgotten."""
+    """Calls `stop` when a request arrives; deletes a request that an earlier driver left."""
     request = folder / STOP
     request.unlink(missing_ok=True)
     ended = threading.Event()

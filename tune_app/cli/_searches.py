@@ -1,4 +1,4 @@
-"""The searches that `replay` compares: every searcher that is named, with every scheduler."""
+"""The searches that `replay` compares: every named searcher with every named scheduler."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ EXAMPLES = {"searcher": "{name: tpe, startup: 20}", "scheduler": "{name: asha, e
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds `--searcher` and `--scheduler`."""
     for kind in KINDS:
         parser.add_argument(
             f"--{kind}",
@@ -31,13 +32,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def searches(args: argparse.Namespace) -> tuple[dict[str, Setting], list[Problem]]:
-    """The searches by what they are called, and all that is wrong with them."""
+    """The searches by their displayed name, and all mistakes in them."""
     from tune_app.history.replay import Setting
 
     searchers, problems = _sections("searcher", args.searcher or [AUTO])
     schedulers, more = _sections("scheduler", args.scheduler or [AUTO])
     pairs = itertools.product(searchers, schedulers)
-    found = {
+    settings = {
         f"{_called(searcher)} + {_called(scheduler)}": Setting(
             searcher=searcher,
             scheduler=scheduler,
@@ -48,25 +49,25 @@ def searches(args: argparse.Namespace) -> tuple[dict[str, Setting], list[Problem
         )
         for searcher, scheduler in pairs
     }
-    return found, problems + more
+    return settings, problems + more
 
 
 def _sections(kind: str, texts: Sequence[str]) -> tuple[list[PlugIn], list[Problem]]:
-    found: list[PlugIn] = []
+    named: list[PlugIn] = []
     problems: list[Problem] = []
     for text in texts:
         try:
-            found.append(_section(kind, text))
+            named.append(_section(kind, text))
         except UserError as error:
             problems += error.problems
-    return found, problems
+    return named, problems
 
 
 def _section(kind: str, text: str) -> PlugIn:
-    """What one word of the command line names.
+    """The plug-in that one option value names.
 
     Raises:
-        UserError: it is no YAML, or there is no such plug-in or option.
+        UserError: it is not YAML, or there is no such plug-in or option.
     """
     from tune_app.study import lenient
 

@@ -1,4 +1,4 @@
-"""What goes to a cluster with a study: its file and the local code it names, never data."""
+"""What is sent to a cluster with a study: its file and the local code it names, never data."""
 
 from __future__ import annotations
 
@@ -14,43 +14,43 @@ from tune_app.space.domains import Choice, Domain, Fixed
 from tune_app.study.parsed import ParsedStudy
 
 INSTALLED = Path(tune_app.__file__).parents[1]
-"""What lies here is on the cluster already, with this package."""
+"""Files below this folder are part of this package, which the cluster has installed."""
 
 
 def files(study: ParsedStudy, path: Path) -> dict[str, Path]:
-    """The files, by the paths that the study knows them by.
+    """The files by their relative paths, which the study file uses.
 
     Raises:
-        UserError: it names something that cannot be sent.
+        UserError: the study names something that cannot be sent.
     """
     here = Path.cwd()
     if not path.is_file():
         fix = f"write it as a file first: python -m tune_app export {path} > study.yaml"
         raise UserError(Problem("only a study file can be sent", str(path), fix=fix))
     definition = study.to_definition()
-    found: dict[str, Path] = {}
+    by_path: dict[str, Path] = {}
     problems = list(_data(study, here))
     for local in (*_code(definition, here), *_tables(study)):
         inside = local.resolve()
         if inside.is_relative_to(here.resolve()):
-            found[str(inside.relative_to(here.resolve()))] = inside
+            by_path[str(inside.relative_to(here.resolve()))] = inside
         else:
             what = "lies outside of the folder that this command runs in"
             fix = "go to a folder above both it and the study file"
             problems.append(Problem(what, str(local), "a file in or below it", fix))
     if problems:
         raise UserError(problems)
-    return {**found, path.name: path.resolve()}
+    return {**by_path, path.name: path.resolve()}
 
 
 def _code(study: StudyDefinition, here: Path) -> Iterator[Path]:
-    """The Python files behind the plug-ins that are the user's own, with those beside them."""
+    """The Python files of the user's own plug-ins, with all others in their folders."""
     plugins = (study.searcher, study.scheduler, *study.trackers)
     for reference in (study.trainable, *(plugin.name for plugin in plugins)):
         if reference.endswith(".py"):
             yield from Path(reference).parent.glob("*.py")
             continue
-        # A module: all of its package, for what it imports from there.
+        # A module is sent with its whole package, because it may import from there.
         top, *rest = reference.split(".") if "." in reference else ("trainables", reference)
         module = here.joinpath(top, *rest).with_suffix(".py")
         if module.is_file() and not (INSTALLED / module.relative_to(here)).is_file():
@@ -58,13 +58,13 @@ def _code(study: StudyDefinition, here: Path) -> Iterator[Path]:
 
 
 def _tables(study: ParsedStudy) -> Iterator[Path]:
-    """Tables and journals that it begins with."""
+    """Tables and journals of its warm start."""
     for name in study.tune.warm_start:
         yield Path(name) / FILE_NAME if Path(name).is_dir() else Path(name)
 
 
 def _data(study: ParsedStudy, here: Path) -> Iterator[Problem]:
-    """Values that are relative paths to something here, and would be to nothing there."""
+    """A problem for each value that is a relative path to data on this machine."""
     for name, domain in study.space.items():
         for value in _constants(domain):
             if isinstance(value, str) and _is_local(value, here):
@@ -84,6 +84,6 @@ def _constants(domain: Domain) -> tuple[Any, ...]:
 
 
 def _is_local(value: str, here: Path) -> bool:
-    """Whether it can only be meant as a path: a folder may have the name of a corpus by chance."""
+    """Whether it surely means a path: a folder may have the name of a built-in corpus by chance."""
     looks_so = "/" in value or bool(Path(value).suffix)
     return looks_so and not Path(value).is_absolute() and (here / value).exists()

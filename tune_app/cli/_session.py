@@ -1,4 +1,4 @@
-"""One sitting of a study's driver at the terminal: what `run` and `resume` share."""
+"""One session of a study's driver at the terminal: what `run` and `resume` share."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ if TYPE_CHECKING:
     from tune_app.engine.driver import Driver
 
 TRACKERS_TIMEOUT_S = 5.0
-"""The longest that the end of a study waits for its mirrors, all together."""
+"""The longest that the end of a session waits for all trackers together."""
 
 NO_ANSWER = 1
 
 
 class _Warnings(logging.Handler):
-    """Shows a person what a tracker could not do."""
+    """Shows warnings of trackers on the screen, and their tracebacks in the driver's log."""
 
     def __init__(self, screen: screens.Screen) -> None:
         super().__init__(logging.WARNING)
@@ -56,7 +56,7 @@ class _Warnings(logging.Handler):
         try:
             self._screen.say(record.getMessage())
         except Exception:
-            # It may be the screen that the warning is about.
+            # The warning may be about the screen itself.
             self._screen.last_words(record.getMessage())
 
 
@@ -71,7 +71,7 @@ def _warnings_on(screen: screens.Screen) -> Iterator[None]:
 
 
 class Session:
-    """Runs the driver with the terminal, the signals and the closing words around it."""
+    """Runs the driver, and handles the terminal, the signals and the closing lines."""
 
     def __init__(
         self, args: argparse.Namespace, study: StoredStudy, state: StudyState, journal: Journal
@@ -85,10 +85,10 @@ class Session:
         self._interrupts = 0
 
     def run(self, event: str, **fields: Any) -> int:
-        """Opens the session with `event`, runs the study, closes; returns the exit code.
+        """Records `event`, runs the study and closes the session; returns the exit code.
 
         Raises:
-            UserError: a mistake that only showed on the way.
+            UserError: a mistake that only shows while the study runs.
         """
         log = self._folder / "logs" / "driver.log"
         with terminal.reserved(log) as (stdout, stderr):
@@ -108,10 +108,10 @@ class Session:
             return self._say_goodbye(stdout, screen)
 
     def _recorder(self, screen: screens.Screen, study: StudyDefinition) -> Recorder:
-        """What is told of the study's events, made before the first of them.
+        """The recorder with checkpoint keeper, screen and trackers, made before the first event.
 
         Raises:
-            UserError: a tracker raises.
+            UserError: a tracker cannot be created.
         """
         keeper = Retention(
             self._study.checkpoints, study.checkpoints.keep, study.checkpoints.disk_gb
@@ -134,7 +134,7 @@ class Session:
             try:
                 recorder.close(TRACKERS_TIMEOUT_S)
             except KeyboardInterrupt:
-                # Nobody is waited for any more; what ended the session is still to be told.
+                # Waits no longer; the error that ended the session is still raised.
                 recorder.close(0.0)
 
     def _drive(self, screen: screens.Screen, recorder: Recorder) -> None:
@@ -153,16 +153,24 @@ class Session:
 
     @contextmanager
     def _signals(self, screen: screens.Screen, shown: terminal.Outlet) -> Iterator[None]:
-        """Ctrl-C once asks the trials to save, twice leaves at once; the journal is safe.
+        """Ctrl-C once lets the trials save and stop, twice ends at once; the journal is safe.
 
-        So is one `stop` from another process, and a terminal or a reader that goes away, but not
-        under `nohup`.
+        `stop` from another process, or the loss of the terminal or of the reader of the output,
+        counts as one Ctrl-C; under `nohup` the loss of the terminal does not.
+
+        Raises:
+            KeyboardInterrupt: on a signal before the first trial.
         """
 
         def on_signal(number: int, frame: FrameType | None) -> None:
+            """Interrupts the study, or ends the process at the second signal.
+
+            Raises:
+                KeyboardInterrupt: no trial has begun yet.
+            """
             self._interrupts += 1
             if self._interrupts > 1:
-                screen.last_words(f"stopped at once; go on with: {self._resume_command()}")
+                screen.last_words(f"stopped at once; resume it with: {self._resume_command()}")
                 os._exit(INTERRUPTED)
             if self._driver is None or not self._driver.interrupt():
                 screen.say("stopping before the first trial")

@@ -1,4 +1,4 @@
-"""The study file that a command line names, and what is changed of it."""
+"""The study file that a command line names, and the changes to it from the command line."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ QUICKSTART = "quickstart.yaml"
 
 
 def add_study(parser: argparse.ArgumentParser) -> None:
-    """The study's file, what changes it, and where it runs."""
+    """Adds the study file, the options that change it, and `--address`."""
     parser.add_argument("study", nargs="?", type=Path, help="a W&B sweep or study file")
     add_overrides(parser)
     parser.add_argument("--seed", type=int, help="seed of the search and of every trial")
@@ -32,7 +32,7 @@ def add_study(parser: argparse.ArgumentParser) -> None:
 
 
 def add_overrides(parser: argparse.ArgumentParser) -> None:
-    """`--set`, which every verb that reads a study file has."""
+    """Adds `--set`."""
     parser.add_argument(
         "--set",
         action="append",
@@ -44,10 +44,10 @@ def add_overrides(parser: argparse.ArgumentParser) -> None:
 
 
 def load(args: argparse.Namespace, name: str | None) -> tuple[ParsedStudy, Path, list[str]]:
-    """The study that the arguments name, its file, and what was changed of it.
+    """The study that the arguments name, its file, and the overrides applied to it.
 
     Raises:
-        UserError: with every mistake that shows without a worker.
+        UserError: with every mistake that can be detected without a worker.
     """
     from tune_app.study import file as study_file
 
@@ -63,9 +63,9 @@ def load(args: argparse.Namespace, name: str | None) -> tuple[ParsedStudy, Path,
 
 
 def placed(problems: Iterable[Problem], path: Path, overrides: list[str]) -> list[Problem]:
-    """Problems that name a key of the study file, with the line and column where it stands.
+    """The problems, with line and column for those that name a key of the study file.
 
-    A parameter that stands under no such key comes from a flag of the command.
+    A parameter without a key of its own comes from a flag of the sweep's `command`.
     """
     if not path.is_file():
         # A space of Ray Tune, named by its dotted path.
@@ -87,21 +87,20 @@ def placed(problems: Iterable[Problem], path: Path, overrides: list[str]) -> lis
     return [at(problem) for problem in problems]
 
 
-def study_path(given: Path | None) -> Path:
+def study_path(path: Path | None) -> Path:
     """The file to run; names of installed search spaces work from anywhere.
 
     Raises:
         UserError: it is a folder.
     """
-    if given is not None and given.is_dir():
-        files = sorted(str(item) for item in given.glob("*.y*ml"))
+    if path is not None and path.is_dir():
+        files = sorted(str(item) for item in path.glob("*.y*ml"))
         hint = f"name one of its files: {', '.join(files[:9])}" if files else ""
-        raise UserError(Problem("is a folder", str(given), "a W&B sweep or study file", hint))
-    if given is not None and given.exists():
-        return given
-    name = given.name if given is not None else QUICKSTART
-    installed = resources.files("search_spaces") / name
-    found = Path(str(installed))
-    if given is None or (given.parent.name in ("", "search_spaces") and found.is_file()):
-        return found
-    return given
+        raise UserError(Problem("is a folder", str(path), "a W&B sweep or study file", hint))
+    if path is not None and path.exists():
+        return path
+    name = path.name if path is not None else QUICKSTART
+    installed = Path(str(resources.files("search_spaces") / name))
+    if path is None or (path.parent.name in ("", "search_spaces") and installed.is_file()):
+        return installed
+    return path

@@ -1,4 +1,4 @@
-"""Runs a verb on a cluster instead of here: as a job of its head, where the studies are."""
+"""Runs a verb as a Ray job on the head of a cluster, where the studies are."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 
 SENT = ".submitted"
-"""The folder of a storage with the files that came with each study: its trials read them, and
-`resume` after the job's own copy has gone."""
+"""The folder of a storage with the files sent with each study: its trials read them, and so does
+`resume` once Ray has deleted the job's own copy."""
 
 KEEP = (
     "if [ -e {study} ]; then printf '%s\\n' {taken} >&2; exit 2; fi",
@@ -32,23 +32,25 @@ KEEP = (
     "if [ ! -e {study} ]; then rm -rf {folder}; fi",
     "exit $code",
 )
-"""A job that keeps what was sent, unless the name has files already: trials that run read them.
-Of two jobs at a time `mkdir` lets one through. A study that was refused leaves its name free.
+"""The shell commands of a job that stores what was sent and runs there. If the name has files
+already it ends instead, because running trials may read them; `mkdir` decides between two jobs at a
+time. If the study was refused, the files are removed and its name is free again.
 
-In one line: Ray prints it, and only the first line of that is known for Ray's."""
+They must be one line: Ray prints it, and only the first line of output is recognised as Ray's."""
 
 
 def add_submit(parser: argparse.ArgumentParser) -> None:
-    """`--submit`, for verbs that can run on a cluster's head."""
+    """Adds `--submit`, for verbs that can run on a cluster's head."""
     parser.add_argument(
         "--submit",
         metavar="ADDRESS",
-        help="on a Ray cluster, as a job; ADDRESS is its dashboard, as http://127.0.0.1:8265",
+        help="run this on a Ray cluster, as a job; ADDRESS is that of its dashboard, such as "
+        "http://127.0.0.1:8265",
     )
 
 
 def ask(args: argparse.Namespace, verb: str, *words: str) -> int:
-    """Runs a verb that ends soon; its output and its exit code become this command's."""
+    """Runs a short verb; its output and its exit code become this command's."""
     jobs = _jobs(args)
     flags = ["--json"] if args.json else []
     return jobs.follow(jobs.submit(_command(args.storage, verb, [*words, *flags])), _print)
@@ -61,16 +63,16 @@ def start(
     words: Sequence[str],
     files: Mapping[str, Path] | None = None,
 ) -> int:
-    """Starts a study's driver and follows it; Ctrl-C ends the following alone.
+    """Starts a study's driver and prints its output; Ctrl-C ends only the printing.
 
     Args:
-        files: what is sent along, by its path there.
+        files: files to send, by their relative path on the cluster; None for a resume.
     """
     _check_options(args, study)
     jobs = _jobs(args)
     command = _command(args.storage, verb, [*words, "--address", "auto"])
     if files is None:
-        # What was sent with it once; a study of the cluster's own has no such folder.
+        # The files of its start; a study that was started on the cluster has no such folder.
         folder = shlex.quote(_sent_with(args, study))
         job = jobs.submit(f"cd {folder} 2>/dev/null; {command}")
     else:
@@ -81,7 +83,7 @@ def start(
     try:
         return jobs.follow(job, _print)
     except KeyboardInterrupt:
-        _print(f"\n{study} goes on. Look at it, stop it, follow it again:\n")
+        _print(f"\n{study} continues on the cluster. Show it, stop it, follow its output again:\n")
         follow = f"RAY_AUTH_MODE=token ray job logs --follow --address {args.submit} {job}"
         for line in (_again(args, "show", study), _again(args, "stop", study), follow):
             _print(f"  {line}\n")
@@ -94,10 +96,10 @@ def _check_options(args: argparse.Namespace, study: str) -> None:
         "--address": "leave it out: the job finds the cluster that it runs on",
         "--plan": "run `plan` on a machine like the cluster's",
     }
-    given = [name for name in why if getattr(args, name[2:], None)]
-    if given:
+    conflicting = [name for name in why if getattr(args, name[2:], None)]
+    if conflicting:
         what = "does not go together with --submit"
-        raise UserError(Problem(what, name, fix=why[name]) for name in given)
+        raise UserError(Problem(what, name, fix=why[name]) for name in conflicting)
 
 
 def _jobs(args: argparse.Namespace) -> Jobs:
@@ -105,7 +107,7 @@ def _jobs(args: argparse.Namespace) -> Jobs:
         expected = "the absolute path of a folder that all nodes share, such as /mnt/shared/studies"
         where = f"--storage {args.storage}"
         raise UserError(Problem("not a folder that a cluster knows", where, expected))
-    # Ray takes seconds to import: only after what can be wrong without it.
+    # Ray takes seconds to import: only after the checks that do not need it.
     from tune_app.engine.jobs import Jobs
 
     return Jobs(args.submit)
@@ -121,14 +123,14 @@ def _sent_with(args: argparse.Namespace, study: str) -> str:
 
 def _in_its_own_folder(args: argparse.Namespace, study: str, command: str) -> str:
     folder = _sent_with(args, study)
-    fix = f"go on with it: {_again(args, 'resume', study)}; or choose another --name"
+    fix = f"resume it: {_again(args, 'resume', study)}; or choose another --name"
     taken = Problem(f"a study named {study!r} exists", str(args.storage), fix=fix)
     begun = Problem(
         f"files were sent for a study named {study!r}, and there is none",
         folder,
-        "a name under which nobody else starts a study just now",
-        "choose another --name; or delete that folder, if it is left of a start that was cut off "
-        "or of a study that was deleted",
+        "a name under which no other study is being started",
+        "choose another --name; or delete that folder, if it is left over from a failed start "
+        "or a deleted study",
     )
     return "; ".join(KEEP).format(
         study=shlex.quote(f"{args.storage}/{study}"),

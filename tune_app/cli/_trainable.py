@@ -1,4 +1,4 @@
-"""What can be said of the trainable that a study names, and of its parameters, without a worker."""
+"""Checks of a study's trainable, and of its parameters, that need no worker."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ WHERE = "tune.trainable"
 
 
 def reference_problem(reference: str) -> Problem | None:
-    """Why a worker would refuse a reference as soon as Ray has started, without importing it.
+    """Why a worker would refuse a reference, found out before Ray starts.
 
-    Importing a trainable takes as long as starting Ray.
+    Does not import it: importing a trainable takes as long as starting Ray.
     """
     if reference.endswith(".py"):
         return _file_problem(Path(reference))
@@ -46,20 +46,20 @@ def _file_problem(path: Path) -> Problem | None:
 def check(
     reference: str, space: Mapping[str, Domain], metric: Metric
 ) -> tuple[list[Problem], list[Problem]]:
-    """What a trainable has against a study's space and metric, and what is to be warned of.
+    """Problems and warnings of a study's space and metric, compared with the trainable.
 
-    That it cannot be asked is a warning.
-    Imports it: seconds for the first one of a process.
+    Imports the trainable, which takes seconds for the first one of a process; a trainable that
+    cannot be imported here is a warning.
     """
     problem = reference_problem(reference)
     if problem is not None:
         return [problem], []
-    # What an import prints is no part of the answer.
+    # What an import prints is not part of this command's output.
     with contextlib.redirect_stdout(sys.stderr):
         try:
             plugins.load("trainable", reference, WHERE)
         except UserError as error:
-            # It may be there on the machines that are to run it.
+            # It may be importable on the machines that run the study.
             fix = "check the study with plan on the machine that is to run it"
             return [], [
                 replace(item, what=f"parameters not checked: {item.what}", expected="", fix=fix)

@@ -1,4 +1,4 @@
-"""Writes a study file, of any kind that can be read, as a W&B sweep file."""
+"""Prints a study file, of any kind that can be read, as a W&B sweep file."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ def execute(args: argparse.Namespace) -> int:
         if not wandb_export.is_exact(domain):
             print(f"# {name}: W&B has no such range; this is the nearest")
     if study.tune.model_fields_set:
-        print("# left out, W&B has no word for it: tune, with", end=" ")
+        print("# left out, W&B has no key for it: tune, with", end=" ")
         print(", ".join(sorted(study.tune.model_fields_set)))
     print(yaml_source.dump(sweep), end="")
     return 0
 
 
 def as_sweep(study: ParsedStudy) -> dict[str, Any]:
-    """What a study searches, in W&B's words; the tune section has none."""
+    """A study as a W&B sweep, without the tune section, which W&B lacks."""
     sweep = study.sweep
     metric = {"name": sweep.metric, "goal": sweep.goal, "target": sweep.target}
     head = {
@@ -55,5 +55,5 @@ def as_sweep(study: ParsedStudy) -> dict[str, Any]:
         "run_cap": sweep.run_cap,
         "early_terminate": sweep.early_terminate and sweep.early_terminate.in_wandb(),
     }
-    said = {key: value for key, value in head.items() if value is not None}
-    return {**said, "parameters": wandb_export.parameters(study.space)}
+    present = {key: value for key, value in head.items() if value is not None}
+    return {**present, "parameters": wandb_export.parameters(study.space)}

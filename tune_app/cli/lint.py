@@ -13,8 +13,8 @@ from tune_app.errors import PLACE, Problem, UserError, shown
 HELP = "check study files and W&B sweeps, without running anything"
 
 WITHOUT_SECTION = (
-    "without a tune section, for any program: what they search is not compared with a trainable; "
-    "`plan FILE` does"
+    "without a tune section: their parameters are not compared with those of a trainable; "
+    "`plan FILE` does that"
 )
 
 
@@ -39,38 +39,38 @@ def execute(args: argparse.Namespace) -> int:
 
 
 def _files(paths: Iterable[Path]) -> Iterator[Path]:
-    """The files, and those of folders that are YAML by their names."""
+    """The given files, and in folders all .yaml and .yml files."""
     for path in paths:
         if not path.is_dir():
             yield path
             continue
-        found = sorted(file for file in path.rglob("*") if file.suffix in (".yaml", ".yml"))
-        # A folder without any is told of as a file that is not there.
-        yield from found or [path]
+        files = sorted(file for file in path.rglob("*") if file.suffix in (".yaml", ".yml"))
+        # A folder without any is reported as a file that cannot be read.
+        yield from files or [path]
 
 
 def _checked(path: Path) -> dict[str, Any]:
-    """What is to be said of one file, as `--json` prints it."""
+    """Status and messages of one file, as `--json` prints them."""
     from tune_app.study import file as study_file
 
     try:
-        found = study_file.read(path)
+        result = study_file.read(path)
     except UserError as error:
-        found = study_file.Read(None, error.problems, (), ())
-    problems, warnings = list(found.problems), list(found.warnings)
-    if found.trainable is not None:
-        # Sweeps in general tune other programs: only a file that is surely ours is worth the time.
-        more = _trainable.check(found.trainable, found.space, found.metric)
+        result = study_file.Read(None, error.problems, (), ())
+    problems, warnings = list(result.problems), list(result.warnings)
+    if result.trainable is not None:
+        # Most sweeps tune other programs: the import is worth it only for a file with our section.
+        more = _trainable.check(result.trainable, result.space, result.metric)
         problems += _study.placed(more[0], path, [])
         warnings += _study.placed(more[1], path, [])
     status = "refused" if problems else "warned" if warnings else "ok"
-    levels = {"error": problems, "warning": warnings, "note": found.notes}
+    levels = {"error": problems, "warning": warnings, "note": result.notes}
     messages = [_message(level, item, path) for level, items in levels.items() for item in items]
     messages.sort(key=lambda message: (message["line"] or 0, message["column"] or 0))
     return {
         "file": str(path),
         "status": status,
-        "trainable": found.trainable,
+        "trainable": result.trainable,
         "messages": messages,
     }
 

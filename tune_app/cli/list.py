@@ -48,7 +48,7 @@ def execute(args: argparse.Namespace) -> int:
 
 
 def _row(storage: Storage, name: str) -> dict[str, Any]:
-    """The facts of one study; one that cannot be read is listed all the same."""
+    """The row of one study; a study that cannot be read has a row with the reason."""
     try:
         study = catalogue.find(storage, name)
         state, _ = catalogue.read(study.folder)
@@ -68,12 +68,12 @@ def _row(storage: Storage, name: str) -> dict[str, Any]:
 
 
 def _started(row: dict[str, Any]) -> float:
-    """When a study started; those of which it is not known are listed last."""
+    """When a study started, Unix seconds; infinite, so that it is last, where that is unknown."""
     return float(row.get("started") or math.inf)
 
 
 def live_status(status: str, study: StoredStudy) -> str:
-    """A study's status as its storage knows it: a killed driver has no lease any more."""
+    """`ended`, or from the lease `running` or `interrupted`: a killed driver has no lease."""
     if status == "ended":
         return status
     with places.answering(study.address):

@@ -1,4 +1,4 @@
-"""Brings W&B up to a study's journal: every run once, whatever is there already."""
+"""Writes to W&B what it lacks of a study's journal: each run once."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tune_app.cli import _common
 from tune_app.errors import Problem, UserError
 from tune_app.storage import catalogue
 
-HELP = "write a study's runs to W&B, or complete them: now, later, or into another project"
+HELP = "write a study's runs to W&B, or only what is missing there; also into another project"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,6 +19,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(args: argparse.Namespace) -> int:
+    """Writes the runs and says how many were written.
+
+    Raises:
+        UserError: W&B is not installed, switched off or unreachable, or another mirror is running.
+    """
     study = catalogue.find(args.storage, args.name)
     folder = study.folder
     catalogue.read(folder)
@@ -37,21 +42,21 @@ def execute(args: argparse.Namespace) -> int:
         ):
             mirror.run(lambda: True, poll_s=0.0)
     except Busy as error:
-        what, fix = "another mirror of this study is at work", "wait for it to end"
+        what, fix = "another mirror of this study is running", "wait for it to end"
         raise UserError(Problem(what, str(folder), fix=fix)) from error
     except ImportError as error:
         raise UserError(Problem(str(error), "W&B", fix="pip install wandb")) from error
     except Away as error:
-        what, fix = f"W&B does not take the runs: {error}", "do it again; what is there is kept"
+        what, fix = f"W&B does not accept the runs: {error}", "run it again; written runs are kept"
         raise UserError(Problem(what, mirror.place, fix=fix)) from error
     finally:
         mirror.close()
     if mirror.is_off:
         raise UserError(Problem("W&B is switched off", "WANDB_MODE", fix="unset WANDB_MODE"))
-    return _told(args, mirror.place, mirror.written, mirror.kept)
+    return _print_counts(args, mirror.place, mirror.written, mirror.kept)
 
 
-def _told(args: argparse.Namespace, place: str, written: int, kept: int) -> int:
+def _print_counts(args: argparse.Namespace, place: str, written: int, kept: int) -> int:
     if args.json:
         _common.print_json({"place": place, "written": written, "kept": kept})
     elif not place:

@@ -11,7 +11,7 @@ from tune_app.core.state import StudyState
 from tune_app.errors import Problem, UserError
 from tune_app.storage import catalogue
 
-HELP = "make a W&B workspace and report of a study's runs, or write their JSON to a file"
+HELP = "make a W&B workspace and report of a study's runs, or write them to a JSON file"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,7 +19,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _common.add_storage(parser)
     parser.add_argument("--project", help="a W&B project; default: the study's")
     parser.add_argument("--entity", help="a W&B user or team; default: the study's")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="write JSON, without an account")
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", help="write JSON here instead, without an account"
+    )
 
 
 def execute(args: argparse.Namespace) -> int:
@@ -61,7 +63,7 @@ def _save(state: StudyState, entity: str | None, project: str, folder: Path) -> 
         owner = entity or default_entity()
         return panels.save(state, owner, project, folder / "wandb" / "panels.json")
     except Exception as error:
-        # The client's own errors, the network's, and what it makes of odd answers.
+        # Errors of the client, of the network, and of answers that the client does not expect.
         what = f"the panels cannot be saved: {error}".splitlines()[0]
         fix = "log in with `wandb login`, or write them to a file with --out FILE"
         raise UserError(Problem(what, f"W&B {project}", fix=fix)) from error

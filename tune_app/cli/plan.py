@@ -1,4 +1,4 @@
-"""Tells what a study would do and cost; runs no trial and writes nothing but the cache."""
+"""Shows what a study would do and cost; runs no trial and writes nothing but the cache."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tune_app.training.preflight.found import Impossible
 if TYPE_CHECKING:
     from tune_app.engine.planner import PlanInputs
 
-HELP = "tell what a study would do and cost, without running it"
+HELP = "show what a study would do and cost, without running it"
 
 EXAMPLES = 3
 
@@ -38,15 +38,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--price-per-hour",
         type=float,
         metavar="PRICE",
-        help="what an hour of all the machines together costs, in any currency",
+        help="price of an hour of all machines together, in any currency",
     )
 
 
 def execute(args: argparse.Namespace) -> int:
+    """Prints the plan.
+
+    Raises:
+        UserError: with every mistake in the study and the options that shows without a trial.
+    """
     price = getattr(args, "price_per_hour", None)
     if price is not None and not 0 <= price < float("inf"):
-        what, where = f"{price!r} is no price", "--price-per-hour"
-        raise UserError(Problem(what, where, "a number from 0 on"))
+        what, where = f"{price!r} is not a price", "--price-per-hour"
+        raise UserError(Problem(what, where, "a number that is not negative"))
     study, path, overrides = _study.load(args, "plan")
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)

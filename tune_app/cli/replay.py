@@ -30,8 +30,9 @@ if TYPE_CHECKING:
 
 HELP = "replay searches on a table of finished runs"
 TABLE = (
-    "a .csv or .parquet file with a row for each report: trial, config.* for the hyper-parameters, "
-    "tokens, step or epoch, and metrics; context.*, N and D tell apart sizes of one task"
+    "a .csv or .parquet file with one row per report and the columns trial, config.* for the "
+    "hyper-parameters, tokens, step or epoch, and metrics; context.*, N and D distinguish sizes of "
+    "one task"
 )
 GOALS = ("minimize", "maximize")
 MORE_IS_BETTER = {
@@ -46,20 +47,24 @@ MORE_IS_BETTER = {
     "reward",
     "score",
 }
-"""Words in the names of metrics of which more is usually better."""
+"""Words in the names of metrics that are usually maximised."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("tables", nargs="+", type=Path, metavar="TABLE", help=TABLE)
     _searches.add_arguments(parser)
-    parser.add_argument("--full-runs", type=float, default=25, help="the budget (default: 25)")
+    parser.add_argument(
+        "--full-runs", type=float, default=25, help="budget of a search (default: 25)"
+    )
     parser.add_argument("--workers", type=int, default=1, help="simulated workers (default: 1)")
-    parser.add_argument("--seeds", type=int, default=10, help="searches of each kind (default: 10)")
+    parser.add_argument("--seeds", type=int, default=10, help="runs of each search (default: 10)")
     parser.add_argument(
         "--metric", help="the column of the objective (default: eval_loss, final_eval_loss or loss)"
     )
-    parser.add_argument("--goal", choices=GOALS, help="(default: minimize)")
-    parser.add_argument("--target", type=float, help="a value to reach")
+    parser.add_argument("--goal", choices=GOALS, help="which value is best (default: minimize)")
+    parser.add_argument(
+        "--target", type=float, help="value to reach (default: what random full runs reach)"
+    )
     parser.add_argument(
         "--stragglers",
         type=float,
@@ -72,10 +77,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=0.0,
         metavar="P",
-        help="chance that a worker dies before its next report (default: 0)",
+        help="probability that a worker dies before its next report (default: 0)",
     )
-    parser.add_argument("--trajectory", type=Path, metavar="OUT.parquet", help="write incumbents")
-    parser.add_argument("--plot", type=Path, metavar="OUT.png", default=Path("replay.png"))
+    parser.add_argument(
+        "--trajectory", type=Path, metavar="OUT.parquet", help="write the incumbents to this file"
+    )
+    parser.add_argument(
+        "--plot",
+        type=Path,
+        metavar="OUT.png",
+        default=Path("replay.png"),
+        help="file of the plot (default: replay.png)",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON on stdout")
 
 
@@ -88,7 +101,7 @@ def execute(args: argparse.Namespace) -> int:
         runs = _replayed(tables, searches, args)
     except KeyboardInterrupt:
         return INTERRUPTED
-    told = [
+    summaries = [
         {"search": name, **figures.summary(table, seeds[name], args.full_runs, args.target)}
         for table, seeds in zip(tables, runs, strict=True)
         for name in searches
@@ -96,7 +109,7 @@ def execute(args: argparse.Namespace) -> int:
     overall = [
         {
             "search": name,
-            **figures.overall([row for row in told if row["search"] == name], args.full_runs),
+            **figures.overall([row for row in summaries if row["search"] == name], args.full_runs),
         }
         for name in searches
     ]
@@ -106,17 +119,21 @@ def execute(args: argparse.Namespace) -> int:
     ]
     if args.trajectory is not None:
         trajectory.write(args.trajectory, tables, steps)
-    _plot(args, tables, steps, told)
+    _plot(args, tables, steps, summaries)
     if args.json:
         remarks = [_left_out(size) for size in left_out]
-        _common.print_json(_strict({"replays": told, "overall": overall, "remarks": remarks}))
+        _common.print_json(_strict({"replays": summaries, "overall": overall, "remarks": remarks}))
     else:
-        _replays.show(output.stdout(), tables, told, overall, args)
+        _replays.show(output.stdout(), tables, summaries, overall, args)
     return 0
 
 
 def _checked(args: argparse.Namespace) -> tuple[list[Table], dict[str, Setting], list[Problem]]:
-    """Tables, searches, and why sizes were left out; all mistakes at once."""
+    """The tables, the searches, and why sizes of tables were left out.
+
+    Raises:
+        UserError: with all mistakes in the options, the tables and the searches.
+    """
     from tune_app.history.replay import problems as replay_problems
     from tune_app.history.table import load_sizes
 
@@ -125,14 +142,14 @@ def _checked(args: argparse.Namespace) -> tuple[list[Table], dict[str, Setting],
     left_out: list[Problem] = []
     for path in args.tables:
         try:
-            found, remarks = load_sizes(path, args.metric, args.goal or GOALS[0])
+            loaded, remarks = load_sizes(path, args.metric, args.goal or GOALS[0])
         except UserError as error:
-            found, remarks = [], list(error.problems)
-        if not found:
+            loaded, remarks = [], list(error.problems)
+        if not loaded:
             problems += remarks
         else:
             left_out += remarks
-        tables += found
+        tables += loaded
     problems += _goal_problems(args.goal, tables)
     searches, unknown = _searches.searches(args)
     problems += unknown
@@ -152,7 +169,7 @@ def _checked(args: argparse.Namespace) -> tuple[list[Table], dict[str, Setting],
 
 
 def _goal_problems(goal: str | None, tables: Sequence[Table]) -> list[Problem]:
-    """Metrics that would be minimised although nobody says so and their names say otherwise."""
+    """Metrics whose names suggest that they are maximised, where no goal is given."""
     metrics = dict.fromkeys(table.metric for table in tables if goal is None)
     return [
         Problem(
@@ -168,14 +185,14 @@ def _left_out(size: Problem) -> str:
 
 
 def _named_apart(tables: Sequence[Table]) -> list[Table]:
-    """Files in two folders can have one name."""
+    """Numbers tables of the same name: files in two folders can have one name."""
     counts: Counter[str] = Counter()
-    found = []
+    renamed = []
     for table in tables:
         counts[table.name] += 1
         again = counts[table.name]
-        found.append(replace(table, name=f"{table.name} ({again})") if again > 1 else table)
-    return found
+        renamed.append(replace(table, name=f"{table.name} ({again})") if again > 1 else table)
+    return renamed
 
 
 def _option_problems(args: argparse.Namespace) -> list[Problem]:
@@ -214,7 +231,7 @@ def _file_problems(option: str, path: Path | None, suffix: str) -> list[Problem]
 def _replayed(
     tables: Sequence[Table], searches: dict[str, Setting], args: argparse.Namespace
 ) -> list[dict[str, list[Replayed]]]:
-    """For each table, by search, the incumbents of each seed; on all cores."""
+    """Runs all replays on all cores: per table, by search, the incumbents of each seed."""
     from tune_app.history.replay import replay
 
     names = list(searches)
@@ -224,7 +241,7 @@ def _replayed(
         for name in names
         for seed in range(args.seeds)
     ]
-    # One thread for each process: the matrices are too small to be shared out.
+    # One thread per process: the matrices are too small to be worth several.
     os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
     context = multiprocessing.get_context("spawn")
     count = min(os.cpu_count() or 1, len(jobs))
@@ -249,7 +266,7 @@ def _replayed(
 
 
 def _leave_ctrl_c_to_the_parent() -> None:
-    """So that no process shows a traceback."""
+    """Ignores Ctrl-C in a worker process, which would otherwise print a traceback."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
@@ -257,18 +274,18 @@ def _plot(
     args: argparse.Namespace,
     tables: Sequence[Table],
     runs: Sequence[Incumbents],
-    told: Sequence[dict[str, Any]],
+    summaries: Sequence[dict[str, Any]],
 ) -> None:
     from tune_app.history import plot
 
-    targets = {row["table"]: row["target"] for row in told}
-    wanted = [targets[table.name] for table in tables]
+    targets = {row["table"]: row["target"] for row in summaries}
+    target_values = [targets[table.name] for table in tables]
     with replacing(args.plot) as new:
-        plot.figure(tables, runs, wanted, args.full_runs).savefig(new)
+        plot.figure(tables, runs, target_values, args.full_runs).savefig(new)
 
 
 def _strict(value: Any) -> Any:
-    """JSON knows neither infinity, for what was never reached, nor NaN: both are null."""
+    """Replaces infinity (a target never reached) and NaN, which JSON lacks, by null."""
     match value:
         case dict():
             return {key: _strict(item) for key, item in value.items()}

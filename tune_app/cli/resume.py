@@ -1,4 +1,4 @@
-"""Goes on with a study that was interrupted, by a person or by a crash."""
+"""Continues a study that was interrupted by a person or by a crash."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tune_app.provenance import machine, software
 from tune_app.storage import catalogue
 from tune_app.storage.study import StoredStudy
 
-HELP = "go on with a study that was interrupted or killed"
+HELP = "continue a study that was interrupted or killed"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -26,14 +26,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _common.add_storage(parser)
     _submit.add_submit(parser)
     parser.add_argument(
-        "--name", help="the study's name and folder; default: its file and the time"
+        "--name", help="name of the study and its folder; default: the file's name and the time"
     )
     parser.add_argument(
-        "--plan", action="store_true", help="only tell what it would do and cost, as `plan` does"
+        "--plan", action="store_true", help="only show what it would do and cost, as `plan` does"
     )
 
 
 def execute(args: argparse.Namespace) -> int:
+    """Runs the study here, or sends it to a cluster.
+
+    Raises:
+        UserError: the study has mistakes, its name is in use, or it has to stop.
+    """
     if args.plan and args.submit is None:
         from tune_app.cli import plan
 
@@ -50,7 +55,7 @@ def execute(args: argparse.Namespace) -> int:
     state = StudyState()
     session = _session.Session(args, home, state, journal)
     if journal.path.stat().st_size:
-        # Somebody else was faster, between our look at the bucket and our lease.
+        # Another driver made it after we looked at the bucket and before we had the lease.
         home.close_session()
         raise UserError(_taken(args.storage, study.name))
     try:
@@ -63,7 +68,7 @@ def execute(args: argparse.Namespace) -> int:
         )
     except UserError as error:
         if not state.trials:
-            # Nothing was spent yet: the name is free again for the corrected study.
+            # No trial has run yet: the name becomes free again for the corrected study.
             home.delete()
         raise UserError(_study.placed(error.problems, path, overrides)) from error
     finally:
@@ -71,7 +76,7 @@ def execute(args: argparse.Namespace) -> int:
 
 
 def _send(args: argparse.Namespace, study: ParsedStudy, path: Path, overrides: list[str]) -> int:
-    """The same on a cluster, under the name that the study has here."""
+    """Runs the study on a cluster, under the name that it has here."""
     from tune_app.cli import _sent
 
     words = [path.name, "--name", study.name]
@@ -92,5 +97,5 @@ def _new(storage: Storage, name: str) -> StoredStudy:
 
 def _taken(storage: Storage, name: str) -> Problem:
     resume = commands.verb("resume", name, storage)
-    fix = f"go on with it: {resume}; or choose another --name"
+    fix = f"resume it: {resume}; or choose another --name"
     return Problem(f"a study named {name!r} exists", str(storage), fix=fix)

@@ -1,4 +1,4 @@
-"""Asks a running study to save and stop, from another terminal or for a job on a cluster."""
+"""Asks a running study to save and stop, from another terminal or on a cluster."""
 
 from __future__ import annotations
 
@@ -25,12 +25,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(args: argparse.Namespace) -> int:
+    """Waits until the study has stopped.
+
+    Raises:
+        UserError: the study is not running, or its driver is on another machine.
+    """
     if args.submit is not None:
         return _submit.ask(args, "stop", args.name)
     study = catalogue.find(args.storage, args.name)
     if _status(study) != "running":
         resume = commands.verb("resume", args.name, args.storage)
-        fix = "" if _status(study) == "ended" else f"go on with it: {resume}"
+        fix = "" if _status(study) == "ended" else f"resume it: {resume}"
         raise UserError(Problem(f"{args.name} is not running", study.address, fix=fix))
     _check_reachable(study)
     with catalogue.explained("ask the study to stop", study.folder):
@@ -45,10 +50,10 @@ def execute(args: argparse.Namespace) -> int:
 
 
 def _check_reachable(study: StoredStudy) -> None:
-    """A driver is asked through the study's folder, which it may have on another machine.
+    """Checks that the driver sees a request in the study's folder on this machine.
 
     Raises:
-        UserError: it has.
+        UserError: the driver has its folder on another machine.
     """
     holder = study.holder()
     if study.url is not None and holder is not None and holder.place != place_of(study.folder):
