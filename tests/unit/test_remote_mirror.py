@@ -126,7 +126,7 @@ def test_patience_ends_when_the_service_stays_away_and_the_next_mirror_completes
     assert not once(FileService(place), folder)
     told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("tune_app: ")]
     assert len(told) == 2
-    assert told[1].endswith("`python -m tune_app mirror-files tiny` completes what is missing")
+    assert told[1].endswith("`python -m tune_app mirror-files tiny` writes the missing runs")
     assert runs(place) == {}
     (place / "away").unlink()
     assert once(FileService(place), folder)

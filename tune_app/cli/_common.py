@@ -13,7 +13,7 @@ from tune_app.storage.places import Storage
 
 
 def add_storage(parser: argparse.ArgumentParser) -> None:
-    """`--storage` and `--json`, which every verb has."""
+    """`--storage` and `--json`, for verbs that work on a storage."""
     parser.add_argument(
         "--storage",
         type=_storage,
@@ -25,7 +25,7 @@ def add_storage(parser: argparse.ArgumentParser) -> None:
 
 
 def add_name(parser: argparse.ArgumentParser) -> None:
-    """The study's name as the argument."""
+    """The argument NAME of a study."""
     parser.add_argument("name", metavar="NAME", help="a study's name, as `list` shows it")
 
 
@@ -34,7 +34,11 @@ def _storage(text: str) -> Storage:
 
 
 def print_json(value: Any, stream: TextIO | None = None) -> None:
-    """Strict JSON on `stream`, or on stdout."""
+    """Prints strict JSON on `stream`, or on stdout.
+
+    Raises:
+        ValueError: a number is NaN or infinite.
+    """
     target = stream or sys.stdout
     json.dump(value, target, ensure_ascii=False, indent=2, allow_nan=False)
     target.write("\n")

@@ -1,4 +1,4 @@
-"""Shows what replays came to, in 80 columns."""
+"""Prints the results of replays, in 80 columns."""
 
 from __future__ import annotations
 
@@ -21,13 +21,16 @@ NEVER = "never"
 def show(
     console: Console,
     tables: Sequence[Table],
-    told: Sequence[dict[str, Any]],
+    results: Sequence[dict[str, Any]],
     overall: Sequence[dict[str, Any]],
     args: argparse.Namespace,
 ) -> None:
-    """Each table, all tables together, and where the plot is."""
+    """Prints each table, all tables together, and the path of the plot.
+
+    `results` has one row per table and search, `overall` one per search.
+    """
     for table in tables:
-        rows = [row for row in told if row["table"] == table.name]
+        rows = [row for row in results if row["table"] == table.name]
         _head(console, table, rows[0], args)
         for row in rows:
             _search(console, table.metric, row, args.workers)
@@ -83,7 +86,7 @@ def _search(console: Console, metric: str, row: dict[str, Any], workers: int) ->
 
 
 def _out_of_runs(console: Console, row: dict[str, Any]) -> None:
-    """Told of a search that had taken all runs of the table while there was budget left."""
+    """Says if a search had used all runs of the table before its budget was spent."""
     seeds = len(row["by_seed"]["reported"])
     if over := row["out_of_runs"]["seeds"]:
         spent = _span(row["out_of_runs"]["spent"], lambda number: f"{number:.2f}")
@@ -93,8 +96,8 @@ def _out_of_runs(console: Console, row: dict[str, Any]) -> None:
 
 def _to_target(console: Console, what: str, figures: dict[str, Figure]) -> None:
     for kind, how in (("reported", what), ("completed", "by completed trials alone")):
-        told = _span(figures[kind], lambda number: f"{number:.2f}", NEVER)
-        console.print(Text(f"  {how}: {told}"))
+        text = _span(figures[kind], lambda number: f"{number:.2f}", NEVER)
+        console.print(Text(f"  {how}: {text}"))
 
 
 def _overall(
@@ -133,12 +136,12 @@ def _grid(*names: str) -> Grid:
 
 
 def _span(figure: Figure, form: Any, infinite: str = "inf") -> str:
-    """As in `1.2 (1.0 to 1.5)`."""
-    told = [_told(figure[key], form, infinite) for key in ("median", "low", "high")]
-    return told[0] if told[1] == told[2] else f"{told[0]} ({told[1]} to {told[2]})"
+    """A median with its interval, for example `1.2 (1.0 to 1.5)`."""
+    median, low, high = (_text(figure[key], form, infinite) for key in ("median", "low", "high"))
+    return median if low == high else f"{median} ({low} to {high})"
 
 
-def _told(number: float, form: Any, infinite: str) -> str:
+def _text(number: float, form: Any, infinite: str) -> str:
     if math.isnan(number):
         return format.NOTHING
     return infinite if math.isinf(number) else str(form(number))

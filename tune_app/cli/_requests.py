@@ -1,4 +1,4 @@
-"""How a running study is asked to stop by another process: by a file in its folder."""
+"""Stop requests to a running study from another process: a file in the study's folder."""
 
 from __future__ import annotations
 
@@ -12,12 +12,17 @@ POLL_S = 1.0
 
 
 def ask_to_stop(folder: Path) -> None:
+    """Asks the driver of the study in `folder` to stop.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
     (folder / STOP).touch()
 
 
 @contextmanager
 def listening(folder: Path, stop: Callable[[], None]) -> Iterator[None]:
-    """Calls `stop` when somebody asks for it; what was asked of an earlier driver is forgotten."""
+    """Calls `stop`, in a thread, on each request; requests to an earlier driver are removed."""
     request = folder / STOP
     request.unlink(missing_ok=True)
     ended = threading.Event()

@@ -1,4 +1,4 @@
-"""The searches that `replay` compares: every searcher that is named, with every scheduler."""
+"""The searches that `replay` compares: every given searcher with every given scheduler."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ EXAMPLES = {"searcher": "{name: tpe, startup: 20}", "scheduler": "{name: asha, e
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """`--searcher` and `--scheduler`."""
     for kind in KINDS:
         parser.add_argument(
             f"--{kind}",
@@ -31,14 +32,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def searches(args: argparse.Namespace) -> tuple[dict[str, Setting], list[Problem]]:
-    """The searches by what they are called, and all that is wrong with them."""
+    """The searches by name, and all problems of their options."""
     from tune_app.history.replay import Setting
 
     searchers, problems = _sections("searcher", args.searcher or [AUTO])
     schedulers, more = _sections("scheduler", args.scheduler or [AUTO])
     pairs = itertools.product(searchers, schedulers)
-    found = {
-        f"{_called(searcher)} + {_called(scheduler)}": Setting(
+    settings = {
+        f"{_label(searcher)} + {_label(scheduler)}": Setting(
             searcher=searcher,
             scheduler=scheduler,
             full_runs=args.full_runs,
@@ -48,25 +49,25 @@ def searches(args: argparse.Namespace) -> tuple[dict[str, Setting], list[Problem
         )
         for searcher, scheduler in pairs
     }
-    return found, problems + more
+    return settings, problems + more
 
 
 def _sections(kind: str, texts: Sequence[str]) -> tuple[list[PlugIn], list[Problem]]:
-    found: list[PlugIn] = []
+    sections: list[PlugIn] = []
     problems: list[Problem] = []
     for text in texts:
         try:
-            found.append(_section(kind, text))
+            sections.append(_section(kind, text))
         except UserError as error:
             problems += error.problems
-    return found, problems
+    return sections, problems
 
 
 def _section(kind: str, text: str) -> PlugIn:
-    """What one word of the command line names.
+    """The plug-in for one value of the command line.
 
     Raises:
-        UserError: it is no YAML, or there is no such plug-in or option.
+        UserError: it is not YAML, or there is no such plug-in or option.
     """
     from tune_app.study import lenient
 
@@ -91,5 +92,5 @@ def _mapping(kind: str, text: str) -> dict[str, Any]:
     return source.data
 
 
-def _called(named: PlugIn) -> str:
-    return " ".join([named.name, *(f"{key}={value}" for key, value in named.options.items())])
+def _label(plugin: PlugIn) -> str:
+    return " ".join([plugin.name, *(f"{key}={value}" for key, value in plugin.options.items())])

@@ -1,4 +1,4 @@
-"""What goes to a cluster with a study: its file and the local code it names, never data."""
+"""The files that are sent to a cluster with a study: its file and local code, never data."""
 
 from __future__ import annotations
 
@@ -14,60 +14,60 @@ from tune_app.space.domains import Choice, Domain, Fixed
 from tune_app.study.definition import Study
 
 INSTALLED = Path(tune_app.__file__).parents[1]
-"""What lies here is on the cluster already, with this package."""
+"""Files below this folder are installed on the cluster with this package."""
 
 
 def files(study: Study, path: Path) -> dict[str, Path]:
-    """The files, by the paths that the study knows them by.
+    """The files to send, by their paths relative to the working directory.
 
     Raises:
-        UserError: it names something that cannot be sent.
+        UserError: the study names something that cannot be sent.
     """
-    here = Path.cwd()
+    folder = Path.cwd()
     if not path.is_file():
         fix = f"write it as a file first: python -m tune_app export {path} > study.yaml"
         raise UserError(Problem("only a study file can be sent", str(path), fix=fix))
     definition = study.to_definition()
-    found: dict[str, Path] = {}
-    problems = list(_data(study, here))
-    for local in (*_code(definition, here), *_tables(study)):
+    sent: dict[str, Path] = {}
+    problems = list(_data(study, folder))
+    for local in (*_code(definition, folder), *_tables(study)):
         inside = local.resolve()
-        if inside.is_relative_to(here.resolve()):
-            found[str(inside.relative_to(here.resolve()))] = inside
+        if inside.is_relative_to(folder.resolve()):
+            sent[str(inside.relative_to(folder.resolve()))] = inside
         else:
             what = "lies outside of the folder that this command runs in"
             fix = "go to a folder above both it and the study file"
             problems.append(Problem(what, str(local), "a file in or below it", fix))
     if problems:
         raise UserError(problems)
-    return {**found, path.name: path.resolve()}
+    return {**sent, path.name: path.resolve()}
 
 
-def _code(study: StudyDefinition, here: Path) -> Iterator[Path]:
-    """The Python files behind the plug-ins that are the user's own, with those beside them."""
+def _code(study: StudyDefinition, folder: Path) -> Iterator[Path]:
+    """The Python files of the user's own plug-ins, and the other ones in their folders."""
     plugins = (study.searcher, study.scheduler, *study.trackers)
     for reference in (study.trainable, *(plugin.name for plugin in plugins)):
         if reference.endswith(".py"):
             yield from Path(reference).parent.glob("*.py")
             continue
-        # A module: all of its package, for what it imports from there.
+        # A module: its whole package, since it may import from there.
         top, *rest = reference.split(".") if "." in reference else ("trainables", reference)
-        module = here.joinpath(top, *rest).with_suffix(".py")
-        if module.is_file() and not (INSTALLED / module.relative_to(here)).is_file():
-            yield from (here / top).rglob("*.py")
+        module = folder.joinpath(top, *rest).with_suffix(".py")
+        if module.is_file() and not (INSTALLED / module.relative_to(folder)).is_file():
+            yield from (folder / top).rglob("*.py")
 
 
 def _tables(study: Study) -> Iterator[Path]:
-    """Tables and journals that it begins with."""
+    """Tables and journals of the study's warm start."""
     for name in study.tune.warm_start:
         yield Path(name) / FILE_NAME if Path(name).is_dir() else Path(name)
 
 
-def _data(study: Study, here: Path) -> Iterator[Problem]:
-    """Values that are relative paths to something here, and would be to nothing there."""
+def _data(study: Study, folder: Path) -> Iterator[Problem]:
+    """Problems of values that are relative paths to data on this machine, which is not sent."""
     for name, domain in study.space.items():
         for value in _constants(domain):
-            if isinstance(value, str) and _is_local(value, here):
+            if isinstance(value, str) and _is_local(value, folder):
                 fix = "copy it into the cluster's shared folder and name it by its path there"
                 what = f"{value!r} is on this machine, and data is not sent along"
                 yield Problem(what, f"parameters.{name}", "an absolute path", fix)
@@ -83,7 +83,7 @@ def _constants(domain: Domain) -> tuple[Any, ...]:
             return ()
 
 
-def _is_local(value: str, here: Path) -> bool:
-    """Whether it can only be meant as a path: a folder may have the name of a corpus by chance."""
-    looks_so = "/" in value or bool(Path(value).suffix)
-    return looks_so and not Path(value).is_absolute() and (here / value).exists()
+def _is_local(value: str, folder: Path) -> bool:
+    """Whether it must be a path: the mere name of a corpus may also be that of a folder."""
+    looks_like_path = "/" in value or bool(Path(value).suffix)
+    return looks_like_path and not Path(value).is_absolute() and (folder / value).exists()

@@ -1,4 +1,4 @@
-"""One sitting of a study's driver at the terminal: what `run` and `resume` share."""
+"""One session of a study's driver on the terminal, shared by `run` and `resume`."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ if TYPE_CHECKING:
     from tune_app.engine.driver import Driver
 
 TRACKERS_TIMEOUT_S = 5.0
-"""The longest that the end of a study waits for its mirrors, all together."""
+"""The longest wait for all trackers together at the end of a session."""
 
 INTERRUPTED = 130
 NO_ANSWER = 1
 
 
 class _Warnings(logging.Handler):
-    """Shows a person what a tracker could not do."""
+    """Shows warnings of trackers on the screen."""
 
     def __init__(self, screen: screens.Screen) -> None:
         super().__init__(logging.WARNING)
@@ -52,12 +52,12 @@ class _Warnings(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         if record.exc_info:
-            # Standard error is the driver's log.
+            # Standard error goes to the driver's log.
             print(logging.Formatter().formatException(record.exc_info), file=sys.stderr)
         try:
             self._screen.say(record.getMessage())
         except Exception:
-            # It may be the screen that the warning is about.
+            # The warning may be about the screen itself.
             self._screen.last_words(record.getMessage())
 
 
@@ -72,7 +72,7 @@ def _warnings_on(screen: screens.Screen) -> Iterator[None]:
 
 
 class Session:
-    """Runs the driver with the terminal, the signals and the closing words around it."""
+    """Runs the driver; handles the terminal, the signals, the report and the closing."""
 
     def __init__(
         self, args: argparse.Namespace, study: Study, state: StudyState, journal: Journal
@@ -86,10 +86,10 @@ class Session:
         self._interrupts = 0
 
     def run(self, event: str, **fields: Any) -> int:
-        """Opens the session with `event`, runs the study, closes; returns the exit code.
+        """Opens the session with `event`, runs the study and closes; returns the exit code.
 
         Raises:
-            UserError: a mistake that only showed on the way.
+            UserError: the study cannot go on, or no trial completed.
         """
         log = self._folder / "logs" / "driver.log"
         with terminal.reserved(log) as (stdout, stderr):
@@ -100,19 +100,19 @@ class Session:
                 _warnings_on(screen),
                 places.answering(self._study.address),
             ):
-                begun = fields.get("study")
-                study = StudyDefinition.from_document(begun) if begun else self._state.definition
+                new = fields.get("study")
+                study = StudyDefinition.from_document(new) if new else self._state.definition
                 recorder = self._recorder(screen, study)
                 with self._signals(screen, shown):
-                    self._sit(screen, recorder, event, fields)
+                    self._run_session(screen, recorder, event, fields)
             self._report(screen)
             return self._say_goodbye(stdout, screen)
 
     def _recorder(self, screen: screens.Screen, study: StudyDefinition) -> Recorder:
-        """What is told of the study's events, made before the first of them.
+        """The recorder with its trackers, which are created before the first event.
 
         Raises:
-            UserError: a tracker raises.
+            UserError: the `create` of a tracker raises.
         """
         keeper = Retention(
             self._study.checkpoints, study.checkpoints.keep, study.checkpoints.disk_gb
@@ -120,10 +120,10 @@ class Session:
         trackers = TrackerGroup([("screen", screen), *make.trackers(study, self._folder)])
         return Recorder(self._state, self._journal, trackers, keeper)
 
-    def _sit(
+    def _run_session(
         self, screen: screens.Screen, recorder: Recorder, event: str, fields: dict[str, Any]
     ) -> None:
-        """From the session's first event to its last."""
+        """Runs from the session's first event to its last."""
         try:
             recorder.record(event, **fields)
             recorder.commit()
@@ -135,12 +135,12 @@ class Session:
             try:
                 recorder.close(TRACKERS_TIMEOUT_S)
             except KeyboardInterrupt:
-                # Nobody is waited for any more; what ended the session is still to be told.
+                # No more waiting; the reason for the end must still be shown.
                 recorder.close(0.0)
 
     def _drive(self, screen: screens.Screen, recorder: Recorder) -> None:
         screen.say("starting Ray …")
-        # Ray takes seconds to import: only once something is on the screen.
+        # Ray takes seconds to import, so the screen shows something before.
         if self._args.address is None:
             engine.stay_on_this_machine()
         from tune_app.engine.cluster import connect
@@ -154,13 +154,18 @@ class Session:
 
     @contextmanager
     def _signals(self, screen: screens.Screen, shown: terminal.Outlet) -> Iterator[None]:
-        """Ctrl-C once asks the trials to save, twice leaves at once; the journal is safe.
+        """The first Ctrl-C asks the trials to save, the second ends the process at once.
 
-        So is one `stop` from another process, and a terminal or a reader that goes away, but not
-        under `nohup`.
+        The journal is complete in both cases. A `stop` from another process, and a closed terminal
+        or output pipe, count as the first Ctrl-C; under `nohup` a closed terminal is ignored.
         """
 
         def on_signal(number: int, frame: FrameType | None) -> None:
+            """Handles the signals of `_signals`.
+
+            Raises:
+                KeyboardInterrupt: no trial has started yet.
+            """
             self._interrupts += 1
             if self._interrupts > 1:
                 screen.last_words(f"stopped at once; go on with: {self._resume_command()}")

@@ -1,4 +1,4 @@
-"""The study file that a command line names, and what is changed of it."""
+"""The study file of a command line, and the overrides of its values."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ QUICKSTART = "quickstart.yaml"
 
 
 def add_study(parser: argparse.ArgumentParser) -> None:
-    """The study's file, what changes it, and where it runs."""
+    """The arguments for the study file, its overrides and the cluster."""
     parser.add_argument("study", nargs="?", type=Path, help="a W&B sweep or study file")
     add_overrides(parser)
     parser.add_argument("--seed", type=int, help="seed of the search and of every trial")
@@ -32,7 +32,7 @@ def add_study(parser: argparse.ArgumentParser) -> None:
 
 
 def add_overrides(parser: argparse.ArgumentParser) -> None:
-    """`--set`, which every verb that reads a study file has."""
+    """`--set`, for every verb that reads a study file."""
     parser.add_argument(
         "--set",
         action="append",
@@ -44,10 +44,10 @@ def add_overrides(parser: argparse.ArgumentParser) -> None:
 
 
 def load(args: argparse.Namespace, name: str | None) -> tuple[Study, Path, list[str]]:
-    """The study that the arguments name, its file, and what was changed of it.
+    """The study of the arguments, its file, and its overrides.
 
     Raises:
-        UserError: with every mistake that shows without a worker.
+        UserError: with every mistake that can be found without a worker.
     """
     from tune_app.study import file as study_file
 
@@ -63,12 +63,12 @@ def load(args: argparse.Namespace, name: str | None) -> tuple[Study, Path, list[
 
 
 def placed(problems: Iterable[Problem], path: Path, overrides: list[str]) -> list[Problem]:
-    """Problems that name a key of the study file, with the line and column where it stands.
+    """Adds line and column to problems that name a key of the study file.
 
-    A parameter that stands under no such key comes from a flag of the command.
+    A parameter that is not a key of the file comes from a flag in the sweep's `command`.
     """
     if not path.is_file():
-        # A space of Ray Tune, named by its dotted path.
+        # A Ray Tune space, given by its dotted path.
         return list(problems)
     from tune_app.study import overrides as changes
     from tune_app.study import yaml_source
@@ -78,30 +78,32 @@ def placed(problems: Iterable[Problem], path: Path, overrides: list[str]) -> lis
 
     def at(problem: Problem) -> Problem:
         key = tuple(problem.where.split("."))
-        known = source.find(key) is not None
-        if not known and key[0] == "parameters" and "command" in source.data:
+        is_in_file = source.find(key) is not None
+        if not is_in_file and key[0] == "parameters" and "command" in source.data:
             what = f"{'.'.join(key[1:])}: {problem.what}"
             return replace(problem, what=what, where=source.where(("command",)))
-        return replace(problem, where=source.where(key)) if known else problem
+        return replace(problem, where=source.where(key)) if is_in_file else problem
 
     return [at(problem) for problem in problems]
 
 
-def study_path(given: Path | None) -> Path:
-    """The file to run; names of installed search spaces work from anywhere.
+def study_path(path: Path | None) -> Path:
+    """The study file for the argument `path`; without one the quickstart.
+
+    The name alone of an installed search space is enough in any folder.
 
     Raises:
         UserError: it is a folder.
     """
-    if given is not None and given.is_dir():
-        files = sorted(str(item) for item in given.glob("*.y*ml"))
+    if path is not None and path.is_dir():
+        files = sorted(str(item) for item in path.glob("*.y*ml"))
         hint = f"name one of its files: {', '.join(files[:9])}" if files else ""
-        raise UserError(Problem("is a folder", str(given), "a W&B sweep or study file", hint))
-    if given is not None and given.exists():
-        return given
-    name = given.name if given is not None else QUICKSTART
+        raise UserError(Problem("is a folder", str(path), "a W&B sweep or study file", hint))
+    if path is not None and path.exists():
+        return path
+    name = path.name if path is not None else QUICKSTART
     installed = resources.files("search_spaces") / name
-    found = Path(str(installed))
-    if given is None or (given.parent.name in ("", "search_spaces") and found.is_file()):
-        return found
-    return given
+    file = Path(str(installed))
+    if path is None or (path.parent.name in ("", "search_spaces") and file.is_file()):
+        return file
+    return path

@@ -1,4 +1,4 @@
-"""Runs a verb on a cluster instead of here: as a job of its head, where the studies are."""
+"""Runs a verb as a job on a cluster's head, where the studies are, instead of locally."""
 
 from __future__ import annotations
 
@@ -20,8 +20,10 @@ if TYPE_CHECKING:
 INTERRUPTED = 130
 
 SENT = ".submitted"
-"""The folder of a storage with the files that came with each study: its trials read them, and
-`resume` after the job's own copy has gone."""
+"""The folder of a storage with the files that were sent with each study.
+
+Trials read them, also after a `resume`, when the first job's own copy no longer exists.
+"""
 
 KEEP = (
     "if [ -e {study} ]; then printf '%s\\n' {taken} >&2; exit 2; fi",
@@ -33,10 +35,12 @@ KEEP = (
     "if [ ! -e {study} ]; then rm -rf {folder}; fi",
     "exit $code",
 )
-"""A job that keeps what was sent, unless the name has files already: trials that run read them.
-Of two jobs at a time `mkdir` lets one through. A study that was refused leaves its name free.
+"""A job that copies the sent files to the storage, unless files of that name exist.
 
-In one line: Ray prints it, and only the first line of that is known for Ray's."""
+Existing files may be in use by running trials. Of two jobs at the same time only one succeeds with
+`mkdir`. If the study is refused its name stays free. The command is one line: Ray prints it, and
+only the first line of that output is recognised as Ray's.
+"""
 
 
 def add_submit(parser: argparse.ArgumentParser) -> None:
@@ -49,7 +53,11 @@ def add_submit(parser: argparse.ArgumentParser) -> None:
 
 
 def ask(args: argparse.Namespace, verb: str, *words: str) -> int:
-    """Runs a verb that ends soon; its output and its exit code become this command's."""
+    """Runs a short verb on the cluster, prints its output and returns its exit code.
+
+    Raises:
+        UserError: the storage is not one of a cluster, or the job server does not answer.
+    """
     jobs = _jobs(args)
     flags = ["--json"] if args.json else []
     return jobs.follow(jobs.submit(_command(args.storage, verb, [*words, *flags])), _print)
@@ -62,16 +70,26 @@ def start(
     words: Sequence[str],
     files: Mapping[str, Path] | None = None,
 ) -> int:
-    """Starts a study's driver and follows it; Ctrl-C ends the following alone.
+    """Starts a study's driver on the cluster and follows its output; Ctrl-C ends only that.
 
     Args:
-        files: what is sent along, by its path there.
+        args: the arguments of the command line.
+        verb: run or resume.
+        study: the study's name.
+        words: the arguments of the verb on the cluster.
+        files: files to send, by their path there; None: those sent at the start of the study.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        UserError: options do not go together, or the job server does not answer.
     """
     _check_options(args, study)
     jobs = _jobs(args)
     command = _command(args.storage, verb, [*words, "--address", "auto"])
     if files is None:
-        # What was sent with it once; a study of the cluster's own has no such folder.
+        # The files sent at its start; a study that was started on the cluster has none.
         folder = shlex.quote(_sent_with(args, study))
         job = jobs.submit(f"cd {folder} 2>/dev/null; {command}")
     else:
@@ -95,10 +113,10 @@ def _check_options(args: argparse.Namespace, study: str) -> None:
         "--address": "leave it out: the job finds the cluster that it runs on",
         "--plan": "run `plan` on a machine like the cluster's",
     }
-    given = [name for name in why if getattr(args, name[2:], None)]
-    if given:
+    conflicting = [name for name in why if getattr(args, name[2:], None)]
+    if conflicting:
         what = "does not go together with --submit"
-        raise UserError(Problem(what, name, fix=why[name]) for name in given)
+        raise UserError(Problem(what, name, fix=why[name]) for name in conflicting)
 
 
 def _jobs(args: argparse.Namespace) -> Jobs:
@@ -106,7 +124,7 @@ def _jobs(args: argparse.Namespace) -> Jobs:
         expected = "the absolute path of a folder that all nodes share, such as /mnt/shared/studies"
         where = f"--storage {args.storage}"
         raise UserError(Problem("not a folder that a cluster knows", where, expected))
-    # Ray takes seconds to import: only after what can be wrong without it.
+    # Ray takes seconds to import, so cheap checks come first.
     from tune_app.engine.jobs import Jobs
 
     return Jobs(args.submit)

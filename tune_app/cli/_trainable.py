@@ -1,4 +1,4 @@
-"""What can be said of the trainable that a study names, and of its parameters, without a worker."""
+"""Checks a study's trainable and its parameters without a worker."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ WHERE = "tune.trainable"
 
 
 def reference_problem(reference: str) -> Problem | None:
-    """Why a worker would refuse a reference as soon as Ray has started, without importing it.
+    """The problem of a reference that a worker would refuse, None if it looks valid.
 
-    Importing a trainable takes as long as starting Ray.
+    The trainable is not imported: that takes as long as starting Ray.
     """
     if reference.endswith(".py"):
         return _file_problem(Path(reference))
-    if "." in reference or reference in (known := plugins.names("trainable")):
+    if "." in reference or reference in (names := plugins.names("trainable")):
         return None
     expected = "a name, a dotted module path, or a path to a .py file"
-    return Problem(f"unknown trainable {reference!r}", WHERE, expected, nearest(reference, known))
+    return Problem(f"unknown trainable {reference!r}", WHERE, expected, nearest(reference, names))
 
 
 def _file_problem(path: Path) -> Problem | None:
@@ -46,20 +46,19 @@ def _file_problem(path: Path) -> Problem | None:
 def check(
     reference: str, space: Mapping[str, Domain], metric: Metric
 ) -> tuple[list[Problem], list[Problem]]:
-    """What a trainable has against a study's space and metric, and what is to be warned of.
+    """The problems and the warnings of a study's space and metric for a trainable.
 
-    That it cannot be asked is a warning.
-    Imports it: seconds for the first one of a process.
+    A trainable that cannot be imported is a warning. The first import takes seconds.
     """
     problem = reference_problem(reference)
     if problem is not None:
         return [problem], []
-    # What an import prints is no part of the answer.
+    # What the import prints does not belong to our output.
     with contextlib.redirect_stdout(sys.stderr):
         try:
             plugins.load("trainable", reference, WHERE)
         except UserError as error:
-            # It may be there on the machines that are to run it.
+            # It may be importable on the machines that will run the study.
             fix = "check the study with plan on the machine that is to run it"
             return [], [
                 replace(item, what=f"parameters not checked: {item.what}", expected="", fix=fix)

@@ -1,4 +1,4 @@
-"""Writes a study file, of any kind that can be read, as a W&B sweep file."""
+"""Prints a study file of any supported kind as a W&B sweep."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def execute(args: argparse.Namespace) -> int:
 
 
 def as_sweep(study: Study) -> dict[str, Any]:
-    """What a study searches, in W&B's words; the tune section has none."""
+    """The study as a W&B sweep, without its tune section, which W&B does not have."""
     sweep = study.sweep
     metric = {"name": sweep.metric, "goal": sweep.goal, "target": sweep.target}
     head = {
@@ -55,5 +55,5 @@ def as_sweep(study: Study) -> dict[str, Any]:
         "run_cap": sweep.run_cap,
         "early_terminate": sweep.early_terminate and sweep.early_terminate.in_wandb(),
     }
-    said = {key: value for key, value in head.items() if value is not None}
-    return {**said, "parameters": wandb_export.parameters(study.space)}
+    entries = {key: value for key, value in head.items() if value is not None}
+    return {**entries, "parameters": wandb_export.parameters(study.space)}

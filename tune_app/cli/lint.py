@@ -41,38 +41,40 @@ def execute(args: argparse.Namespace) -> int:
 
 
 def _files(paths: Iterable[Path]) -> Iterator[Path]:
-    """The files, and those of folders that are YAML by their names."""
+    """The files, and for each folder its YAML files."""
     for path in paths:
         if not path.is_dir():
             yield path
             continue
-        found = sorted(file for file in path.rglob("*") if file.suffix in (".yaml", ".yml"))
-        # A folder without any is told of as a file that is not there.
-        yield from found or [path]
+        files = sorted(file for file in path.rglob("*") if file.suffix in (".yaml", ".yml"))
+        # A folder without any is reported as a file that cannot be read.
+        yield from files or [path]
 
 
 def _checked(path: Path) -> dict[str, Any]:
-    """What is to be said of one file, as `--json` prints it."""
+    """The messages about one file, as `--json` prints them."""
     from tune_app.study import file as study_file
 
     try:
-        found = study_file.read(path)
+        content = study_file.read(path)
     except UserError as error:
-        found = study_file.Read(None, error.problems, (), ())
-    problems, warnings = list(found.problems), list(found.warnings)
-    if found.trainable is not None:
-        # Sweeps in general tune other programs: only a file that is surely ours is worth the time.
-        more = _trainable.check(found.trainable, found.space, found.metric)
-        problems += _study.placed(more[0], path, [])
-        warnings += _study.placed(more[1], path, [])
+        content = study_file.Read(None, error.problems, (), ())
+    problems, warnings = list(content.problems), list(content.warnings)
+    if content.trainable is not None:
+        # Files without a trainable tune other programs: the slow import would be useless.
+        more_problems, more_warnings = _trainable.check(
+            content.trainable, content.space, content.metric
+        )
+        problems += _study.placed(more_problems, path, [])
+        warnings += _study.placed(more_warnings, path, [])
     status = "refused" if problems else "warned" if warnings else "ok"
-    levels = {"error": problems, "warning": warnings, "note": found.notes}
+    levels = {"error": problems, "warning": warnings, "note": content.notes}
     messages = [_message(level, item, path) for level, items in levels.items() for item in items]
     messages.sort(key=lambda message: (message["line"] or 0, message["column"] or 0))
     return {
         "file": str(path),
         "status": status,
-        "trainable": found.trainable,
+        "trainable": content.trainable,
         "messages": messages,
     }
 

@@ -48,7 +48,7 @@ def execute(args: argparse.Namespace) -> int:
 
 
 def _row(storage: Storage, name: str) -> dict[str, Any]:
-    """The facts of one study; one that cannot be read is listed all the same."""
+    """The row of one study; a study that cannot be read gets the status unreadable."""
     try:
         study = catalogue.find(storage, name)
         state, _ = catalogue.read(study.folder)
@@ -68,12 +68,18 @@ def _row(storage: Storage, name: str) -> dict[str, Any]:
 
 
 def _started(row: dict[str, Any]) -> float:
-    """When a study started; those of which it is not known are listed last."""
+    """The start of a study; studies without one are listed last."""
     return float(row.get("started") or math.inf)
 
 
 def live_status(status: str, study: Study) -> str:
-    """A study's status as its storage knows it: a killed driver has no lease any more."""
+    """The status of a study, with `running` or `interrupted` for one that has not ended.
+
+    It is running while its driver holds the journal's lock or a lease.
+
+    Raises:
+        UserError: the storage does not answer.
+    """
     if status == "ended":
         return status
     with places.answering(study.address):

@@ -1,4 +1,4 @@
-"""Brings W&B up to a study's journal: every run once, whatever is there already."""
+"""Completes a study's runs in W&B from its journal; existing runs are not duplicated."""
 
 from __future__ import annotations
 
@@ -19,6 +19,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(args: argparse.Namespace) -> int:
+    """Runs the verb; returns the exit code.
+
+    Raises:
+        UserError: another mirror is running, or W&B is not installed, switched off or unavailable.
+    """
     study = catalogue.find(args.storage, args.name)
     folder = study.folder
     catalogue.read(folder)
@@ -48,10 +53,10 @@ def execute(args: argparse.Namespace) -> int:
         mirror.close()
     if mirror.is_off:
         raise UserError(Problem("W&B is switched off", "WANDB_MODE", fix="unset WANDB_MODE"))
-    return _told(args, mirror.place, mirror.written, mirror.kept)
+    return _print_result(args, mirror.place, mirror.written, mirror.kept)
 
 
-def _told(args: argparse.Namespace, place: str, written: int, kept: int) -> int:
+def _print_result(args: argparse.Namespace, place: str, written: int, kept: int) -> int:
     if args.json:
         _common.print_json({"place": place, "written": written, "kept": kept})
     elif not place:

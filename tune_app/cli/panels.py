@@ -1,4 +1,4 @@
-"""Makes a W&B workspace and a report that show a study's runs."""
+"""Creates a W&B workspace and a report that show a study's runs."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def _save(state: StudyState, entity: str | None, project: str, folder: Path) -> 
         owner = entity or default_entity()
         return panels.save(state, owner, project, folder / "wandb" / "panels.json")
     except Exception as error:
-        # The client's own errors, the network's, and what it makes of odd answers.
+        # Errors of the client, of the network, and of unexpected answers.
         what = f"the panels cannot be saved: {error}".splitlines()[0]
         fix = "log in with `wandb login`, or write them to a file with --out FILE"
         raise UserError(Problem(what, f"W&B {project}", fix=fix)) from error

@@ -1,4 +1,4 @@
-"""Tells what a study would do and cost; runs no trial and writes nothing but the cache."""
+"""Estimates what a study would do and cost; runs no trial and writes only to the cache."""
 
 from __future__ import annotations
 
@@ -44,6 +44,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(args: argparse.Namespace) -> int:
+    """Runs the verb; returns the exit code.
+
+    Raises:
+        UserError: a mistake in the arguments or the study, or no trial fits on the cluster.
+    """
     price = getattr(args, "price_per_hour", None)
     if price is not None and not 0 <= price < float("inf"):
         what, where = f"{price!r} is no price", "--price-per-hour"
@@ -71,7 +76,7 @@ def _plan(
     price: float | None,
 ) -> Plan:
     screen.say("starting Ray …")
-    # Ray takes seconds to import: only once something is on the screen.
+    # Ray takes seconds to import, so the screen shows something before.
     if address is None:
         engine.stay_on_this_machine()
     from tune_app.engine.cluster import connect

@@ -1,4 +1,4 @@
-"""Replays searches on tables of finished runs: what would have found the best run sooner?"""
+"""Replays searches on tables of finished runs, to compare how fast they find good ones."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ MORE_IS_BETTER = {
     "reward",
     "score",
 }
-"""Words in the names of metrics of which more is usually better."""
+"""Words in the names of metrics for which larger values are usually better."""
 INTERRUPTED = 130
 
 
@@ -89,7 +89,7 @@ def execute(args: argparse.Namespace) -> int:
         runs = _replayed(tables, searches, args)
     except KeyboardInterrupt:
         return INTERRUPTED
-    told = [
+    rows = [
         {"search": name, **figures.summary(table, seeds[name], args.full_runs, args.target)}
         for table, seeds in zip(tables, runs, strict=True)
         for name in searches
@@ -97,7 +97,7 @@ def execute(args: argparse.Namespace) -> int:
     overall = [
         {
             "search": name,
-            **figures.overall([row for row in told if row["search"] == name], args.full_runs),
+            **figures.overall([row for row in rows if row["search"] == name], args.full_runs),
         }
         for name in searches
     ]
@@ -107,17 +107,21 @@ def execute(args: argparse.Namespace) -> int:
     ]
     if args.trajectory is not None:
         trajectory.write(args.trajectory, tables, steps)
-    _plot(args, tables, steps, told)
+    _plot(args, tables, steps, rows)
     if args.json:
         remarks = [_left_out(size) for size in left_out]
-        _common.print_json(_strict({"replays": told, "overall": overall, "remarks": remarks}))
+        _common.print_json(_strict({"replays": rows, "overall": overall, "remarks": remarks}))
     else:
-        _replays.show(output.stdout(), tables, told, overall, args)
+        _replays.show(output.stdout(), tables, rows, overall, args)
     return 0
 
 
 def _checked(args: argparse.Namespace) -> tuple[list[Table], dict[str, Setting], list[Problem]]:
-    """Tables, searches, and why sizes were left out; all mistakes at once."""
+    """Tables, searches, and why sizes were left out.
+
+    Raises:
+        UserError: with all mistakes of the command line and the tables.
+    """
     from tune_app.history.replay import problems as replay_problems
     from tune_app.history.table import load_sizes
 
@@ -126,14 +130,14 @@ def _checked(args: argparse.Namespace) -> tuple[list[Table], dict[str, Setting],
     left_out: list[Problem] = []
     for path in args.tables:
         try:
-            found, remarks = load_sizes(path, args.metric, args.goal or GOALS[0])
+            sizes, remarks = load_sizes(path, args.metric, args.goal or GOALS[0])
         except UserError as error:
-            found, remarks = [], list(error.problems)
-        if not found:
+            sizes, remarks = [], list(error.problems)
+        if not sizes:
             problems += remarks
         else:
             left_out += remarks
-        tables += found
+        tables += sizes
     problems += _goal_problems(args.goal, tables)
     searches, unknown = _searches.searches(args)
     problems += unknown
@@ -153,7 +157,7 @@ def _checked(args: argparse.Namespace) -> tuple[list[Table], dict[str, Setting],
 
 
 def _goal_problems(goal: str | None, tables: Sequence[Table]) -> list[Problem]:
-    """Metrics that would be minimised although nobody says so and their names say otherwise."""
+    """Asks for `--goal` where it is missing and the metric's name suggests maximising."""
     metrics = dict.fromkeys(table.metric for table in tables if goal is None)
     return [
         Problem(
@@ -169,14 +173,14 @@ def _left_out(size: Problem) -> str:
 
 
 def _named_apart(tables: Sequence[Table]) -> list[Table]:
-    """Files in two folders can have one name."""
+    """Numbers tables of the same name, from files in different folders."""
     counts: Counter[str] = Counter()
-    found = []
+    named = []
     for table in tables:
         counts[table.name] += 1
         again = counts[table.name]
-        found.append(replace(table, name=f"{table.name} ({again})") if again > 1 else table)
-    return found
+        named.append(replace(table, name=f"{table.name} ({again})") if again > 1 else table)
+    return named
 
 
 def _option_problems(args: argparse.Namespace) -> list[Problem]:
@@ -215,7 +219,7 @@ def _file_problems(option: str, path: Path | None, suffix: str) -> list[Problem]
 def _replayed(
     tables: Sequence[Table], searches: dict[str, Setting], args: argparse.Namespace
 ) -> list[dict[str, list[Replayed]]]:
-    """For each table, by search, the incumbents of each seed; on all cores."""
+    """For each table, by search, the replay of each seed; runs on all cores."""
     from tune_app.history.replay import replay
 
     names = list(searches)
@@ -225,7 +229,7 @@ def _replayed(
         for name in names
         for seed in range(args.seeds)
     ]
-    # One thread for each process: the matrices are too small to be shared out.
+    # One thread per process: the matrices are too small for several threads.
     os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
     context = multiprocessing.get_context("spawn")
     count = min(os.cpu_count() or 1, len(jobs))
@@ -250,7 +254,7 @@ def _replayed(
 
 
 def _leave_ctrl_c_to_the_parent() -> None:
-    """So that no process shows a traceback."""
+    """Ignores Ctrl-C in a worker process, so that it shows no traceback."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
@@ -258,18 +262,18 @@ def _plot(
     args: argparse.Namespace,
     tables: Sequence[Table],
     runs: Sequence[Incumbents],
-    told: Sequence[dict[str, Any]],
+    rows: Sequence[dict[str, Any]],
 ) -> None:
     from tune_app.history import plot
 
-    targets = {row["table"]: row["target"] for row in told}
-    wanted = [targets[table.name] for table in tables]
+    targets = {row["table"]: row["target"] for row in rows}
+    ordered = [targets[table.name] for table in tables]
     with replacing(args.plot) as new:
-        plot.figure(tables, runs, wanted, args.full_runs).savefig(new)
+        plot.figure(tables, runs, ordered, args.full_runs).savefig(new)
 
 
 def _strict(value: Any) -> Any:
-    """JSON knows neither infinity, for what was never reached, nor NaN: both are null."""
+    """Replaces infinity (a target never reached) and NaN by null, which strict JSON needs."""
     match value:
         case dict():
             return {key: _strict(item) for key, item in value.items()}

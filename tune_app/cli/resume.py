@@ -1,4 +1,4 @@
-"""Goes on with a study that was interrupted, by a person or by a crash."""
+"""Resumes a study that was interrupted by the user or by a crash."""
 
 from __future__ import annotations
 

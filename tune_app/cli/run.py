@@ -34,6 +34,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(args: argparse.Namespace) -> int:
+    """Runs the verb; returns the exit code.
+
+    Raises:
+        UserError: a mistake in the arguments or the study, a name that is taken, or a study that
+            cannot go on.
+    """
     if args.plan and args.submit is None:
         from tune_app.cli import plan
 
@@ -50,7 +56,7 @@ def execute(args: argparse.Namespace) -> int:
     state = StudyState()
     session = _session.Session(args, home, state, journal)
     if journal.path.stat().st_size:
-        # Somebody else was faster, between our look at the bucket and our lease.
+        # Another driver has created the study since we checked the bucket.
         home.close_session()
         raise UserError(_taken(args.storage, study.name))
     try:
@@ -63,7 +69,7 @@ def execute(args: argparse.Namespace) -> int:
         )
     except UserError as error:
         if not state.trials:
-            # Nothing was spent yet: the name is free again for the corrected study.
+            # No trial has started: the name becomes free for the corrected study.
             home.delete()
         raise UserError(_study.placed(error.problems, path, overrides)) from error
     finally:
@@ -71,7 +77,7 @@ def execute(args: argparse.Namespace) -> int:
 
 
 def _send(args: argparse.Namespace, study: Study, path: Path, overrides: list[str]) -> int:
-    """The same on a cluster, under the name that the study has here."""
+    """Runs the study on a cluster, under the same name."""
     from tune_app.cli import _sent
 
     words = [path.name, "--name", study.name]

@@ -1,4 +1,4 @@
-"""Shows one study: the answer, the trials, where everything is."""
+"""Shows one study: the result, the trials and where the files are."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def execute(args: argparse.Namespace) -> int:
 
 
 def _trials(summary: dict[str, Any], folded: bool) -> Table:
-    """One row a trial; with a column for each value, or all values `folded` into one."""
+    """One row per trial, with a column for each parameter, or one for all if `folded`."""
     table = Table(box=None, padding=(0, 1), header_style="bold")
     names = list(dict.fromkeys(name for row in summary["trials"] for name in row["params"]))
     for column in ("trial", "outcome", "value", "budget"):

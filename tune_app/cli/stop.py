@@ -1,4 +1,4 @@
-"""Asks a running study to save and stop, from another terminal or for a job on a cluster."""
+"""Asks a running study to save and stop, from another terminal or on a cluster."""
 
 from __future__ import annotations
 
@@ -25,6 +25,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(args: argparse.Namespace) -> int:
+    """Runs the verb; returns the exit code once the study has stopped.
+
+    Raises:
+        UserError: the study is not running, or its driver cannot be reached from here.
+    """
     if args.submit is not None:
         return _submit.ask(args, "stop", args.name)
     study = catalogue.find(args.storage, args.name)
@@ -45,10 +50,10 @@ def execute(args: argparse.Namespace) -> int:
 
 
 def _check_reachable(study: Study) -> None:
-    """A driver is asked through the study's folder, which it may have on another machine.
+    """Checks that the driver is on this machine: the request is a file in the study's folder.
 
     Raises:
-        UserError: it has.
+        UserError: the driver of a study in a bucket is on another machine.
     """
     holder = study.holder()
     if study.url is not None and holder is not None and holder.place != place_of(study.folder):
