@@ -169,7 +169,7 @@ def test_several_processes_are_planned_as_if_none_waited_for_another() -> None:
     assert "assume that 2 processes are 2 times as fast" in " ".join(
         " ".join(shown(content)).split()
     )
-    assert "together" not in " ".join(shown(plan()))
+    assert "assume that" not in " ".join(shown(plan()))
 
 
 def test_money_hours_and_disk_follow_from_ranges() -> None:
