@@ -11,7 +11,11 @@ from tune_app.errors import UserError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one verb; the return value is the process's exit code."""
+    """Runs one verb; returns the process's exit code.
+
+    Raises:
+        UserError: with --debug only; else the problems are printed.
+    """
     words = sys.argv[1:] if argv is None else argv
     args = None
     try:
@@ -24,15 +28,15 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"error: {problem}", file=sys.stderr)
         return error.exit_code
     except BrokenPipeError:
-        # The reader of our output has gone, as in `... | head`.
+        # The reader of our output has closed it, as in `... | head`.
         sys.stderr.close()
         return 0
 
 
 def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
-    """Knows the name of every verb, and the arguments of the one that is chosen.
+    """A parser with the names of all verbs, and the arguments of the chosen one.
 
-    The others are not imported: a command does not wait for what only they need.
+    The other verbs are not imported, since their imports can be slow.
     """
     chosen = next((word for word in words if not word.startswith("-")), None)
     parser = argparse.ArgumentParser(

@@ -1,7 +1,7 @@
-"""From a budget to optimiser steps: every trial's horizon, rungs and evaluation points.
+"""Converts a budget to optimiser steps: every trial's horizon, rungs and evaluation points.
 
-A budget is an amount of one unit. Whatever the batch size and accumulation of a trial, its
-learning-rate horizon ends where the budget is spent, and it is evaluated at the same shares of it.
+A budget is an amount of one unit. For any batch size and accumulation, a trial's learning-rate
+schedule ends where the budget is spent, and all trials are evaluated at the same shares of it.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from enum import StrEnum
 
 MICRO_BATCH, ACCUMULATION = "per_device_train_batch_size", "gradient_accumulation_steps"
 BATCH_COUNTS = (MICRO_BATCH, ACCUMULATION)
-"""The parameters that make a batch: their product is the examples of an optimiser step."""
+"""The parameters of the batch: their product is the number of examples of an optimiser step."""
 
 
 class Unit(StrEnum):
-    """What a budget is counted in."""
+    """The unit of a budget."""
 
     TOKENS = "tokens"
     STEPS = "steps"
@@ -26,7 +26,7 @@ class Unit(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Horizon:
-    """A trial's plan in optimiser steps; all step numbers count from 1."""
+    """A trial's schedule in optimiser steps; step numbers count from 1."""
 
     max_steps: int
     tokens_per_step: int
@@ -42,72 +42,74 @@ class Horizon:
 
 
 class TooShort(ValueError):
-    """The budget is fewer optimiser steps than there are rungs."""
+    """The budget has fewer optimiser steps than there are rungs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Epoch:
     """One pass over the training examples as `transformers.Trainer` makes it.
 
-    Incomplete batches are dropped; the last update of a pass may have fewer micro-batches. Several
-    processes each take a micro-batch of their own at the same time.
+    Incomplete micro-batches are dropped; the last step of a pass may have fewer micro-batches. Each
+    of several processes trains on a different micro-batch at the same time.
     """
 
     samples: int
     batch_size: int
-    """Of one process."""
+    """Examples in a micro-batch of one process."""
     accumulation: int
     tokens_per_sample: int
     processes: int = 1
 
     @property
     def batch(self) -> str:
-        """The batch size for a person."""
+        """The batch size in words."""
         together = f" in each of {self.processes} processes" if self.processes > 1 else ""
         return f"{self.batch_size}{together}"
 
     @property
     def examples_at_once(self) -> int:
-        """Of a micro-batch in every process."""
+        """The examples in one micro-batch of every process together."""
         return self.batch_size * self.processes
 
     @property
     def micro_batches(self) -> int:
-        """Of each process."""
+        """The micro-batches of each process in one pass."""
         return self.samples // self.examples_at_once
 
     @property
     def steps(self) -> int:
+        """The optimiser steps of one pass."""
         return -(-self.micro_batches // self.accumulation)
 
     @property
     def tokens(self) -> int:
+        """The training tokens of one pass."""
         return self.micro_batches * self.examples_at_once * self.tokens_per_sample
 
     @property
     def tokens_per_step(self) -> int:
-        """Of every step but the last of a pass."""
+        """The tokens of every optimiser step except the last of a pass."""
         return self.examples_at_once * self.accumulation * self.tokens_per_sample
 
     def micro_batches_of(self, step: int) -> int:
-        """Of each process in a training's `step`, counted from 1."""
+        """The micro-batches of each process in an optimiser step of the training, from 1."""
         before = (step - 1) % self.steps * self.accumulation
         return min(self.accumulation, self.micro_batches - before)
 
     def tokens_of(self, step: int) -> int:
-        """Of a training's `step`, counted from 1."""
+        """The tokens of an optimiser step of the training, from 1."""
         return self.micro_batches_of(step) * self.examples_at_once * self.tokens_per_sample
 
 
 def steps_for(
     unit: Unit, amount: float, epoch: Epoch, seconds_per_step: float | None = None
 ) -> int:
-    """Optimiser steps that `amount` pays for, rounded down: a budget is never exceeded.
+    """The optimiser steps within a budget, rounded down so that it is never exceeded.
 
     `seconds_per_step` is measured on the worker and needed for a budget in seconds only.
 
     Raises:
-        ValueError: the training examples do not fill one batch.
+        ValueError: the training examples do not fill one batch, or `seconds_per_step` is missing.
     """
     if epoch.micro_batches == 0:
         raise ValueError(
@@ -130,7 +132,7 @@ def steps_for(
 def horizon(
     max_steps: int, tokens_per_step: int, rungs: Sequence[float], evaluations: int
 ) -> Horizon:
-    """The plan for `max_steps` steps, with rungs at shares `rungs` (ascending, last 1.0).
+    """The schedule of `max_steps` steps, with rungs at the shares `rungs` (ascending, last 1.0).
 
     Raises:
         TooShort: there are fewer steps than rungs.

@@ -1,4 +1,4 @@
-"""The folder on each machine for what can be made or fetched again."""
+"""The folder on each machine for files that can be rebuilt or downloaded again."""
 
 from __future__ import annotations
 

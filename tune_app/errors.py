@@ -1,4 +1,4 @@
-"""What a person did wrong, said once, in full and without a traceback."""
+"""Mistakes of the user, reported completely and without a traceback."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PLACE = re.compile(r"(?P<file>.*?):(?P<line>\d+):(?P<column>\d+) ?(?P<key>.*)", 
 
 
 def shown(text: str) -> str:
-    """Text as a terminal may print it: what is not seen, or moves the cursor, is escaped."""
+    """Text that is safe for a terminal: characters that are not printable are escaped."""
     escaped = (
         character
         if character.isprintable() or character == "\n"
@@ -28,7 +28,7 @@ def shown(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One mistake: what it is, where it stands, what was expected, what to do."""
+    """One mistake: what it is, where it is, what was expected, what to do."""
 
     what: str
     where: str = ""
@@ -44,13 +44,13 @@ class Problem:
         return shown("\n".join(lines))
 
     def in_one_line(self) -> str:
-        """The same for a list of remarks."""
+        """The problem and its fix in one line, for a list of warnings."""
         head = f"{self.where}: {self.what}" if self.where else self.what
         return shown(f"{head} ({self.fix})" if self.fix else head)
 
 
 class UserError(Exception):
-    """Bad input. Carries every mistake that was found, not only the first.
+    """Mistakes of the user, or obstacles that the user can remove: all of them, not only the first.
 
     The command line prints the problems and exits with code 2.
     """
@@ -62,12 +62,12 @@ class UserError(Exception):
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """So that it comes whole from another process."""
+        """Pickles with the problems, so that it can be sent between processes."""
         return type(self), (self.problems,)
 
 
 def once(problems: Iterable[Problem]) -> tuple[Problem, ...]:
-    """Without repeats: what stands at an anchor is said of the first that uses it."""
+    """Removes duplicates: a problem at a YAML anchor is kept for the first use only."""
     kept: dict[tuple[str, ...], Problem] = {}
     for problem in problems:
         place = PLACE.fullmatch(problem.where)
@@ -77,9 +77,9 @@ def once(problems: Iterable[Problem]) -> tuple[Problem, ...]:
     return tuple(kept.values())
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
+def nearest(name: str, choices: Iterable[str]) -> str:
     """A "did you mean" clause for a mistyped name, or the list of what exists."""
-    names = sorted(known)
+    names = sorted(choices)
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     if close:
         return f"did you mean {close[0]!r}?"

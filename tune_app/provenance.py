@@ -1,4 +1,4 @@
-"""What a study ran with and on."""
+"""The software and the machine that a study ran on."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def software() -> dict[str, str]:
 
 
 def machine() -> dict[str, Any]:
-    """The driver's machine, without anything that names it."""
+    """The driver's machine, without its name; memory in GiB."""
     pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return {
         "system": platform.system(),

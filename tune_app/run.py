@@ -1,4 +1,4 @@
-"""The main job: `python -m tune_app.run [STUDY]` is `python -m tune_app run [STUDY]`."""
+"""Short for the main verb: `python -m tune_app.run [STUDY]` is `python -m tune_app run [STUDY]`."""
 
 from __future__ import annotations
 

@@ -262,7 +262,7 @@ def test_a_takeover_is_told_in_one_line() -> None:
     simulation = Simulation(population(), curve=by_width)
     state = simulation.run()
     event = exploits(simulation.events)[0]
-    line = screens.told(event, state)
+    line = screens.line_of(event, state)
     assert line is not None
     assert line.startswith(f"trial {event['trial']} takes over from trial {event['source']}: ")
     assert "learning_rate" in line

@@ -166,10 +166,10 @@ def test_several_processes_are_planned_as_if_none_waited_for_another() -> None:
         speed = costs.speed(of_budget(unit, amount), costs.together([profile(4)], 2), params)
         assert speed == Speed(training_s, evaluation_s=0.25, start_s=1.0)
     content = plan(gpu=1, processes=2)
-    assert "supposes that 2 together are 2 times as fast" in " ".join(
+    assert "assume that 2 processes are 2 times as fast" in " ".join(
         " ".join(shown(content)).split()
     )
-    assert "together" not in " ".join(shown(plan()))
+    assert "assume that" not in " ".join(shown(plan()))
 
 
 def test_money_hours_and_disk_follow_from_ranges() -> None:
@@ -290,7 +290,7 @@ def test_a_plan_without_a_price_or_a_gpu_speaks_of_neither() -> None:
 def test_a_plan_without_a_profile_says_so() -> None:
     broken = profile(error="RuntimeError: no")
     lines = shown(plan(profiles=(broken,), schedule=None, cost=None))
-    assert "nothing to tell a cost from" in lines[-1]
+    assert "the cost cannot be estimated" in lines[-1]
     assert any("infinite" in line for line in lines)
 
 

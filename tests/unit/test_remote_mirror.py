@@ -20,7 +20,7 @@ from tests.support.files_mirror import FILES, PLACE, FileService
 from tests.support.story import Story
 from tune_app.trackers._remote_ledger import Ledger
 from tune_app.trackers._remote_mirror import Busy, Patience, keep_up, locked
-from tune_app.trackers._remote_pass import Away, Mirror
+from tune_app.trackers._remote_pass import Mirror, ServiceUnavailable
 from tune_app.trackers._remote_process import RemoteTracker
 
 SOON_S = (0.05,)
@@ -126,7 +126,7 @@ def test_patience_ends_when_the_service_stays_away_and_the_next_mirror_completes
     assert not once(FileService(place), folder)
     told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("tune_app: ")]
     assert len(told) == 2
-    assert told[1].endswith("`python -m tune_app mirror-files tiny` completes what is missing")
+    assert told[1].endswith("`python -m tune_app mirror-files tiny` writes the missing runs")
     assert runs(place) == {}
     (place / "away").unlink()
     assert once(FileService(place), folder)
@@ -253,7 +253,7 @@ def test_what_a_client_raises_is_told_in_a_few_words(place: Path, folder: Path) 
     story.start()
     story.complete(0)
     FILES.home(folder).mkdir()
-    with pytest.raises(Away) as caught:
+    with pytest.raises(ServiceUnavailable) as caught:
         Mirror(Broken(place), folder).run(lambda: True, poll_s=0.0)
     assert caught.value.reason == "No space left on device"
     assert caught.value.trial == "0000"

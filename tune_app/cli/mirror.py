@@ -28,7 +28,7 @@ def execute(args: argparse.Namespace) -> int:
     folder = study.folder
     catalogue.read(folder)
     from tune_app.trackers._remote_mirror import Busy, locked
-    from tune_app.trackers._remote_pass import Away, Mirror
+    from tune_app.trackers._remote_pass import Mirror, ServiceUnavailable
     from tune_app.trackers._wandb_service import WandbService
     from tune_app.trackers._wandb_writer import Target
 
@@ -46,7 +46,7 @@ def execute(args: argparse.Namespace) -> int:
         raise UserError(Problem(what, str(folder), fix=fix)) from error
     except ImportError as error:
         raise UserError(Problem(str(error), "W&B", fix="pip install wandb")) from error
-    except Away as error:
+    except ServiceUnavailable as error:
         what, fix = f"W&B does not accept the runs: {error}", "run it again; written runs are kept"
         raise UserError(Problem(what, mirror.place, fix=fix)) from error
     finally:

@@ -1,4 +1,4 @@
-"""Writes a study's report and plots anew, from its journal."""
+"""Writes a study's report and plots again from its journal."""
 
 from __future__ import annotations
 

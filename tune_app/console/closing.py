@@ -1,4 +1,4 @@
-"""The last words of a session: what was found, what it cost, where it is, how to go on."""
+"""The closing of a session: the result, its cost, where the files are, and how to continue."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from tune_app.storage.study import StoredStudy
 
 
 def write(console: Console, summary: Summary, study: StoredStudy, storage: object) -> None:
-    """Prints the closing; `summary` is what `analysis.importance_words.in_full` gives.
+    """Prints the closing; `summary` is the result of `analysis.importance_words.in_full`.
 
-    Paths and commands are never cut or wrapped: they are there to be copied.
+    Paths and commands are never truncated or wrapped, so that they can be copied.
     """
     console.print(Group(Text(), *_answer(summary), *_samples(summary)))
     for title, rows in (
@@ -58,7 +58,7 @@ def _answer(summary: Summary) -> list[RenderableType]:
 
 
 def _so_far(summary: Summary) -> list[Text]:
-    """For a study that can go on: who leads below the full budget."""
+    """For a study that can be resumed: the incumbent, if it is below the full budget."""
     leader = summary.incumbent
     if summary.status == "ended" or leader is None or leader.fraction == 1:
         return []
@@ -94,14 +94,14 @@ def _places(summary: Summary, study: StoredStudy) -> list[tuple[str, str]]:
         places.append(("best model", best.checkpoint))
     places += [("checkpoints", "checkpoints"), ("W&B runs", "wandb"), ("logs", "logs")]
     if study.url is None:
-        held = [at for at in [*places, ("journal", FILE_NAME)] if _holds_something(study, at[1])]
+        present = [at for at in [*places, ("journal", FILE_NAME)] if _is_filled(study, at[1])]
     else:
-        # What a bucket holds cannot be told from the working copy; all of it is there in the end.
-        held = [*places, ("journal", "journal")]
-    return [(label, f"{study.address}/{place}") for label, place in held]
+        # The working copy does not show what the bucket holds, which in the end is all of it.
+        present = [*places, ("journal", "journal")]
+    return [(label, f"{study.address}/{place}") for label, place in present]
 
 
-def _holds_something(study: StoredStudy, place: str) -> bool:
+def _is_filled(study: StoredStudy, place: str) -> bool:
     path = study.folder / place
     return any(path.iterdir()) if path.is_dir() else path.exists()
 

@@ -1,4 +1,4 @@
-"""Command lines that a person can paste into the terminal they look at."""
+"""Command lines that the user can paste into the terminal."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ DEFAULT_STORAGE = "studies"
 
 
 def python() -> str:
-    """`python` where that is this very interpreter, else the path to it."""
-    found = shutil.which("python")
-    if found is not None and os.path.abspath(found) == os.path.abspath(sys.executable):
+    """`python` if that is the running interpreter, else the quoted path to it."""
+    on_path = shutil.which("python")
+    if on_path is not None and os.path.abspath(on_path) == os.path.abspath(sys.executable):
         return "python"
-    here = Path.cwd()
+    folder = Path.cwd()
     path = Path(os.path.abspath(sys.executable))
-    return shlex.quote(str(path.relative_to(here) if path.is_relative_to(here) else path))
+    return shlex.quote(str(path.relative_to(folder) if path.is_relative_to(folder) else path))
 
 
 def verb(name: str, study: str, storage: object) -> str:
-    """The command of a verb for a study; `storage` as `--storage` takes it."""
+    """The command of a verb for a study; `str(storage)` is the value of `--storage`."""
     words = [study] if str(storage) == DEFAULT_STORAGE else [study, "--storage", str(storage)]
     return f"{python()} -m tune_app {name} {shlex.join(words)}"
 
 
 def wandb_sync(folder: Path) -> str:
-    """The command that sends the offline runs in `folder` to W&B."""
+    """The command that uploads the offline runs in `folder` to W&B."""
     return f"{python()} -m wandb sync {shlex.quote(str(folder))}/offline-run-*"

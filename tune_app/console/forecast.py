@@ -1,4 +1,4 @@
-"""How much of a study is done, and when it will be over."""
+"""Estimates how much of a study is done and how long the rest will take."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from tune_app.core.trial import Status
 from tune_app.simulation.rehearsal import full_runs
 
 MOST_REHEARSED = 200
-"""Trials; a larger study is taken to go on alike."""
+"""The most trials in a rehearsal; a larger study is extrapolated."""
 
 
 def expected_runs(state: StudyState) -> float:
-    """Full runs that the study will cost: those of a rehearsal, with its scheduler."""
+    """Full runs that the study is expected to cost, from a rehearsal with its scheduler."""
     return _rehearsed(json.dumps(state.definition.to_document(), sort_keys=True))
 
 
@@ -28,14 +28,14 @@ def _rehearsed(document: str) -> float:
 
 
 def spent_runs(state: StudyState) -> float:
-    """Full runs spent so far."""
+    """Full runs spent so far: the sum of the trials' shares of the budget."""
     return sum(trial.fraction for trial in state.trials.values())
 
 
 def remaining_s(state: StudyState, training_s: float) -> float | None:
-    """Seconds to go at the pace so far, None while there is none.
+    """Remaining seconds at the speed so far, None while too little was spent.
 
-    `training_s` is the time since the first trial started.
+    `training_s` is the seconds since the first trial started, without pauses.
     """
     spent = spent_runs(state)
     if spent < 0.05 or training_s <= 0:
@@ -45,7 +45,7 @@ def remaining_s(state: StudyState, training_s: float) -> float | None:
 
 
 def certain_runs(state: StudyState) -> float:
-    """Full runs that will be spent whatever happens: to the next rung of all that run or will."""
+    """Full runs that are spent in any case: up to the next rung of running and new trials."""
     rungs = state.definition.rungs
     to_start = state.trials_planned - len(state.trials)
     running = [trial.fraction for trial in state.with_status(Status.RUNNING)]

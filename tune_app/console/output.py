@@ -7,10 +7,10 @@ import sys
 from rich.console import Console
 
 PIPE_WIDTH = 240
-"""Columns of a line that goes to a pipe or a file, where nothing needs to be squeezed."""
+"""Width in columns of output to a pipe or a file: wide enough for any table."""
 
 
 def stdout() -> Console:
-    """As wide as the terminal; wide enough for any table where there is none."""
+    """A console on stdout, as wide as the terminal, or `PIPE_WIDTH` columns without one."""
     width = None if sys.stdout.isatty() else PIPE_WIDTH
     return Console(file=sys.stdout, highlight=False, width=width)

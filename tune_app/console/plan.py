@@ -1,4 +1,4 @@
-"""A plan: what is known of a study before its first trial, and what it would cost."""
+"""A plan: the facts about a study before its first trial, and its estimated cost."""
 
 from __future__ import annotations
 
@@ -16,34 +16,36 @@ from tune_app.training.preflight.found import Impossible, Probed
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All that `plan` tells."""
+    """All that the verb `plan` shows."""
 
     study: StudyDefinition
-    """Prepared: with what preflight found and left."""
+    """The prepared study, with the changes of preflight."""
     left_out: tuple[Impossible, ...]
     probed: tuple[Probed, ...]
     findings: tuple[str, ...]
     examples: tuple[Mapping[str, Any], ...]
-    """Values of the first trials."""
+    """Values of the first trials, as the searcher would propose them."""
     machines: str
     slots: int
-    """Trials at a time."""
+    """Trials that run at the same time."""
     cpu: float
+    """CPUs of each process."""
     gpu: float
+    """GPUs of each process."""
     processes: int
-    """Of one trial, with so much each."""
+    """Processes of one trial."""
     profiles: tuple[Profile, ...]
     not_profiled: int
     largest_batch: int | None
-    """Micro-batch that fits into a GPU's memory; None on a CPU."""
+    """The largest micro-batch that fits into a GPU's memory; None on a CPU."""
     schedule: Schedule | None
     cost: Cost | None
-    """Both None where no configuration ran that they could be told from."""
+    """`schedule` and `cost` are None if no configuration could be profiled."""
     compiling: str
-    """Whether `torch_compile` pays back; empty where it was not measured."""
+    """Whether `torch_compile` saves time, in words; empty if it was not measured."""
 
     def as_json(self) -> dict[str, Any]:
-        """As `plan --json` prints it."""
+        """The plan as `plan --json` prints it."""
         study = self.study
         return {
             "study": study.source,

@@ -1,4 +1,4 @@
-"""A plan on paper: what a study would do and cost, for 80 columns and more."""
+"""Prints a plan: what a study would do and cost, in 80 columns or more."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ALONE = "measured one at a time: trials that share a machine are slower than tha
 
 
 def write(console: Console, plan: Plan) -> None:
-    """Prints the plan; Lines end with their last letter."""
+    """Prints the plan, without spaces at the ends of lines."""
     with console.capture() as captured:
         _write(console, plan)
     for line in captured.get().splitlines():
@@ -44,7 +44,7 @@ def _write(console: Console, plan: Plan) -> None:
     _section(console, "measured on a worker", _profiles(plan.profiles))
     _notes(console, plan)
     if plan.schedule is None or plan.cost is None:
-        console.print("\nNo configuration of the space ran: there is nothing to tell a cost from.")
+        console.print("\nNo configuration of the space ran: the cost cannot be estimated.")
         return
     _section(console, "what would happen", _schedule(plan.schedule))
     _section(console, "what it would cost", _cost(plan.cost))
@@ -69,7 +69,7 @@ def _section(console: Console, title: str, content: Table | None) -> None:
 
 
 def _grid(*headers: str, right: Sequence[int] = ()) -> Table:
-    """Columns without lines; those of numbers are flush right."""
+    """A table without lines; the columns with indices `right` are aligned right."""
     table = Table(
         box=None,
         padding=(0, 2, 0, 0),
@@ -120,7 +120,7 @@ def _probed(rows: Sequence[Probed]) -> Table | None:
 
 
 PROBED = ("optim", "bf16", "fp16", "torch_compile", "attn_implementation")
-"""Parameters whose values are really tried; of the others only what fails is told."""
+"""Parameters whose values are probed on a worker; of others only failures are shown."""
 
 
 def _profiles(profiles: Sequence[Profile]) -> Table | None:
@@ -131,11 +131,13 @@ def _profiles(profiles: Sequence[Profile]) -> Table | None:
     usual = profiles[0].params
     for profile in profiles:
         if profile.error:
-            table.add_row(_batch(profile), Text(f"{_others(profile, usual)} {profile.error}"))
+            table.add_row(
+                _batch(profile), Text(f"{_costly_values(profile, usual)} {profile.error}")
+            )
             continue
         table.add_row(
             _batch(profile),
-            Text(_others(profile, usual)),
+            Text(_costly_values(profile, usual)),
             format.tokens(profile.tokens_per_s),
             format.duration(profile.start_s),
             format.duration(profile.evaluation_s),
@@ -148,12 +150,12 @@ def _batch(profile: Profile) -> str:
     return " x ".join(str(count) for count in profile.counts.values()) or format.NOTHING
 
 
-def _others(profile: Profile, usual: Mapping[str, Any]) -> str:
-    """What costs besides the batch; values as in the first one are shown there only."""
-    named = {n: v for n, v in profile.params.items() if n in profile.costly}
-    different = profile.params is usual
+def _costly_values(profile: Profile, usual: Mapping[str, Any]) -> str:
+    """Values that affect the cost, without the batch; values of the first profile only there."""
+    costly = {n: v for n, v in profile.params.items() if n in profile.costly}
+    is_first = profile.params is usual
     return format.params(
-        {n: v for n, v in named.items() if n not in BATCH_COUNTS and (different or usual[n] != v)}
+        {n: v for n, v in costly.items() if n not in BATCH_COUNTS and (is_first or usual[n] != v)}
     )
 
 
@@ -176,8 +178,8 @@ def _parallel(processes: int) -> list[str]:
     if processes == 1:
         return []
     return [
-        f"measured in one process; what follows supposes that {processes} together are "
-        f"{processes} times as fast, which is the most they can be"
+        f"measured in one process; the estimates assume that {processes} processes are "
+        f"{processes} times as fast, which is the best case"
     ]
 
 
@@ -205,7 +207,7 @@ def _cost(cost: Cost) -> Table:
 
 
 def _span(span: Span, text: Callable[[float], str]) -> str:
-    """A mean with its range, or one figure where there is no range."""
+    """A mean with its range, or one number if all are equal."""
     low, mean, high = text(span.low), text(span.mean), text(span.high)
     return low if low == high else f"{mean} ({low} to {high})"
 

@@ -1,4 +1,4 @@
-"""What a person sees while a study runs: a live table on a terminal, plain lines elsewhere."""
+"""The display of a running study: a live table on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -32,29 +32,37 @@ DATA_SIZES = {
     "eval_tokens": "tokens to evaluate on",
     "eval_examples": "examples to evaluate on",
 }
-"""Facts of a trainable's data that are worth a word, in the order they are told."""
+"""Facts of a trainable's data that are shown, in this order."""
 
 
 class Screen(Protocol):
-    """A tracker that a person looks at, and that can say a line."""
+    """A tracker that shows the study to the user, and can print a line."""
 
     console: Console
 
-    def say(self, text: str) -> None: ...
-
-    def last_words(self, text: str) -> None:
-        """The same where the process ends right after it, whatever it is doing."""
+    def say(self, text: str) -> None:
+        """Prints a line."""
         ...
 
-    def opening(self, state: StudyState) -> None: ...
+    def last_words(self, text: str) -> None:
+        """Prints a line at once, also from a signal handler: the process ends after it."""
+        ...
 
-    def on_event(self, event: Event, state: StudyState) -> None: ...
+    def opening(self, state: StudyState) -> None:
+        """Prints what the session will do."""
+        ...
 
-    def close(self, timeout_s: float) -> None: ...
+    def on_event(self, event: Event, state: StudyState) -> None:
+        """See `Tracker.on_event`."""
+        ...
+
+    def close(self, timeout_s: float) -> None:
+        """See `Tracker.close`."""
+        ...
 
 
 def create(stream: TextIO, place: object, clock: Callable[[], float] = time.time) -> Screen:
-    """The screen that fits the stream."""
+    """The screen for the stream: live on a terminal, else plain; `place` is the study's address."""
     terminal = stream.isatty()
     width = None if terminal else PIPE_WIDTH
     console = Console(file=stream, highlight=False, soft_wrap=not terminal, width=width)
@@ -62,7 +70,7 @@ def create(stream: TextIO, place: object, clock: Callable[[], float] = time.time
 
 
 class PlainScreen:
-    """One line for everything worth knowing, with the seconds since the start."""
+    """Prints one line for each important event, with the time since the start."""
 
     def __init__(self, console: Console, place: object, clock: Callable[[], float]) -> None:
         self.console = console
@@ -74,7 +82,7 @@ class PlainScreen:
         self.console.print(f"[dim]\\[{self._stamp()}][/dim] {escape(text)}")
 
     def last_words(self, text: str) -> None:
-        # Past rich: in the middle of another line it would keep this one for later.
+        # Not through rich, which would buffer the line if it was interrupted while printing.
         self.console.file.write(f"[{self._stamp()}] {text}\n")
 
     def opening(self, state: StudyState) -> None:
@@ -82,29 +90,29 @@ class PlainScreen:
             self.say(line)
 
     def on_event(self, event: Event, state: StudyState) -> None:
-        line = told(event, state)
+        line = line_of(event, state)
         if line is not None:
             self.say(line)
 
     def close(self, timeout_s: float) -> None:
-        """Nothing to take down."""
+        """Does nothing."""
 
     def _stamp(self) -> str:
         return f"{format.duration(self._clock() - self._begun):>6}"
 
 
 class LiveScreen(PlainScreen):
-    """The same lines above a table that redraws itself, so many times a second.
+    """Prints lines above a table that is redrawn `REFRESH_PER_S` times a second.
 
-    It is drawn in a thread of its own, from a state of its own that it keeps up with the events:
-    the driver's state changes while a table is drawn, and an event costs the driver no drawing.
+    Rich draws the table in a thread, from a separate copy of the state to which that thread applies
+    the events: the driver's state may change during drawing, and the driver does not wait for it.
     """
 
     def __init__(self, console: Console, place: object, clock: Callable[[], float]) -> None:
         super().__init__(console, place, clock)
         self._drawn: StudyState | None = None
         self._news: deque[Event] = deque()
-        """Events that are not in `_drawn` yet."""
+        """Events that were not applied to `_drawn` yet."""
         self._live: Live | None = None
 
     def on_event(self, event: Event, state: StudyState) -> None:
@@ -127,7 +135,7 @@ class LiveScreen(PlainScreen):
 
     def last_words(self, text: str) -> None:
         if self._live is not None:
-            # Its last line has no end yet, and it has hidden the cursor.
+            # The table's last line is not terminated, and the cursor is hidden.
             self.console.file.write(f"\n{Control.show_cursor(True)}")
         super().last_words(text)
 
@@ -146,7 +154,7 @@ class LiveScreen(PlainScreen):
 
 
 def opening_lines(state: StudyState, place: object) -> list[str]:
-    """What is about to happen, before anything has."""
+    """Lines at the start of a session: the study, its folder, metric and budget."""
     study, budget = state.definition, state.definition.budget
     lines = [
         f"study {state.name}: {study.source}",
@@ -167,7 +175,7 @@ def opening_lines(state: StudyState, place: object) -> list[str]:
 
 
 def data_lines(facts: Mapping[str, Any]) -> list[str]:
-    """What is trained on, as far as the trainable tells; a warm cache makes it no less news."""
+    """One line about the data, if the trainable provides facts about it."""
     sizes = [
         f"{format.tokens(facts[key])} {words}"
         for key, words in DATA_SIZES.items()
@@ -178,7 +186,7 @@ def data_lines(facts: Mapping[str, Any]) -> list[str]:
 
 
 def space_lines(state: StudyState) -> list[str]:
-    """The space as it will be searched, one line a parameter, the fixed ones in one."""
+    """The prepared space: one line per searched parameter, one for all fixed ones."""
     domains, constraints = state.definition.space, state.definition.required
     when = {name: f" if {text}" for name, text in state.definition.when.items()}
     width = max(map(len, domains))
@@ -196,8 +204,8 @@ def space_lines(state: StudyState) -> list[str]:
     return lines + [f"  only with {text}" for text in constraints]
 
 
-def told(event: Event, state: StudyState) -> str | None:
-    """An event in one line, None for those that are not worth one."""
+def line_of(event: Event, state: StudyState) -> str | None:
+    """The line for an event, None for events that are not shown."""
     match event["event"]:
         case "choice_dropped":
             value = format.value(event["value"])

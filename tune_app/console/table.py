@@ -1,4 +1,4 @@
-"""The live table: every trial with its values, its progress and its loss."""
+"""The live table: the trials with their values, progress and loss."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tune_app.core.trial import Kind, Outcome, Status, TrialState
 from tune_app.space.domains import searched
 
 MARGIN = 9
-"""Lines of the terminal that are kept for the head, the summary and the prompt."""
+"""Lines of the terminal reserved for the header, the summary and the prompt."""
 
 STYLES = {
     "running": "bold cyan",
@@ -33,12 +33,15 @@ STYLES = {
     "cancelled": "dim",
 }
 OTHER_COLUMNS = 58
-"""Characters that the columns besides the searched values take."""
+"""Width in characters of all columns except those of the searched values."""
 NARROWEST, WIDEST = 5, 12
 
 
 def render(state: StudyState, now: float, size: ConsoleDimensions) -> Group:
-    """The table and the line below it; as many trials and as long values as fit the terminal."""
+    """The table and the summary line, with as many trials as fit a terminal of this size.
+
+    `now` is Unix seconds.
+    """
     shown = _shown(state, max(3, size.height - MARGIN))
     width = _value_width(state, size.width)
     table = _head(state, width)
@@ -51,7 +54,7 @@ def render(state: StudyState, now: float, size: ConsoleDimensions) -> Group:
 
 
 def _shown(state: StudyState, most: int) -> list[TrialState]:
-    """Running trials first, then paused, then ended ones; of each the best by their last loss."""
+    """At most `most` trials: running ones first, then paused, then ended; each by last loss."""
     sign, metric = state.sign, state.reported_metric
 
     def loss(trial: TrialState) -> float:

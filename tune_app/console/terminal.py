@@ -1,4 +1,4 @@
-"""Keeps the terminal for the study: whatever libraries print goes to a log file."""
+"""Reserves the terminal for the study: output of libraries goes to a log file."""
 
 from __future__ import annotations
 
@@ -11,19 +11,20 @@ from pathlib import Path
 
 
 class Outlet(io.TextIOWrapper):
-    """A stream whose reader may go away, as in `... | head`: what comes later is dropped.
+    """A stream whose reader may close it, as in `... | head`; later output is dropped.
 
-    `on_gone` is called once, when that is noticed.
+    `on_gone` is called once, at the first failed write.
     """
 
     def __init__(self, fd: int) -> None:
         raw = os.fdopen(fd, "wb", buffering=0)
-        # Half characters, as in names of files that are not UTF-8, are shown as escapes.
+        # Lone surrogates, as in file names that are not UTF-8, are shown as escapes.
         super().__init__(raw, encoding="utf-8", errors="backslashreplace", write_through=True)
         self.on_gone: Callable[[], None] | None = None
         self._gone = False
 
     def write(self, text: str) -> int:
+        """Writes text, or drops it once the reader has closed the stream; returns its length."""
         if not self._gone:
             try:
                 return super().write(text)
@@ -38,7 +39,7 @@ class Outlet(io.TextIOWrapper):
 def reserved(log: Path) -> Iterator[tuple[Outlet, Outlet]]:
     """Points file descriptors 1 and 2 at `log`; yields the real stdout and stderr.
 
-    Below Python's own streams, so that output of C++ libraries and child processes goes there too.
+    At the level of file descriptors, so that C++ libraries and child processes are redirected, too.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     sys.stdout.flush()

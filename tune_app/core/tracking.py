@@ -20,8 +20,8 @@ _log = logging.getLogger("tune_app.trackers")
 def warn(problem: Problem, error: Exception) -> None:
     """Logs one line that says what a tracker raised and where, with the traceback attached."""
     what = problem.what.splitlines()[0]
-    goes_on = "the study goes on without it; mend it, and the next resume tells it again"
-    _log.warning("%s", shown(f"{what} ({problem.where}): {goes_on}"), exc_info=error)
+    advice = "the study continues without it; fix it, then resume the study to use it again"
+    _log.warning("%s", shown(f"{what} ({problem.where}): {advice}"), exc_info=error)
 
 
 class TrackerGroup:

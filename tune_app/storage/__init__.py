@@ -1,5 +1,6 @@
-"""Where studies live: a folder, which several machines may share, or a bucket of an object store.
+"""The storage of studies: a folder, which machines may share, or a bucket of an object store.
 
-`places` says which; everything else works on a study's folder on this machine. In a bucket that is
-a working copy: `study` keeps the bucket's side of it, and nothing counts before it is there.
+`places` chooses between them; all other packages work on a study's folder on this machine. For a
+bucket that folder is a working copy: `bucket_study` synchronises it, and nothing counts as saved
+before it is in the bucket.
 """

@@ -21,17 +21,17 @@ from tune_app.storage.store import StorageFailed, clock
 from tune_app.storage.study import STOP_FILE, living, mark
 
 CONTROL = "control"
-"""The folder of a bucket for what others ask of its workers; `stop` in it is the same."""
+"""The bucket's folder for requests to workers; `control/stop` corresponds to the stop file."""
 
 STOP_POLL_S = 5.0
-"""How often a trial asks a bucket for it: each question is a request that costs money."""
+"""How often a trial looks for a stop request in the bucket; each look is a paid request."""
 
 REFRESH_LOCK = ".refresh.lock"
-"""One at a time writes what it read of the bucket's journal to this machine's copy."""
+"""Only one process at a time copies the bucket's journal to this machine."""
 
 
 class BucketStudy:
-    """A study that lives in a bucket; its folder is a working copy."""
+    """A study in a bucket; its folder is a working copy. See `storage.study.Study`."""
 
     def __init__(self, store: ObjectStore, folder: Path) -> None:
         self.folder = folder
@@ -49,15 +49,15 @@ class BucketStudy:
     def refresh(self) -> None:
         if journal.is_locked(self.folder):
             return
-        theirs = journals.read(self._store)
+        stored = journals.read(self._store)
         with (
             open(self.folder / REFRESH_LOCK, "ab") as alone,
             open(self.folder / journal.FILE_NAME, "ab+") as file,
         ):
             fcntl.flock(alone, fcntl.LOCK_EX)
-            # The shared lock keeps a driver waiting; an exclusive one would look like a driver's.
+            # A shared lock makes a starting driver wait; an exclusive one would look like a driver.
             if journal.try_lock(file, fcntl.LOCK_SH):
-                self._keep_journal(theirs)
+                self._update_journal(stored)
 
     def holder(self) -> Holder | None:
         return living(holders(self._store), self.folder)
@@ -65,8 +65,8 @@ class BucketStudy:
     def open_session(self) -> None:
         lease = Lease(self._store, place_of(self.folder), self.address, beat=self._on_beat)
         try:
-            self._keep_journal(journals.read(self._store))
-            self.bring("")
+            self._update_journal(journals.read(self._store))
+            self.download("")
             pusher = journals.Pusher(
                 self._store, self.folder / journal.FILE_NAME, secrets.token_hex(4)
             )
@@ -84,7 +84,7 @@ class BucketStudy:
             return
         self._has_begun = True
         while True:
-            # While the lease holds there is time to wait for a storage that has a bad minute.
+            # Retries until the lease is lost: the storage may fail for a minute.
             self.check()
             try:
                 self._push(self._pusher)
@@ -92,10 +92,10 @@ class BucketStudy:
             except StorageFailed:
                 continue
 
-    def stop(self, wanted: bool) -> None:
-        mark(self.folder, wanted)
-        # From a signal handler: no request may keep it, or raise into what it interrupted.
-        threading.Thread(target=self._mark_bucket, args=(wanted,), daemon=True).start()
+    def stop(self, requested: bool) -> None:
+        mark(self.folder, requested)
+        # Called from a signal handler, which must not block or raise.
+        threading.Thread(target=self._mark_bucket, args=(requested,), daemon=True).start()
 
     def is_stopping(self) -> bool:
         if (self.folder / STOP_FILE).exists():
@@ -106,8 +106,8 @@ class BucketStudy:
                 self._is_stopping = bool(self._store.list(CONTROL))
         return self._is_stopping
 
-    def bring(self, part: str) -> None:
-        # What an earlier session left beside the journal: views that go on from there.
+    def download(self, part: str) -> None:
+        # Trackers continue the files of earlier sessions.
         for key, entry in self._store.list(part).items():
             target = self.folder / key
             if not _is_mirrored(key) or (
@@ -120,10 +120,10 @@ class BucketStudy:
                 self._store.download(key, new)
 
     def publish(self, part: str = "") -> None:
-        there = self._store.list(part)
+        entries = self._store.list(part)
         for path in _files(self.folder, part):
             key, stat = path.relative_to(self.folder).as_posix(), path.stat()
-            entry = there.get(key)
+            entry = entries.get(key)
             if entry is None or entry.size != stat.st_size or entry.modified < stat.st_mtime:
                 self._store.upload(path, key)
 
@@ -134,30 +134,30 @@ class BucketStudy:
             self._lease = None
 
     def delete(self) -> None:
-        # One that was lost on the way belongs to somebody else.
+        # A study whose lease was lost belongs to another driver.
         with suppress(UserError, StorageFailed):
             self.check()
             self._pusher = None
             self._store.remove_folder("")
             shutil.rmtree(self.folder)
 
-    def _mark_bucket(self, wanted: bool) -> None:
+    def _mark_bucket(self, requested: bool) -> None:
         with suppress(StorageFailed):
-            if wanted:
+            if requested:
                 self._store.write(f"{CONTROL}/stop", b"")
             else:
                 self._store.remove(f"{CONTROL}/stop")
 
     def _push(self, pusher: journals.Pusher) -> None:
-        # Asked before: the lines that do without these are in the journal that is pushed now. Who
-        # goes on from the bucket, if this machine dies first, begins from what it names.
-        given_up = self._checkpoints.given_up()
+        # Listed before the push: the pushed journal no longer needs these checkpoints. If this
+        # machine dies before, a session that resumes from the bucket still finds them.
+        names = self._checkpoints.pending_removals()
         pusher.push()
-        self._checkpoints.let_go(given_up)
+        self._checkpoints.remove_from_bucket(names)
 
     def _on_beat(self) -> None:
-        """What no decision waits for need not wait longer than for a sign of life."""
-        # Until the first commit the journal may end in a line that is yet to be cut off.
+        """With each heartbeat, pushes the events that no commit has pushed."""
+        # Before the first commit the journal may end in a torn line.
         if self._has_begun:
             self._push_quietly()
 
@@ -167,36 +167,35 @@ class BucketStudy:
                 self._lease.check()
                 self._push(self._pusher)
             except (StorageFailed, UserError):
-                return  # The driver meets it at its next commit.
+                return  # The driver's next commit raises it.
 
-    def _keep_journal(self, theirs: bytes) -> None:
-        """Writes the bucket's journal here, unless there is as much or more of it already.
+    def _update_journal(self, stored: bytes) -> None:
+        """Writes the bucket's journal to the folder, unless the local one continues it.
 
-        A driver that died here may have written more than it could push: a later state of the same
-        study.
+        A driver that died on this machine may have written more than it could push.
         """
         path = self.folder / journal.FILE_NAME
-        if not path.read_bytes().startswith(theirs):
+        if not path.read_bytes().startswith(stored):
             with open(path, "r+b") as file:
-                file.write(theirs)
+                file.write(stored)
                 file.truncate()
                 os.fsync(file.fileno())
 
 
 def _is_mirrored(key: str) -> bool:
-    """Whether a key is a file like report and logs, and not one that is kept another way."""
+    """Whether `download` and `publish` copy this file: not journal, checkpoints or claims."""
     top = key.split("/")[0]
     kept_otherwise = top in (FOLDER, journals.FOLDER, CLAIMS, CONTROL, journal.FILE_NAME)
-    # A lock is of one machine, and who holds it holds the file that is there now.
+    # Locks are local to a machine; replacing the file of a held lock would break it.
     is_hidden = any(name.startswith(".") for name in key.split("/")) or key.endswith(".lock")
     return not kept_otherwise and not is_hidden
 
 
 def _files(folder: Path, part: str) -> list[Path]:
-    found = (
+    paths = (
         path for path in (folder / part).rglob("*") if path.is_file() and not path.is_symlink()
     )
-    return [path for path in found if _is_mirrored(path.relative_to(folder).as_posix())]
+    return [path for path in paths if _is_mirrored(path.relative_to(folder).as_posix())]
 
 
 def _check_inside(folder: Path, target: Path) -> None:

@@ -1,4 +1,4 @@
-"""The studies of a storage: found by name, read, and opened for writing."""
+"""Finds the studies of a storage by name, reads them and opens them for writing."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NAME = re.compile(r"[A-Za-z0-9А-Яа-яЁё][\w.\-]{0,99}")
 
 
 def name_problems(name: str, where: str) -> list[Problem]:
-    """Why `name` cannot name a study's folder, if it cannot."""
+    """The problems of `name` as the name of a study; `where` is the option that gave it."""
     if NAME.fullmatch(name) and not name.endswith("."):
         return []
     expected = "1 to 100 letters, digits, '-', '_' or '.', beginning with a letter or digit"
@@ -28,10 +28,10 @@ def name_problems(name: str, where: str) -> list[Problem]:
 
 
 def check_name(name: str) -> None:
-    """Refuses what cannot be the name of a study, and could lead out of the storage.
+    """Refuses a name that is not one of a study, such as a path out of the storage.
 
     Raises:
-        UserError: it cannot.
+        UserError: the name is not valid.
     """
     problems = name_problems(name, "NAME")
     if problems:
@@ -39,16 +39,17 @@ def check_name(name: str) -> None:
 
 
 def find(storage: Storage, name: str) -> StoredStudy:
-    """A study, brought up to its storage.
+    """A study of this name, with its folder updated from the storage.
 
     Raises:
-        UserError: there is none of this name, or the name is not one.
+        UserError: there is none, the name is not valid, the folder holds links out of it, or the
+            storage does not answer.
     """
     check_name(name)
     if not storage.has(name):
-        known = storage.names()
+        names = storage.names()
         start = "there are none yet; start one with: python -m tune_app.run"
-        hint = nearest(name, known) if known else start
+        hint = nearest(name, names) if names else start
         raise UserError(Problem(f"no study named {name!r}", str(storage), fix=hint))
     study = storage.study(name)
     refuse_links(study.folder)
@@ -58,10 +59,10 @@ def find(storage: Storage, name: str) -> StoredStudy:
 
 
 def read(folder: Path) -> tuple[StudyState, journal.Tail | None]:
-    """A study's state from its journal.
+    """A study's state, and the torn last line of its journal if there is one.
 
     Raises:
-        UserError: the journal is damaged, or of a study that never began.
+        UserError: the journal is damaged, empty or cannot be read.
     """
     path = folder / journal.FILE_NAME
     with explained("read the journal", path):
@@ -74,7 +75,7 @@ def read(folder: Path) -> tuple[StudyState, journal.Tail | None]:
         try:
             state.apply(event)
         except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
-            # What else can be wrong with a line of JSON that somebody changed or took away.
+            # The line is JSON, but somebody has edited it or removed one before it.
             raise UserError(_misfit(event, f"{path}:{number}", error)) from error
     return state, tail
 
@@ -86,37 +87,37 @@ def _misfit(event: journal.Event, where: str, error: Exception) -> Problem:
 
 
 def opened(study: StoredStudy) -> Journal:
-    """The pen of a study's journal, for this process alone.
+    """Opens a study's journal for writing and takes the lease.
 
     Raises:
-        UserError: another driver has the study.
+        UserError: another driver has the study, or its storage cannot be written.
     """
     try:
         with explained("write to the journal", study.folder):
-            pen = Journal(study.folder, backing=study)
+            opened_journal = Journal(study.folder, backing=study)
     except journal.AlreadyRunning:
         holder = study.holder()
         if holder is None:
             raise
-        raise UserError(holder.problem(study.address, here=True)) from None
+        raise UserError(holder.problem(study.address, is_local=True)) from None
     try:
         with explained("take the lease", study.folder), places.answering(study.address):
             study.open_session()
     except BaseException:
-        pen.close()
+        opened_journal.close()
         raise
-    return pen
+    return opened_journal
 
 
 @contextmanager
 def shared(study: StoredStudy, part: str) -> Iterator[None]:
-    """Works on a folder of a study as the storage has it, and gives it back.
+    """Downloads the folder `part` of a study, and uploads it again at the end.
 
     Raises:
         UserError: the storage does not answer.
     """
     with places.answering(study.address):
-        study.bring(part)
+        study.download(part)
     try:
         yield
     finally:
@@ -125,18 +126,18 @@ def shared(study: StoredStudy, part: str) -> Iterator[None]:
 
 
 def refuse_links(folder: Path) -> None:
-    """What a study writes must stay in its folder.
+    """Refuses links out of a study's folder, through which the study would write elsewhere.
 
     Raises:
-        UserError: something in it is a link to somewhere else.
+        UserError: the folder holds such a link.
     """
     fix = "put the file or folder itself there; the whole study may be linked"
     home = os.path.realpath(folder)
     with explained("look for links", folder):
-        found = sorted(_links(folder))
+        links = sorted(_links(folder))
     problems = [
         Problem("a link that leaves the study's folder", str(path), fix=fix)
-        for path in found
+        for path in links
         if not Path(os.path.realpath(path)).is_relative_to(home)
     ]
     if problems:
@@ -144,8 +145,8 @@ def refuse_links(folder: Path) -> None:
 
 
 def _links(folder: Path) -> Iterator[Path]:
-    """All links below a folder, none of which is followed."""
-    # A driver that runs meanwhile deletes checkpoints.
+    """All links below a folder; links are not followed."""
+    # A running driver deletes checkpoints meanwhile.
     with suppress(FileNotFoundError), os.scandir(folder) as entries:
         for entry in entries:
             if entry.is_symlink():
@@ -155,13 +156,22 @@ def _links(folder: Path) -> Iterator[Path]:
 
 
 def _is_wandb_run(path: Path) -> bool:
-    """wandb links each run's folder to a log in its cache; nothing of ours goes into an old one."""
+    """Whether wandb made this folder: it holds a link to wandb's cache; we never write there."""
     return path.parent.name == "wandb" and path.name.startswith(("run-", "offline-run-"))
 
 
 @contextmanager
 def explained(doing: str, path: Path, fix: str = "") -> Iterator[None]:
-    """Turns what the file system refuses into a UserError."""
+    """Turns an OSError into a UserError.
+
+    Args:
+        doing: what failed, for example "read the journal".
+        path: the place, if the error names none.
+        fix: what the user can do; a default if empty.
+
+    Raises:
+        UserError: the file system refused something.
+    """
     try:
         yield
     except OSError as error:

@@ -1,8 +1,8 @@
-"""Checkpoints: where they lie, when they count as complete, and what may be in them.
+"""The checkpoint store: paths, completeness and validity of checkpoints.
 
-Their names are `checkpoints/TRIAL/step-N`, relative to the study. On a disk a checkpoint appears
-under its name all at once. In a bucket it counts once its manifest is there, which is written last
-and says what each file must hold.
+Their names are `checkpoints/TRIAL/step-N`, relative to the study. On a disk a checkpoint is renamed
+to its name once it is complete. In a bucket it is complete once it has a manifest, which is written
+last and holds the size and digest of each file.
 """
 
 from __future__ import annotations
@@ -30,22 +30,25 @@ _log = logging.getLogger(__name__)
 FOLDER = "checkpoints"
 MANIFEST = "manifest.json"
 WORK = ".work"
-"""How the folders begin, beside a trial's checkpoints, that each segment writes its own into."""
+"""Prefix of the folders beside a trial's checkpoints in which segments write new ones."""
 
 
 class CheckpointStore(Protocol):
-    """The checkpoints of one study."""
+    """The checkpoints of one study.
+
+    Every method may raise `StorageFailed`, and `UserError` for a link out of the study's folder.
+    """
 
     def publish(self, folder: Path, trial: str, step: int) -> str:
-        """Makes a finished checkpoint durable under its name, which is returned."""
+        """Makes a finished checkpoint durable and returns its name."""
         ...
 
     def fetch(self, name: str) -> Path:
-        """A checkpoint on this machine's disk, checked.
+        """The path of a checkpoint on this machine's disk, after a check of its files.
 
         Raises:
-            StorageFailed: it is not there, or does not come.
-            UserError: it holds what no checkpoint of ours does.
+            StorageFailed: it does not exist or cannot be downloaded.
+            UserError: it holds files that our checkpoints never hold.
         """
         ...
 
@@ -54,20 +57,20 @@ class CheckpointStore(Protocol):
         ...
 
     def size(self, name: str) -> int:
-        """The bytes of one; 0 if it is not there."""
+        """The bytes of a checkpoint; 0 if it does not exist."""
         ...
 
     def remove(self, name: str) -> None:
-        """Removes one, if it is there."""
+        """Removes a checkpoint, if it exists."""
         ...
 
     def clean(self, trial: str) -> None:
-        """Removes what a trial's dead workers left half written on this machine; `*` for all."""
+        """Removes incomplete checkpoints of a trial's dead workers on this machine; `*` for all."""
         ...
 
 
 class FolderCheckpoints:
-    """Checkpoints in a study's folder, which all workers see."""
+    """Checkpoints in a study's folder, which all workers share."""
 
     def __init__(self, study_folder: Path) -> None:
         self._study = study_folder
@@ -77,23 +80,29 @@ class FolderCheckpoints:
         target = inside(self._study, name)
         if not target.exists():
             target.parent.mkdir(parents=True, exist_ok=True)
-            # The journal is about to name it, and outlives a machine that loses its power.
+            # The journal will name the checkpoint, so it must survive a power loss as well.
             sync(folder)
             os.rename(folder, target)
             sync(target.parent)
         return name
 
     def fetch(self, name: str) -> Path:
+        """See `CheckpointStore.fetch`.
+
+        Raises:
+            StorageFailed: it does not exist.
+            UserError: it holds files that our checkpoints never hold.
+        """
         path = inside(self._study, name)
         if not path.is_dir():
-            # Weights that are missing are a trial's fault only where there is something else.
+            # A checkpoint that is missing as a whole is a fault of the storage, not of the trial.
             raise StorageFailed(f"{path}: no such checkpoint")
         check(path)
         return path
 
     def sizes(self) -> dict[str, int]:
-        found = (self._study / FOLDER).glob("*/step-*")
-        return {(name := f"{FOLDER}/{p.parent.name}/{p.name}"): self.size(name) for p in found}
+        paths = (self._study / FOLDER).glob("*/step-*")
+        return {(name := f"{FOLDER}/{p.parent.name}/{p.name}"): self.size(name) for p in paths}
 
     def size(self, name: str) -> int:
         return sum(path.lstat().st_size for path in inside(self._study, name).glob("*"))
@@ -112,18 +121,18 @@ class FolderCheckpoints:
 
 
 class BucketCheckpoints:
-    """Checkpoints in a bucket, and copies of some on this machine's disk."""
+    """Checkpoints in a bucket, with copies of some on this machine's disk."""
 
     def __init__(self, store: ObjectStore, working_copy: Path) -> None:
         self._store = store
         self._copies = FolderCheckpoints(working_copy)
         self._folder = working_copy
         self._removals = ThreadPoolExecutor(4, "removals")
-        self._given_up: set[str] = set()
+        self._pending_removals: set[str] = set()
 
     def publish(self, folder: Path, trial: str, step: int) -> str:
         path = inside(self._folder, Checkpoint(trial, step).name)
-        # What is there may be of an earlier study of this name.
+        # An existing copy may be of an earlier study of this name.
         shutil.rmtree(path, ignore_errors=True)
         name = self._copies.publish(folder, trial, step)
         self._store.remove(f"{name}/{MANIFEST}")
@@ -138,6 +147,12 @@ class BucketCheckpoints:
         return name
 
     def fetch(self, name: str) -> Path:
+        """See `CheckpointStore.fetch`.
+
+        Raises:
+            StorageFailed: it is incomplete or damaged, or the bucket does not answer.
+            UserError: it holds files that our checkpoints never hold.
+        """
         path = inside(self._folder, name)
         try:
             manifest = self._store.read(f"{name}/{MANIFEST}")
@@ -150,29 +165,32 @@ class BucketCheckpoints:
         return self._copies.fetch(name)
 
     def sizes(self) -> dict[str, int]:
-        found: dict[str, int] = {}
+        sizes: dict[str, int] = {}
         for key, entry in self._store.list(FOLDER).items():
             name, _, _ = key.rpartition("/")
-            found[name] = found.get(name, 0) + entry.size
-        return found
+            sizes[name] = sizes.get(name, 0) + entry.size
+        return sizes
 
     def size(self, name: str) -> int:
         return sum(entry.size for entry in self._store.list(name).values())
 
     def remove(self, name: str) -> None:
-        """Gives one up. It stays until `let_go`: the bucket's journal may still need it."""
+        """Removes the copy; the bucket keeps its own until `remove_from_bucket`.
+
+        The journal in the bucket may be older and still need the checkpoint.
+        """
         self._copies.remove(name)
-        self._given_up.add(name)
+        self._pending_removals.add(name)
 
-    def given_up(self) -> list[str]:
-        """What was given up by now and was not let go."""
-        return list(self._given_up)
+    def pending_removals(self) -> list[str]:
+        """The names of removed checkpoints that are still in the bucket."""
+        return list(self._pending_removals)
 
-    def let_go(self, names: list[str]) -> None:
-        """Removes what was given up; returns at once. What fails is done by the next session."""
+    def remove_from_bucket(self, names: list[str]) -> None:
+        """Starts the removal of pending ones and returns; the next session repeats a failed one."""
         for name in names:
-            if name in self._given_up:
-                self._given_up.discard(name)
+            if name in self._pending_removals:
+                self._pending_removals.discard(name)
                 self._removals.submit(self._remove, name)
 
     def clean(self, trial: str) -> None:
@@ -180,14 +198,14 @@ class BucketCheckpoints:
 
     def _remove(self, name: str) -> None:
         try:
-            # Without its manifest it is no checkpoint any more, whatever stops us from here on.
+            # Without its manifest it no longer counts as a checkpoint, even if the rest fails.
             self._store.remove(f"{name}/{MANIFEST}")
             self._store.remove_folder(name)
         except StorageFailed as error:
             _log.warning("%s is not removed: %s", name, error)
 
     def _forget_others(self, newest: Path) -> None:
-        """The copies of a trial's older checkpoints; whoever needs one fetches it again."""
+        """Removes the copies of a trial's older checkpoints; they can be downloaded again."""
         for path in newest.parent.glob("step-*"):
             if path != newest:
                 shutil.rmtree(path, ignore_errors=True)
@@ -196,9 +214,9 @@ class BucketCheckpoints:
         partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
         partial.mkdir(parents=True)
         try:
-            for file, wanted in self._digests(name, manifest).items():
+            for file, digest in self._digests(name, manifest).items():
                 self._store.download(f"{name}/{file}", partial / file)
-                if _digest(partial / file) != wanted:
+                if _digest(partial / file) != digest:
                     raise StorageFailed(f"{self._store.url}/{name}: {file} is damaged")
             (partial / MANIFEST).write_bytes(manifest)
             os.rename(partial, path)
@@ -206,14 +224,14 @@ class BucketCheckpoints:
             shutil.rmtree(partial, ignore_errors=True)
 
     def _digests(self, name: str, manifest: bytes) -> dict[str, str]:
-        """Digests by file name.
+        """The SHA-256 digests of a manifest by file name.
 
         Raises:
-            StorageFailed: it is no manifest, or one that names files elsewhere.
+            StorageFailed: it is not a manifest, or names files outside the checkpoint.
         """
         try:
-            told: Any = json.loads(manifest)
-            files = {str(file): str(facts["sha256"]) for file, facts in told["files"].items()}
+            content: Any = json.loads(manifest)
+            files = {str(file): str(facts["sha256"]) for file, facts in content["files"].items()}
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise StorageFailed(f"{self._store.url}/{name}: not a manifest") from error
         if any(_leaves(file) for file in files):
@@ -225,7 +243,8 @@ def inside(study_folder: Path, name: str) -> Path:
     """The path of a checkpoint.
 
     Raises:
-        UserError: a link on the way leaves the study's folder.
+        UserError: a link in the path leaves the study's folder.
+        ValueError: `name` is not the name of a checkpoint.
     """
     path = study_folder / Checkpoint.parse(name).name
     if not path.resolve().is_relative_to(study_folder.resolve()):
@@ -234,10 +253,10 @@ def inside(study_folder: Path, name: str) -> Path:
 
 
 def check(path: Path) -> None:
-    """Looks at a checkpoint's files before anything loads them.
+    """Checks a checkpoint's files before anything loads them.
 
-    transformers loads optimiser, schedule and generators without running what they name, but falls
-    back to other formats of weights where safetensors are missing.
+    transformers loads the optimiser, the learning-rate schedule and the random generators without
+    executing code of the files, but without safetensors it falls back to other formats of weights.
 
     Raises:
         UserError: there are links, other formats, or an index that names files elsewhere.
@@ -255,7 +274,7 @@ def check(path: Path) -> None:
 
 
 def _remove_empty(folder: Path) -> None:
-    # There may be more in it, or nothing there at all.
+    # The folder may not be empty, or not exist.
     with suppress(OSError):
         folder.rmdir()
 
@@ -269,7 +288,7 @@ def _is_index(file: Path) -> bool:
 
 
 def _leaves(file: Any) -> bool:
-    """Whether this is anything but the name of a file in the same folder."""
+    """Whether this is not the name of a file in the same folder."""
     return not isinstance(file, str) or file != os.path.basename(file) or file in ("", ".", "..")
 
 

@@ -1,6 +1,6 @@
-"""Tells a disk that is full, or fails, from a mistake of the trial that met it.
+"""Tells errors of a full or failing disk from errors of the trial.
 
-Knows neither torch nor Ray.
+Depends neither on torch nor on Ray.
 """
 
 from __future__ import annotations
@@ -10,18 +10,18 @@ import re
 
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 _SIGNS = ("No space left", "file write failed", "unexpected pos")
-"""What safetensors and torch's zip writer say when a write comes up short."""
+"""Messages of safetensors and of torch's zip writer for an incomplete write."""
 
 FAULTS = {errno.EIO, errno.ESTALE, errno.EREMOTEIO, errno.ETIMEDOUT, errno.ECONNRESET}
 FAULTS |= {errno.ENETUNREACH, errno.ENETDOWN, errno.EHOSTUNREACH, errno.EHOSTDOWN, errno.ENOTCONN}
-"""What local and shared file systems say when they, or the way to them, fail."""
+"""Error numbers of local and shared file systems, and of the network to them."""
 
 _FAULT_SIGN = re.compile(r"\(os error (\d+)\)")
-"""How libraries in Rust, such as safetensors, end their message."""
+"""The end of an I/O error message of libraries in Rust, such as safetensors."""
 
 
 def is_full(error: BaseException | None) -> bool:
-    """Whether an error, or one that led to it, says that a disk has no room left."""
+    """Whether an error, or one of its causes, says that a disk has no space left."""
     while error is not None:
         if isinstance(error, OSError) and error.errno in NO_ROOM:
             return True
@@ -32,11 +32,11 @@ def is_full(error: BaseException | None) -> bool:
 
 
 def is_storage_fault(error: BaseException | None) -> bool:
-    """Whether an error, or one that led to it, says that storage failed: no trial's mistake."""
+    """Whether an error, or one of its causes, says that storage failed, not the trial."""
     while error is not None:
         number = error.errno if isinstance(error, OSError) else None
-        told = _FAULT_SIGN.search(str(error)) if isinstance(error, Exception) else None
-        if number in FAULTS or (told is not None and int(told[1]) in FAULTS):
+        match = _FAULT_SIGN.search(str(error)) if isinstance(error, Exception) else None
+        if number in FAULTS or (match is not None and int(match[1]) in FAULTS):
             return True
         error = error.__cause__ or error.__context__
     return False

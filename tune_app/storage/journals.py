@@ -1,10 +1,9 @@
-"""The journal of a study in a bucket, where nothing can be appended to.
+"""The journal of a study in a bucket, whose objects cannot be appended to.
 
-Each session of a driver writes the journal anew, into a folder with the next number: first all
-there is, as one object, then a chunk that is written again as it grows, and a new one when it is
-large. Readers take the folder with the highest number. So a driver that lost its lease without
-knowing can write what it likes, nobody reads it; and a chunk is written as a whole or not at all,
-so that there are no torn lines.
+Each session of a driver copies the journal into a new folder with the next number: first all lines
+so far as one object, then chunks. The last chunk is rewritten as it grows; a large one is followed
+by the next. Readers use the folder with the highest number, so the writes of a driver that lost its
+lease unnoticed are ignored. Objects are written as a whole, so there are no torn lines.
 """
 
 from __future__ import annotations
@@ -20,26 +19,34 @@ if TYPE_CHECKING:
 
 FOLDER = "journal"
 CHUNK_BYTES = 262_144
-"""A chunk is written again with each push until it has this size."""
+"""A chunk is rewritten with each push until it has this size."""
 
 _READS = 3
-"""Times that a journal is read when the next session throws the old one away meanwhile."""
+"""How often a read is tried when a new session removes the old one meanwhile."""
 
 
 def sessions(store: ObjectStore) -> list[str]:
-    """The folders of a journal, oldest first."""
+    """The folders of a journal's sessions, oldest first.
+
+    Raises:
+        StorageFailed: the bucket does not answer.
+    """
     keys = store.list(FOLDER)
     return sorted({key.split("/")[1] for key in keys if key.endswith("/000000.jsonl")})
 
 
 def read(store: ObjectStore) -> bytes:
-    """The whole journal; empty when there is none."""
+    """The whole journal; empty when there is none.
+
+    Raises:
+        StorageFailed: the bucket does not answer, or sessions change faster than they are read.
+    """
     for attempt in range(_READS):
-        found = sessions(store)
-        if not found:
+        folders = sessions(store)
+        if not folders:
             return b""
         try:
-            keys = sorted(store.list(f"{FOLDER}/{found[-1]}"))
+            keys = sorted(store.list(f"{FOLDER}/{folders[-1]}"))
             return b"".join(store.read(key) for key in keys)
         except FileNotFoundError as error:
             if attempt == _READS - 1:
@@ -48,24 +55,24 @@ def read(store: ObjectStore) -> bytes:
 
 
 class Pusher:
-    """Keeps the bucket's journal up to the one on this disk, for one session."""
+    """Copies the journal on this disk to the bucket, for one session."""
 
     def __init__(self, store: ObjectStore, path: Path, token: str) -> None:
         self._store = store
         self._path = path
-        found = sessions(store)
-        number = int(found[-1].partition("-")[0]) + 1 if found else 1
+        folders = sessions(store)
+        number = int(folders[-1].partition("-")[0]) + 1 if folders else 1
         self._folder = f"{FOLDER}/{number:06d}-{token}"
-        # One is left for those who are reading it.
-        self._outdated = found[:-1]
+        # The last session is kept for its current readers.
+        self._outdated = folders[:-1]
         self._lock = threading.Lock()
         self._chunk, self._begin, self._end = 0, 0, 0
 
     def push(self) -> None:
-        """Brings what was appended since the last push to the bucket.
+        """Copies the lines since the last push to the bucket.
 
         Raises:
-            StorageFailed: the bucket does not take it; the next push tries again.
+            StorageFailed: the bucket does not accept them; the next push tries again.
         """
         with self._lock, open(self._path, "rb") as file:
             file.seek(self._begin)
@@ -77,15 +84,15 @@ class Pusher:
             self._end = end
             if self._chunk == 0 or len(data) >= CHUNK_BYTES:
                 self._chunk, self._begin = self._chunk + 1, end
-        self._forget()
+        self._remove_outdated()
 
-    def _forget(self) -> None:
-        """Throws away sessions that no reader reads any more, once this one can be read."""
+    def _remove_outdated(self) -> None:
+        """Removes sessions that have no readers any more, once this one can be read."""
         outdated, self._outdated = self._outdated, []
         for name in outdated:
             self._store.remove_folder(f"{FOLDER}/{name}")
 
 
 def _whole_lines(data: bytes) -> bytes:
-    """Without a last line that is being written, or taken back since the disk is full."""
+    """The data without an incomplete last line, which is being written or truncated."""
     return data[: data.rfind(b"\n") + 1]

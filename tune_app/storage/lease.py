@@ -1,13 +1,13 @@
-"""One driver a study, on any storage: claims that are refreshed while their driver lives.
+"""Allows one driver per study, on any storage, by claims that living drivers refresh.
 
-Who wants a study writes a claim under a name of its own and then reads all claims: with another
-one that is alive it takes its own back. Of two that come at once at least one sees the other, so
-that never both go on; this needs nothing but that a written file is seen by the next listing, which
-S3, GCS, Azure and shared file systems give, and no conditional writes. Ages are differences
-of the storage's own times: no two machines' clocks are compared.
+A driver writes a claim under a unique name and then reads all claims: if another one is alive, it
+withdraws its own. Of two drivers that start at the same time at least one sees the other's claim,
+so they never both continue. This needs no conditional writes, only that a written file appears in
+the next listing, as on S3, GCS, Azure and shared file systems. Ages are differences of the
+storage's own times: the clocks of two machines are never compared.
 
-A claim that nobody has refreshed for LEASE_S is dead. Its driver, should it come back from a long
-sleep, finds that out before it writes again, and stops.
+A claim that was not refreshed for LEASE_S is dead. If its driver was only suspended, it detects the
+loss before it writes again, and stops.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ from tune_app.errors import Problem, UserError
 from tune_app.storage.store import Entry, StorageFailed, Store, clock
 
 LEASE_S = 60.0
-"""A claim that was not refreshed for so long is dead."""
+"""A claim that was not refreshed for this long is dead."""
 
 REFRESH_S = 10.0
 CLAIMS = ".lease"
 _LATE = 0.75
-"""From this share of LEASE_S on a driver that cannot refresh its claim writes no more."""
+"""A driver whose claim is older than this share of LEASE_S writes only after a refresh."""
 
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """Who has a study, and how long ago it last said so."""
+    """The driver of a claim. `since` is Unix seconds; `age_s` the time since the last refresh."""
 
     place: str
     host: str
@@ -48,21 +48,24 @@ class Holder:
     since: float
     age_s: float
 
-    def problem(self, address: str, here: bool = False) -> Problem:
+    def problem(self, address: str, is_local: bool = False) -> Problem:
+        """That this driver runs the study at `address`; `is_local` if it does on this machine."""
         began = datetime.fromtimestamp(self.since).astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
         who = f"process {self.pid} on {self.host}, since {began}"
         fix = "wait for it to end, or stop it"
-        if not here:
+        if not is_local:
             left = max(1, round(LEASE_S - self.age_s))
             fix += f"; if it has died, its lease expires in {left} s: then do it again"
         return Problem(f"this study is already running: {who}", address, fix=fix)
 
 
 def place_of(folder: Path) -> str:
-    """A name for a folder on this machine, as long as it is up: here a file lock tells the truth.
+    """An identifier of a folder on this machine until its next boot.
 
-    A file system that machines share has another name on each. Containers may have name and boot in
-    common, and each a file of its own under the same path: a lock is of one file.
+    For a claim with the same identifier the journal's file lock shows whether the driver lives. A
+    shared file system has a different identifier on each machine. The file's device and inode are
+    part of it, since containers may share host name and boot id but have different files at the
+    same path.
     """
     boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     return f"{socket.gethostname()} {boot} {_file(folder / FILE_NAME)} {folder}"
@@ -76,40 +79,51 @@ def _file(path: Path) -> str:
 
 
 def holders(store: Store, now: float | None = None) -> list[Holder]:
-    """Those who are alive; `now` is the storage's, or else this machine's time."""
+    """The drivers with a living claim.
+
+    `now` is the time of the storage, Unix seconds; without it this machine's time is used.
+    """
     return [holder for _, holder in _claims(store, time.time() if now is None else now)]
 
 
 def _claims(store: Store, now: float) -> list[tuple[str, Holder]]:
-    found = []
+    claims = []
     for key, entry in store.list(CLAIMS).items():
         holder = _read(store, key, now - entry.modified)
         if holder is not None and holder.age_s < LEASE_S:
-            found.append((key, holder))
-    return found
+            claims.append((key, holder))
+    return claims
 
 
 def _read(store: Store, key: str, age_s: float) -> Holder | None:
-    """The holder of a claim, None if it was taken back meanwhile."""
+    """The holder of a claim, None if it was withdrawn meanwhile."""
     try:
-        told: Any = json.loads(store.read(key))
+        claim: Any = json.loads(store.read(key))
         return Holder(
-            str(told["place"]), str(told["host"]), int(told["pid"]), float(told["since"]), age_s
+            str(claim["place"]), str(claim["host"]), int(claim["pid"]), float(claim["since"]), age_s
         )
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError, RecursionError):
-        # Half of one, or somebody else's: as good as any for its time.
+        # An incomplete or foreign claim still counts until it expires.
         return Holder("", "an unknown machine", 0, time.time() - age_s, age_s)
 
 
 class Lease:
     """This driver's claim to a study, refreshed by a thread until it is released.
 
-    The caller has the file lock of its own folder: a claim from the same place is a dead one's.
+    The caller holds the file lock of its folder, so another claim from the same place is dead.
+
+    Args:
+        store: where the claims are.
+        place: identifier of the study's folder, see `place_of`.
+        address: where the study lives, for people.
+        beat: called after each refresh, in the lease's thread.
+        now: seconds of a monotonic clock.
 
     Raises:
         UserError: another driver has the study.
+        StorageFailed: the storage does not answer.
     """
 
     def __init__(
@@ -138,10 +152,10 @@ class Lease:
         self._thread.start()
 
     def check(self) -> None:
-        """Asked before each write.
+        """Checks the lease; called before each write.
 
         Raises:
-            UserError: the study is another driver's now, or might be.
+            UserError: another driver has the study, or may have it.
         """
         if self._is_late():
             self.refresh()
@@ -149,14 +163,14 @@ class Lease:
             raise UserError(self._lost)
 
     def refresh(self) -> None:
-        """Says that this driver is alive, unless it finds that it has lost the study."""
+        """Refreshes the claim, or notes that the lease is lost."""
         with self._lock:
             if self._lost is not None or self._released.is_set():
                 return
             late, begun = self._is_late(), self._now()
             try:
                 mine = self._renewed()
-                if mine is None or (late and self._others(mine)):
+                if mine is None or (late and self._rivals(mine)):
                     self._lost = self._taken()
                 else:
                     self._refreshed = begun
@@ -165,7 +179,7 @@ class Lease:
                     self._lost = self._unreachable(error)
 
     def release(self) -> None:
-        """Gives the study back."""
+        """Withdraws the claim and stops refreshing it."""
         self._released.set()
         with self._lock:
             self._withdraw()
@@ -177,10 +191,10 @@ class Lease:
             raise UserError(self._taken())
         for key in self._store.list(CLAIMS).keys() - {self._key}:
             self._remove_dead(key, mine.modified)
-        others = self._others(mine)
-        if others:
+        rivals = self._rivals(mine)
+        if rivals:
             self._withdraw()
-            raise UserError(others[0].problem(self._address))
+            raise UserError(rivals[0].problem(self._address))
 
     def _remove_dead(self, key: str, now: float) -> None:
         entry = self._store.list(CLAIMS).get(key)
@@ -188,7 +202,7 @@ class Lease:
         if holder and (holder.place == self._place or holder.age_s >= LEASE_S):
             self._store.remove(key)
 
-    def _others(self, mine: Entry) -> list[Holder]:
+    def _rivals(self, mine: Entry) -> list[Holder]:
         return [
             holder
             for key, holder in _claims(self._store, mine.modified)
@@ -199,7 +213,7 @@ class Lease:
         return self._store.list(CLAIMS).get(self._key)
 
     def _renewed(self) -> Entry | None:
-        """The claim, written again; None if somebody took it away as a dead one's."""
+        """Writes the claim again; None if another driver has removed it as dead."""
         if self._mine() is None:
             return None
         self._store.write(self._key, self._claim)
@@ -215,7 +229,7 @@ class Lease:
             return  # It expires by itself.
 
     def _taken(self) -> Problem:
-        what = "this driver was silent for so long that the study was given to another one"
+        what = "this driver sent no heartbeat for so long that the study was given to another one"
         return Problem(
             what, self._address, fix="see who has it with `list`; resume it when it ends"
         )

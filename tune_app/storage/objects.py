@@ -1,7 +1,7 @@
-"""A bucket of an object store, through pyarrow. Credentials come from the environment alone.
+"""A bucket of an object store, through pyarrow. Credentials come from the environment only.
 
-For S3 that is what AWS's own tools read: AWS_ACCESS_KEY_ID and so on, AWS_PROFILE, ~/.aws, the
-machine's role. AWS_ENDPOINT_URL names a server that speaks S3 elsewhere.
+For S3 they are found as by AWS's own tools: AWS_ACCESS_KEY_ID and so on, AWS_PROFILE, ~/.aws, the
+machine's role. AWS_ENDPOINT_URL selects another server with the S3 protocol.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ ENDPOINT = "AWS_ENDPOINT_URL"
 SETTINGS = (ENDPOINT, "AWS_REGION", "AWS_DEFAULT_REGION")
 
 TRIES = 5
-"""Times that a request is made, after what the client library retries by itself; 3 s in all."""
+"""How often a request is made, each with the client library's own retries; pauses of 3 s in all."""
 
 CONNECT_TIMEOUT_S = 5
 REQUEST_TIMEOUT_S = 60
@@ -32,11 +32,11 @@ T = TypeVar("T")
 
 
 def url_problems(url: str) -> list[Problem]:
-    """What is wrong with the URL of a bucket. It is never shown where it may hold a secret."""
+    """The problems of a bucket's URL. They do not show a URL that may hold a secret."""
     where, parts = "--storage", urlsplit(url)
     if parts.scheme not in SCHEMES:
-        known = " or ".join(f"{scheme}://BUCKET/PREFIX" for scheme in SCHEMES)
-        return [Problem(f"storage of kind {parts.scheme!r} is not known", where, f"DIR, {known}")]
+        urls = " or ".join(f"{scheme}://BUCKET/PREFIX" for scheme in SCHEMES)
+        return [Problem(f"storage of kind {parts.scheme!r} is not known", where, f"DIR, {urls}")]
     if "@" in parts.netloc or parts.query or parts.fragment:
         what = "the URL holds more than a bucket and a prefix"
         fix = "credentials and settings come from the environment, e.g. AWS_PROFILE"
@@ -51,11 +51,11 @@ def url_problems(url: str) -> list[Problem]:
 
 
 def settings() -> dict[str, str]:
-    """What a worker elsewhere needs to be told of this environment; none of it is secret."""
-    found = {name: os.environ[name] for name in SETTINGS if name in os.environ}
-    if "@" in urlsplit(found.get(ENDPOINT, "")).netloc:
-        del found[ENDPOINT]
-    return found
+    """Environment variables that workers on other machines need; none of them is secret."""
+    variables = {name: os.environ[name] for name in SETTINGS if name in os.environ}
+    if "@" in urlsplit(variables.get(ENDPOINT, "")).netloc:
+        del variables[ENDPOINT]
+    return variables
 
 
 def _file_system(scheme: str, bucket: str) -> Any:
@@ -70,7 +70,7 @@ def _file_system(scheme: str, bucket: str) -> Any:
     return fs.S3FileSystem(
         endpoint_override=endpoint,
         region=region,
-        # A small file is one request, which is there or not.
+        # A small file is written with one request, so it appears as a whole.
         allow_delayed_open=True,
         connect_timeout=CONNECT_TIMEOUT_S,
         request_timeout=REQUEST_TIMEOUT_S,
@@ -78,7 +78,11 @@ def _file_system(scheme: str, bucket: str) -> Any:
 
 
 class ObjectStore:
-    """The objects below a prefix of a bucket."""
+    """The objects below a prefix of a bucket.
+
+    Every method raises `StorageFailed` when the bucket does not answer, and `FileNotFoundError`
+    when an object that it reads is missing. `sleep` takes seconds.
+    """
 
     def __init__(self, url: str, sleep: Callable[[float], None] = time.sleep) -> None:
         self.url = url.rstrip("/")
@@ -88,36 +92,36 @@ class ObjectStore:
         self._files = self._tried(lambda: _file_system(parts.scheme, parts.netloc))
 
     def below(self, prefix: str) -> ObjectStore:
-        """The same bucket, further down."""
+        """The same bucket with a longer prefix."""
         inner = object.__new__(ObjectStore)
         inner.__dict__ = {**self.__dict__, "url": f"{self.url}/{prefix}"}
         inner._root = f"{self._root}/{prefix}"
         return inner
 
     def has_bucket(self) -> bool:
-        """Whether the bucket is there; its prefix need not be."""
+        """Whether the bucket exists; its prefix may be empty."""
         from pyarrow import fs
 
         bucket = self._root.split("/")[0]
-        found = self._tried(lambda: self._files.get_file_info(bucket).type)
-        return bool(found != fs.FileType.NotFound)
+        kind = self._tried(lambda: self._files.get_file_info(bucket).type)
+        return bool(kind != fs.FileType.NotFound)
 
     def folders(self, prefix: str = "") -> list[str]:
-        """The names right below a folder that are folders themselves."""
+        """The names of the folders directly in a folder, sorted."""
         from pyarrow import fs
 
         selector = fs.FileSelector(self._path(prefix), allow_not_found=True)
-        found = self._tried(lambda: self._files.get_file_info(selector))
-        return sorted(item.base_name for item in found if item.type == fs.FileType.Directory)
+        entries = self._tried(lambda: self._files.get_file_info(selector))
+        return sorted(item.base_name for item in entries if item.type == fs.FileType.Directory)
 
     def list(self, prefix: str) -> dict[str, Entry]:
         from pyarrow import fs
 
         selector = fs.FileSelector(self._path(prefix), allow_not_found=True, recursive=True)
-        found = self._tried(lambda: self._files.get_file_info(selector))
+        entries = self._tried(lambda: self._files.get_file_info(selector))
         return {
             item.path.removeprefix(f"{self._root}/"): Entry(item.size, item.mtime.timestamp())
-            for item in found
+            for item in entries
             if item.type == fs.FileType.File
         }
 
@@ -131,7 +135,7 @@ class ObjectStore:
         self._tried(lambda: self._remove(key))
 
     def remove_folder(self, prefix: str) -> None:
-        """Removes all below a folder."""
+        """Removes all objects below a folder."""
         self._tried(lambda: self._remove_folder(prefix))
 
     def upload(self, path: Path, key: str) -> None:
@@ -139,7 +143,7 @@ class ObjectStore:
         self._tried(lambda: self._upload(path, key))
 
     def download(self, key: str, path: Path) -> None:
-        """Copies an object to a file, which may be half written if this fails."""
+        """Copies an object to a file, which is incomplete if this fails."""
         self._tried(lambda: self._download(key, path))
 
     def _path(self, key: str) -> str:
@@ -174,14 +178,14 @@ class ObjectStore:
             shutil.copyfileobj(source, target, _CHUNK_BYTES)
 
     def _tried(self, call: Callable[[], T]) -> T:
-        """What `call` gives; a storage that fails is asked again, with growing pauses."""
+        """The result of `call`, retried with growing pauses while the storage fails."""
         for attempt in range(TRIES):
             try:
                 return call()
             except FileNotFoundError:
                 raise
             except OSError as error:
-                # pyarrow's own errors have no number; one with a number is this machine's disk.
+                # pyarrow's errors have no number; one with a number comes from the local disk.
                 if error.errno is not None and not isinstance(
                     error, (ConnectionError, TimeoutError)
                 ):
@@ -193,15 +197,15 @@ class ObjectStore:
 
 
 def _brief(error: Exception) -> str:
-    """What an object store says, without the request's particulars."""
+    """An object store's message without the details of the request."""
     return str(error).partition(" (Request ID")[0].partition("; Details")[0].splitlines()[0]
 
 
 def checked(url: str) -> str:
-    """The URL of a bucket.
+    """The URL of a bucket without a trailing slash.
 
     Raises:
-        UserError: it is none, or holds credentials.
+        UserError: it is not the URL of a bucket, or holds credentials.
     """
     problems = url_problems(url)
     if problems:

@@ -1,4 +1,4 @@
-"""What `--storage` names: a folder of studies, or a bucket of them."""
+"""The storages that `--storage` can name: a folder of studies, or a bucket of studies."""
 
 from __future__ import annotations
 
@@ -21,24 +21,29 @@ PARTS = ("report", "checkpoints", "wandb", "logs")
 
 
 class Storage(Protocol):
-    """Where studies live; as text it is what `--storage` takes."""
+    """A storage of studies; `str` gives it as `--storage` takes it.
+
+    The methods of a bucket raise `UserError` when it does not answer.
+    """
 
     def names(self) -> list[str]:
-        """The studies, by name.
+        """The names of the studies, sorted.
 
         Raises:
             UserError: it is no storage, or does not answer.
         """
         ...
 
-    def has(self, name: str) -> bool: ...
+    def has(self, name: str) -> bool:
+        """Whether there is a study of this name."""
+        ...
 
     def study(self, name: str) -> StoredStudy:
-        """A study that is there."""
+        """An existing study."""
         ...
 
     def create(self, name: str) -> StoredStudy:
-        """A new study, with its folder.
+        """Creates the folder of a new study.
 
         Raises:
             FileExistsError: the name is taken.
@@ -57,10 +62,15 @@ class Folder:
         return str(self.path)
 
     def names(self) -> list[str]:
+        """The names of the studies, sorted.
+
+        Raises:
+            UserError: the path is not a folder.
+        """
         if self.path.exists() and not self.path.is_dir():
             raise UserError(Problem("not a folder", f"--storage {self}", "where studies live"))
-        found = self.path.glob(f"*/{journal.FILE_NAME}")
-        return sorted(path.parent.name for path in found)
+        paths = self.path.glob(f"*/{journal.FILE_NAME}")
+        return sorted(path.parent.name for path in paths)
 
     def has(self, name: str) -> bool:
         return (self.path / name / journal.FILE_NAME).is_file()
@@ -76,7 +86,7 @@ class Folder:
 
 
 class Bucket:
-    """A prefix of a bucket. Each study has a working copy in the cache of who uses it."""
+    """A prefix of a bucket. Each study has a working copy in the cache folder of each machine."""
 
     def __init__(self, url: str) -> None:
         self.url = objects.checked(url)
@@ -87,6 +97,11 @@ class Bucket:
         return self.url
 
     def names(self) -> list[str]:
+        """The names of the studies, sorted.
+
+        Raises:
+            UserError: there is no such bucket, or it does not answer.
+        """
         with answering(self.url):
             if not self._store.has_bucket():
                 raise UserError(Problem("there is no such bucket", f"--storage {self.url}"))
@@ -102,11 +117,16 @@ class Bucket:
         return BucketStudy(self._store.below(name), folder)
 
     def create(self, name: str) -> StoredStudy:
+        """Prepares the working copy of a new study.
+
+        Raises:
+            FileExistsError: the name is taken.
+        """
         if self.has(name):
             raise FileExistsError(name)
         folder = self._working_copy(name)
         if folder.exists() and not journal.is_locked(folder):
-            # What an earlier study of this name has left.
+            # The working copy of an earlier study of this name.
             shutil.rmtree(folder)
         return self.study(name)
 
@@ -121,10 +141,10 @@ def _make_parts(folder: Path) -> None:
 
 
 def at(text: str) -> Storage:
-    """The storage that a command line names.
+    """The storage for the value of `--storage`.
 
     Raises:
-        UserError: it is of no known kind, or a bucket that does not answer.
+        UserError: its kind is unknown, or the bucket does not answer.
     """
     if text.startswith("file:///"):
         return Folder(Path(text.removeprefix("file://")))
@@ -132,13 +152,17 @@ def at(text: str) -> Storage:
 
 
 def on_worker(folder: Path, url: str | None) -> StoredStudy:
-    """A study as a worker sees it: its folder, which the driver shares or which is a copy."""
+    """A study on a worker: `folder` is shared with the driver, or a working copy of `url`."""
     return FolderStudy(folder) if url is None else BucketStudy(objects.ObjectStore(url), folder)
 
 
 @contextmanager
 def answering(address: str) -> Iterator[None]:
-    """Turns a storage that does not answer into a UserError."""
+    """Turns `StorageFailed` into a UserError.
+
+    Raises:
+        UserError: the storage at `address` does not answer.
+    """
     try:
         yield
     except StorageFailed as error:

@@ -1,4 +1,4 @@
-"""Keeps the checkpoints that are needed: of paused and running trials, and of the best ones."""
+"""Keeps the checkpoints of running and paused trials and of the best ones; deletes the others."""
 
 from __future__ import annotations
 
@@ -10,16 +10,21 @@ from tune_app.storage.checkpoints import CheckpointStore
 from tune_app.storage.store import StorageFailed
 
 KEEP_BEST = 3
-"""Completed trials whose last checkpoint stays, unless the study says otherwise."""
+"""The default number of best completed trials whose last checkpoint is kept."""
 
 GB = 1_000_000_000
 
 
 class Retention:
-    """Deletes what the journal says is not needed any more.
+    """Deletes checkpoints that are no longer needed according to the journal.
 
-    With a cap on the disk, copies of the best trials go first, the worst of them before the others;
-    what a trial needs to go on is never given up for it.
+    Above the disk limit it also deletes those of the best completed trials, the worst of them
+    first. A checkpoint that a trial needs to continue is never deleted.
+
+    Args:
+        checkpoints: the checkpoint store.
+        keep: the number of best completed trials whose last checkpoint is kept.
+        disk_gb: the limit for all checkpoints together; None: no limit.
     """
 
     def __init__(
@@ -27,22 +32,22 @@ class Retention:
     ) -> None:
         self._checkpoints = checkpoints
         self._keep = keep
-        self._cap_bytes = None if disk_gb is None else disk_gb * GB
+        self._limit_bytes = None if disk_gb is None else disk_gb * GB
         self._sizes: dict[str, dict[str, int]] = {}
-        """Bytes by name, of each trial that has checkpoints."""
+        """By trial, the bytes of each of its checkpoints by name."""
         for name, size in checkpoints.sizes().items():
             self._hold(name, size)
         self._unmeasured: set[str] = set()
-        """Those whose size is to be asked for, where there is a cap."""
+        """Checkpoints whose size is not known yet; used only with a disk limit."""
         self._ended: set[str] = set()
-        """Trials that have ended and still have checkpoints."""
+        """Ended trials that still have checkpoints."""
         self._begun = False
 
     def on_event(self, event: Event, state: StudyState) -> None:
-        """Follows one event.
+        """Updates the checkpoints after one event.
 
         Raises:
-            UserError: what is needed alone is more than the cap.
+            UserError: the checkpoints that are needed exceed the disk limit.
         """
         if not self._begun:
             self._begun = True
@@ -50,7 +55,7 @@ class Retention:
         name = event.get("checkpoint")
         if name and event["event"] != "segment_started":
             self._hold(name, 0)
-            if self._cap_bytes is not None:
+            if self._limit_bytes is not None:
                 self._unmeasured.add(name)
         if event["event"] == "segment_started" or name:
             trial = state.trials[event["trial"]]
@@ -62,13 +67,13 @@ class Retention:
             for other in sorted(self._ended):
                 self._clear(state.trials[other], state, best)
         if event["event"] in ("segment_started", "trial_ended"):
-            # Before the next worker begins: what is there is of one that died or is not wanted.
+            # No worker of the trial runs now, so its work folders are leftovers of dead workers.
             self._checkpoints.clean(event["trial"])
         if name:
             self._fit(state)
 
     def _tidy(self, state: StudyState) -> None:
-        """Clears what the last session died before: no trial has to give way to leftovers."""
+        """Deletes what the last session did not get to, so that leftovers take no disk space."""
         best = self._best(state)
         for trial in [state.trials[name] for name in self._sizes if name in state.trials]:
             if trial.status is Status.ENDED:
@@ -87,7 +92,7 @@ class Retention:
         return [trial.id for trial in state.rankings.completed()[: self._keep]]
 
     def _clear(self, trial: TrialState, state: StudyState, best: list[str]) -> None:
-        """Deletes a trial's checkpoints but its own last one and those that others begin from."""
+        """Deletes a trial's checkpoints, but not its last one or those that others start from."""
         if trial.id not in self._sizes:
             return
         heirs = state.rankings.heirs(trial.id)
@@ -102,13 +107,13 @@ class Retention:
             self._ended.discard(trial.id)
 
     def _fit(self, state: StudyState) -> None:
-        if self._cap_bytes is None:
+        if self._limit_bytes is None:
             return
         self._measure()
         best = self._best(state)
-        while (total := self._total()) > self._cap_bytes:
+        while (total := self._total()) > self._limit_bytes:
             if not best:
-                raise UserError(_too_much(total, self._cap_bytes))
+                raise UserError(_too_much(total, self._limit_bytes))
             self._clear(state.trials[best.pop()], state, best)
 
     def _measure(self) -> None:
@@ -116,8 +121,8 @@ class Retention:
             try:
                 size = self._checkpoints.size(name)
             except StorageFailed:
-                # Nothing is decided by it: asked again at the next checkpoint. Whether the study
-                # can go on with a storage that does not answer is for its journal to find out.
+                # Tried again at the next checkpoint. Writing the journal decides whether the study
+                # can continue with a storage that does not answer.
                 return
             self._unmeasured.discard(name)
             if name in self._sizes.get(Checkpoint.parse(name).trial, {}):
@@ -127,7 +132,7 @@ class Retention:
         return sum(sum(sizes.values()) for sizes in self._sizes.values())
 
 
-def _too_much(total: int, cap: float) -> Problem:
-    what = f"checkpoints of running and paused trials take {total / GB:.3g} of {cap / GB:.3g} GB"
+def _too_much(total: int, limit: float) -> Problem:
+    what = f"checkpoints of running and paused trials take {total / GB:.3g} of {limit / GB:.3g} GB"
     fix = "give it more, or let fewer trials run at once (resources.concurrent), and run it again"
     return Problem(what, "tune.checkpoints.disk_gb", fix=fix)

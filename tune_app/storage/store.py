@@ -1,4 +1,4 @@
-"""Files under names, on a disk or in a bucket: the little that a study needs of either."""
+"""Files by key, on a disk or in a bucket."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from tune_app.storage.atomic import flush, write_atomically
 
 
 class StorageFailed(Exception):
-    """A storage cannot be reached, or refuses; says nothing about the trial that met it."""
+    """A storage cannot be reached or refuses a request; the trial that used it is not the cause."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What is known of a file without reading it. The time is by the clock of the storage."""
+    """Size in bytes and time of change of a file, Unix seconds by the clock of the storage."""
 
     size: int
     modified: float
 
 
 class Store(Protocol):
-    """Files by key, `a/b/c`. A file is there as a whole or not at all.
+    """Files by key, `a/b/c`. A file appears as a whole or not at all.
 
-    All of it raises StorageFailed when the storage does not answer; what is not there is a
-    FileNotFoundError.
+    Every method raises `StorageFailed` when the storage does not answer, and `FileNotFoundError`
+    when a file that it reads is missing.
     """
 
     def list(self, prefix: str) -> dict[str, Entry]:
-        """All files below the folder `prefix` by key; none if there is no such folder."""
+        """All files below the folder `prefix` by key; empty if there is no such folder."""
         ...
 
     def read(self, key: str) -> bytes: ...
@@ -38,7 +38,7 @@ class Store(Protocol):
     def write(self, key: str, data: bytes) -> None: ...
 
     def remove(self, key: str) -> None:
-        """Removes one file; none is there afterwards, whether there was one or not."""
+        """Removes one file, if it exists."""
         ...
 
 
@@ -49,15 +49,15 @@ class FolderStore:
         self._root = root
 
     def list(self, prefix: str) -> dict[str, Entry]:
-        found = {}
+        entries = {}
         for path in (self._root / prefix).glob("*"):
             try:
                 stat = path.stat()
             except FileNotFoundError:
                 continue
             if not path.name.startswith("."):
-                found[f"{prefix}/{path.name}"] = Entry(stat.st_size, stat.st_mtime)
-        return found
+                entries[f"{prefix}/{path.name}"] = Entry(stat.st_size, stat.st_mtime)
+        return entries
 
     def read(self, key: str) -> bytes:
         return (self._root / key).read_bytes()
@@ -72,12 +72,12 @@ class FolderStore:
 
 
 def clock() -> float:
-    """Seconds that go on while the machine sleeps, as they do for everybody else."""
+    """Seconds of a monotonic clock that includes the time while the machine is suspended."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def sync(folder: Path) -> None:
-    """Brings the names in a folder, and the files right in it, to the disk itself."""
+    """Flushes a folder and the files directly in it to the disk."""
     files = [path for path in folder.iterdir() if path.is_file()]
     for path in (*files, folder):
         flush(path)

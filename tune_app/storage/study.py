@@ -1,4 +1,4 @@
-"""One study in its storage: what a session of its driver, or a reader, does with it."""
+"""One study in its storage, for a session of its driver or for readers."""
 
 from __future__ import annotations
 
@@ -14,84 +14,99 @@ from tune_app.storage.lease import Holder, Lease, holders, place_of
 from tune_app.storage.store import FolderStore
 
 STOP_FILE = ".stop"
-"""While it is in a study, trials save a checkpoint and end their segments."""
+"""While this file is in a study's folder, trials save a checkpoint and end their segments."""
 
 
 class StoredStudy(Protocol):
-    """A study's folder on this machine, and what keeps its storage in step with it.
+    """A study's folder on this machine, and its synchronisation with the storage.
 
-    A session holds the lease from `open_session` to `close_session`; in between `check` and
-    `commit` are what its journal asks for.
+    A session holds the lease from `open_session` to `close_session`. In between its journal calls
+    `check` and `commit`.
     """
 
     folder: Path
     address: str
-    """Where it lives, for people: a path or a URL."""
+    """Where the study lives, for people: a path or a URL."""
     url: str | None
-    """Where workers find the storage of checkpoints, None for the folder itself."""
+    """URL of the storage for workers; None: the folder itself."""
     checkpoints: CheckpointStore
 
     def refresh(self) -> None:
-        """Brings the folder up to the storage, unless a driver on this machine writes it now."""
+        """Updates the folder from the storage, unless a driver on this machine is writing it.
+
+        Raises:
+            StorageFailed: the storage does not answer.
+        """
         ...
 
     def holder(self) -> Holder | None:
-        """The driver that has the study now, as far as can be told."""
+        """The driver that runs the study now, None if none is known.
+
+        Raises:
+            StorageFailed: the storage does not answer.
+        """
         ...
 
     def open_session(self) -> None:
         """Takes the lease; the caller holds the lock of the journal in `folder`.
 
         Raises:
-            UserError: another driver has it.
+            UserError: another driver has the lease.
+            StorageFailed: the storage does not answer.
         """
         ...
 
     def check(self) -> None:
-        """Raises UserError when the lease is lost."""
-        ...
-
-    def commit(self) -> None:
-        """Makes what is in the journal durable.
+        """Checks the lease.
 
         Raises:
-            UserError: the storage does not take it.
+            UserError: the lease is lost.
         """
         ...
 
-    def bring(self, part: str) -> None:
-        """Brings what is newer in a folder of the storage, one that is not kept another way.
+    def commit(self) -> None:
+        """Makes the journal durable.
 
         Raises:
-            StorageFailed: it does not give it.
+            UserError: the storage does not accept it.
+        """
+        ...
+
+    def download(self, part: str) -> None:
+        """Downloads newer files below the folder `part`, except journal and checkpoints.
+
+        Raises:
+            StorageFailed: the storage does not answer.
         """
         ...
 
     def publish(self, part: str = "") -> None:
-        """Brings report, tables and logs to the storage, or one folder of them.
+        """Uploads changed files (report, views, logs), or those below the folder `part` only.
 
         Raises:
-            StorageFailed: it does not take them.
+            StorageFailed: the storage does not accept them.
         """
         ...
 
-    def stop(self, wanted: bool) -> None:
-        """Asks running trials to save and end, or takes that back. Never waits, never fails."""
+    def stop(self, requested: bool) -> None:
+        """Asks running trials to save and end, or withdraws the request; never blocks or raises."""
         ...
 
     def is_stopping(self) -> bool:
-        """Whether that is asked; for workers."""
+        """Whether trials are asked to save and end; called by workers."""
         ...
 
-    def close_session(self) -> None: ...
+    def close_session(self) -> None:
+        """Releases the lease; does nothing without one."""
+        ...
 
     def delete(self) -> None:
-        """Removes the study, of which nothing was spent yet."""
+        """Removes the study; called only before its first trial."""
         ...
 
 
 class FolderStudy:
-    """A study that lives in its folder."""
+    """A study whose storage is its folder."""
 
     url: str | None = None
 
@@ -103,7 +118,7 @@ class FolderStudy:
         self._lease: Lease | None = None
 
     def refresh(self) -> None:
-        """The folder is the storage."""
+        """Does nothing: the folder is the storage."""
 
     def holder(self) -> Holder | None:
         return living(holders(self._store), self.folder)
@@ -116,16 +131,16 @@ class FolderStudy:
             self._lease.check()
 
     def commit(self) -> None:
-        """The disk has it already."""
+        """Does nothing: the journal is on the disk."""
 
-    def bring(self, part: str) -> None:
-        """It is here."""
+    def download(self, part: str) -> None:
+        """Does nothing: the folder is the storage."""
 
     def publish(self, part: str = "") -> None:
-        """It is where it belongs."""
+        """Does nothing: the folder is the storage."""
 
-    def stop(self, wanted: bool) -> None:
-        mark(self.folder, wanted)
+    def stop(self, requested: bool) -> None:
+        mark(self.folder, requested)
 
     def is_stopping(self) -> bool:
         return (self.folder / STOP_FILE).exists()
@@ -135,25 +150,25 @@ class FolderStudy:
             self._lease.release()
 
     def delete(self) -> None:
-        # One that was lost on the way belongs to somebody else.
+        # A study whose lease was lost belongs to another driver.
         with suppress(UserError):
             self.check()
             shutil.rmtree(self.folder)
 
 
-def mark(folder: Path, wanted: bool) -> None:
-    """Leaves or removes the sign that trials on this machine are to stop, if the disk lets it."""
-    # From a signal handler, it would be raised into whatever that interrupted.
+def mark(folder: Path, requested: bool) -> None:
+    """Creates or removes the stop file in a study's folder; errors of the disk are ignored."""
+    # Called from a signal handler, which must not raise into the code that it interrupted.
     with suppress(OSError):
-        if wanted:
+        if requested:
             (folder / STOP_FILE).touch()
         else:
             (folder / STOP_FILE).unlink(missing_ok=True)
 
 
-def living(found: list[Holder], folder: Path) -> Holder | None:
-    """The first claim that can be true: where its lock can be seen from here, the lock decides."""
-    for holder in found:
+def living(candidates: list[Holder], folder: Path) -> Holder | None:
+    """The first holder that may be alive: for one on this machine, the journal's lock decides."""
+    for holder in candidates:
         if holder.place != place_of(folder) or journal.is_locked(folder):
             return holder
     return None

@@ -1,4 +1,4 @@
-"""What has been mirrored where: `mirrored.jsonl` in the mirror's folder of a study."""
+"""The ledger of mirrored runs: `mirrored.jsonl` in the mirror's folder of a study."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ FILE_NAME = "mirrored.jsonl"
 
 
 class Ledger:
-    """The runs that are completely written, one JSON object a line.
+    """The runs that are completely written, one JSON object per line.
 
     A trial's line names the target (a place on a disk, or a project of a server) and a digest of
-    what was written; the trial is written again when there is something else to say of it.
+    the run's content; the run is written again when its digest differs.
     """
 
     def __init__(self, folder: Path, target: str) -> None:
@@ -22,7 +22,7 @@ class Ledger:
         self._written: set[tuple[str, str]] = set()
         raw = self._path.read_bytes() if self._path.exists() else b""
         whole = raw[: raw.rfind(b"\n") + 1]
-        if whole != raw:  # A crash cut the last line short: that run is written again.
+        if whole != raw:  # A crash tore the last line: that run is written again.
             os.truncate(self._path, len(whole))
         for line in whole.splitlines():
             entry = json.loads(line)
@@ -30,11 +30,11 @@ class Ledger:
                 self._written.add((entry["trial"], entry["digest"]))
 
     def has(self, trial: str, digest: str) -> bool:
-        """Whether just this was written of a trial."""
+        """Whether a trial's run was written with this digest."""
         return (trial, digest) in self._written
 
     def add(self, trial: str, run: str, digest: str) -> None:
-        """Notes that a trial's run is written, durably."""
+        """Records durably that a trial's run is written."""
         entry = {"target": self._target, "trial": trial, "run": run, "digest": digest}
         with open(self._path, "ab") as file:
             file.write(json.dumps(entry).encode() + b"\n")

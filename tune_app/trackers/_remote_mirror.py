@@ -1,10 +1,11 @@
 """The process that mirrors a study to a service: it follows the journal until the study is over.
 
-`mirrored.jsonl` lists what is written; it is not written again. When the service is away the mirror
-waits, and begins again at the journal's start. It ends when the journal has been read to its end
-and either the study has ended or was interrupted, or standard input has been closed: the driver is
-gone or wants no more. The service then has `PATIENCE_S` more to come back. Exit codes: 0 all is
-written, 1 some runs could not be written, 3 the service's client is not installed.
+`mirrored.jsonl` lists the written runs, which are not written again. When the service is
+unavailable the mirror waits, then starts again at the beginning of the journal. It ends when the
+journal has been read to its end and either the study has ended or was interrupted, or standard
+input was closed: the driver has ended or closed the tracker. An unavailable service is then retried
+for `PATIENCE_S` more. Exit codes: 0 all runs are written, 1 some could not be written, 3 the
+service's client is not installed.
 """
 
 from __future__ import annotations
@@ -18,42 +19,42 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from tune_app.trackers._remote_pass import Away, Mirror, R, Service
+from tune_app.trackers._remote_pass import Mirror, R, Service, ServiceUnavailable
 from tune_app.trackers._remote_process import FOR_A_PERSON
 
 NICENESS = 10
-"""Trials share the processors with the mirror and go first."""
+"""Trials share the processors with the mirror and have priority."""
 
 PATIENCE_S = 600.0
-"""So long the service may still come back after the study's driver has left."""
+"""How long an unavailable service is retried after the study's driver has ended."""
 
 WAITS_S = (5.0, 10.0, 20.0, 40.0, 60.0)
-"""Between tries while the service is away; the last one again and again."""
+"""Waits between tries while the service is unavailable; the last one is repeated."""
 
 
 class Busy(Exception):
-    """Another process mirrors this study now."""
+    """Another process is mirroring this study."""
 
 
 class Patience:
-    """Waits between tries; once it is told to end, only so long in all."""
+    """Waits between tries; for at most `patience_s` once `should_end()` is true."""
 
     def __init__(
-        self, is_told_to_end: Callable[[], bool], patience_s: float, waits_s: Sequence[float]
+        self, should_end: Callable[[], bool], patience_s: float, waits_s: Sequence[float]
     ) -> None:
-        self._is_told = is_told_to_end
+        self._should_end = should_end
         self._patience_s = patience_s
         self._waits_s = waits_s
         self._end: float | None = None
         self._tries = 0
 
     def is_over(self) -> bool:
-        """Waits for the next try; True when there is none."""
+        """Waits for the next try; True if there shall be none."""
         wait_s = self._waits_s[min(self._tries, len(self._waits_s) - 1)]
         self._tries += 1
         until = time.monotonic() + wait_s
         while time.monotonic() < until:
-            if self._end is None and self._is_told():
+            if self._end is None and self._should_end():
                 self._end = time.monotonic() + self._patience_s
             if self._end is not None and time.monotonic() > self._end:
                 return True
@@ -64,37 +65,37 @@ class Patience:
 def keep_up(
     service: Service[R],
     folder: Path,
-    is_told_to_end: Callable[[], bool],
+    should_end: Callable[[], bool],
     patience_s: float,
     waits_s: Sequence[float] = WAITS_S,
 ) -> bool:
-    """Mirrors the study in `folder`, however often the service is away; whether all is written."""
-    patience = Patience(is_told_to_end, patience_s, waits_s)
+    """Mirrors the study in `folder` with retries; returns whether all runs are written."""
+    patience = Patience(should_end, patience_s, waits_s)
     name, completing = service.remote.service, service.remote.completing(folder)
-    put_off: frozenset[str] = frozenset()
+    deferred: frozenset[str] = frozenset()
     while True:
-        mirror = Mirror(service, folder, put_off=put_off)
+        mirror = Mirror(service, folder, deferred=deferred)
         try:
-            mirror.run(is_told_to_end)
+            mirror.run(should_end)
             return True
-        except Away as error:
-            if not put_off:
+        except ServiceUnavailable as error:
+            if not deferred:
                 print(error, file=sys.stderr, flush=True)
                 _tell(f"{name} mirror waits: {error.reason}; later: {completing}")
-            put_off |= {error.trial}
+            deferred |= {error.trial}
         finally:
             mirror.close()
         if patience.is_over():
-            _tell(f"{name} is still away; `{completing}` completes what is missing")
+            _tell(f"{name} is still unavailable; `{completing}` writes the missing runs")
             return False
 
 
 @contextmanager
 def locked(home: Path, wait: bool) -> Iterator[None]:
-    """One mirror of a study at a time; `home` is the mirror's folder in the study's.
+    """Allows one mirror of a study at a time; `home` is the mirror's folder in the study's.
 
     Raises:
-        Busy: there is another, and it is not waited for.
+        Busy: there is another one, and `wait` is False.
     """
     home.mkdir(exist_ok=True)
     with open(home / "mirror.lock", "w") as lock:
@@ -106,7 +107,7 @@ def locked(home: Path, wait: bool) -> Iterator[None]:
 
 
 def main(service: Service[R], folder: Path) -> int:
-    """Mirrors the study in `folder`; waits first for an earlier mirror of it to end."""
+    """Mirrors the study in `folder` after any earlier mirror of it; returns the exit code."""
     os.nice(NICENESS)
     with locked(service.remote.home(folder), wait=True):
         try:
@@ -122,5 +123,5 @@ def _is_stdin_closed() -> bool:
 
 
 def _tell(line: str) -> None:
-    """One line for the log, to which the driver ties standard error, and for the terminal."""
+    """Writes one line to the log (our standard error); the driver shows it to the user."""
     print(f"{FOR_A_PERSON}{line}", file=sys.stderr, flush=True)

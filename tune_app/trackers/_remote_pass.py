@@ -1,8 +1,8 @@
-"""One pass over a study's journal that brings a service up to it.
+"""One pass over a study's journal that brings a service up to date.
 
-A run is opened when its trial begins, where the service is live, and takes rows as they are
-reported; it is closed while the trial waits and gone on with when the trial does, so that no more
-runs are open than trials run. Otherwise a run is written in one go when its trial has ended.
+If the service is live, a run is opened when its trial begins and gets rows as they are reported; it
+is closed while the trial is paused and reopened when the trial continues, so that there are never
+more open runs than running trials. Otherwise a run is written as a whole when its trial has ended.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ NO_ANSWER = "nobody answers"
 
 
 class Record(Protocol):
-    """All that a service is to have of one trial."""
+    """The complete content of one trial's run in a service."""
 
     @property
     def id(self) -> str:
-        """The run's: the same for a trial in every session of its study."""
+        """The run's id: the same for a trial in every session of its study."""
         ...
 
     def digest(self) -> str:
-        """Differs when there is something else to write."""
+        """A digest of the content: a run is written again when it differs."""
         ...
 
 
@@ -40,64 +40,66 @@ R_contra = TypeVar("R_contra", bound=Record, contravariant=True)
 
 
 class OpenRun(Protocol[R_contra]):
-    """A run that takes what its trial reports until it is finished."""
+    """A run that accepts its trial's reports until it is finished."""
 
     def send(self, record: R_contra) -> None:
-        """Sends what is not there yet."""
+        """Sends what the service does not have yet."""
         ...
 
     def finish(self, record: R_contra) -> None:
-        """Sends the rest and closes the run; raises where not all of it has arrived."""
+        """Sends the rest and closes the run; raises if the service does not have all of it."""
         ...
 
 
 class Client(Protocol[R_contra]):
-    """One session with a service. What it raises means that the service is away."""
+    """One session with a service. Any exception means that the service is unavailable."""
 
     @property
     def place(self) -> str:
-        """Where the runs go: for the ledger, and for a person."""
+        """Where the runs are written: shown to the user, and a key in the ledger."""
         ...
 
     @property
     def is_live(self) -> bool:
-        """Whether runs are seen while they are written."""
+        """Whether runs are visible while they are written."""
         ...
 
     @property
     def is_off(self) -> bool:
-        """Whether nothing is to be written at all."""
+        """Whether the user has disabled the service: nothing is to be written."""
         ...
 
     def begin(self, state: StudyState, record: R_contra) -> None:
-        """Called once before the first run: raises where the service cannot be reached."""
+        """Called once before the first run; raises if the service cannot be reached."""
         ...
 
     def open(self, record: R_contra) -> OpenRun[R_contra]:
-        """Begins a run, or goes on with it where the service has it already."""
+        """Creates a run, or continues it if the service has it already."""
         ...
 
     def has(self, record: R_contra) -> bool:
-        """Whether a run that was written once is still where it was."""
+        """Whether a run that was written before still exists."""
         ...
 
     def close(self) -> None:
-        """Lets go of the service, whatever is still open."""
+        """Ends the session with the service, even with open runs."""
         ...
 
 
 class Service(Protocol[R]):
-    """A kind of service that takes runs."""
+    """A kind of service that stores runs."""
 
     @property
-    def remote(self) -> Remote: ...
+    def remote(self) -> Remote:
+        """The service's names, folder and command."""
+        ...
 
     def describe(self, state: StudyState, trial: TrialState) -> R:
-        """The run of a trial as it is now; of one that has not ended, what there is of it."""
+        """The run of a trial in its current state, ended or not."""
         ...
 
     def client(self, folder: Path, record: R) -> Client[R]:
-        """A client for the study in `folder`, made when the first run is to be written.
+        """A client for the study in `folder`, created for the first run, that of `record`.
 
         Raises:
             ImportError: the client's library is not installed.
@@ -105,12 +107,12 @@ class Service(Protocol[R]):
         ...
 
     def reason(self, error: Exception) -> str:
-        """Why the service is away, in a few words for a person."""
+        """Why the service is unavailable, in a few words for the user."""
         ...
 
 
 def reason_of(error: Exception) -> str:
-    """What can be said of any client's error."""
+    """A short reason for an error of any client."""
     if isinstance(error, (ConnectionError, TimeoutError, socket.gaierror)):
         return NO_ANSWER
     if isinstance(error, OSError) and error.strerror:
@@ -118,8 +120,8 @@ def reason_of(error: Exception) -> str:
     return type(error).__name__
 
 
-class Away(Exception):
-    """The service could not be reached, or did not take a run."""
+class ServiceUnavailable(Exception):
+    """The service is unavailable: it could not be reached, or did not accept a run."""
 
     def __init__(self, trial: str, error: Exception, reason: str) -> None:
         super().__init__(f"trial {trial}: {type(error).__name__}: {error}".splitlines()[0])
@@ -131,21 +133,21 @@ class Mirror(Generic[R]):
     """Reads one study's journal once and brings the service up to it.
 
     Args:
-        put_off: trials that the service did not take before; they come after all others.
-        is_checking: whether to ask for runs that are known to be written if they are still there.
+        deferred: ids of trials that the service did not accept before; they are written last.
+        is_checking: whether to query for runs that the ledger lists as written.
     """
 
     def __init__(
         self,
         service: Service[R],
         folder: Path,
-        put_off: frozenset[str] = frozenset(),
+        deferred: frozenset[str] = frozenset(),
         is_checking: bool = False,
     ) -> None:
         self._service = service
         self._folder = folder
         self._is_checking = is_checking
-        self._put_off = set(put_off)
+        self._deferred = set(deferred)
         self._state = StudyState()
         self._client: Client[R] | None = None
         self._ledger: Ledger | None = None
@@ -156,11 +158,11 @@ class Mirror(Generic[R]):
         self.written = 0
         self.kept = 0
 
-    def run(self, is_told_to_end: Callable[[], bool], poll_s: float = 0.5) -> None:
-        """Mirrors until the study is over, or until told to end and the journal is read.
+    def run(self, should_end: Callable[[], bool], poll_s: float = 0.5) -> None:
+        """Mirrors until the study is over, or until `should_end()` and the journal is read.
 
         Raises:
-            Away: the service is, and all must be tried again.
+            ServiceUnavailable: the service is unavailable; a new pass must be tried.
         """
         over = last_pass = False
         for event in follow(self._folder / FILE_NAME, poll_s):
@@ -168,8 +170,8 @@ class Mirror(Generic[R]):
                 if over or last_pass:
                     self._settle()
                     return
-                # Whatever was written before the word to end is read by one more pass.
-                last_pass = is_told_to_end()
+                # One more pass reads all that was written before `should_end()` became true.
+                last_pass = should_end()
                 if not last_pass:
                     self._catch_up()
                 continue
@@ -179,13 +181,13 @@ class Mirror(Generic[R]):
 
     @property
     def is_off(self) -> bool:
-        """Whether nothing is to be written; known once there was something to write."""
+        """Whether the service is disabled; known once there was a run to write."""
         return self._client is not None and self._client.is_off
 
     def close(self) -> None:
-        """Lets go of the service, whatever is still open."""
+        """Ends the session with the service, even with open runs."""
         if self._client is not None:
-            # One that is stuck may raise here; it is left behind either way.
+            # A stuck client may raise; it is abandoned anyway.
             with suppress(Exception):
                 self._client.close()
 
@@ -194,24 +196,24 @@ class Mirror(Generic[R]):
         if trial is None:
             return
         self._changed.add(trial.id)
-        if event["event"] == "trial_ended" and trial.id not in self._put_off:
-            self._bring(trial)
+        if event["event"] == "trial_ended" and trial.id not in self._deferred:
+            self._update(trial)
 
     def _catch_up(self) -> None:
-        """Does what can wait until there is nothing more to read."""
+        """Updates changed runs, once there is nothing more to read."""
         changed, self._changed = sorted(self._changed), set()
         for trial in (self._state.trials[name] for name in changed):
             if trial.outcome is None and self._is_live():
-                self._bring(trial)
+                self._update(trial)
         self._try_again()
 
     def _try_again(self) -> None:
-        for trial in (self._state.trials[name] for name in sorted(self._put_off)):
+        for trial in (self._state.trials[name] for name in sorted(self._deferred)):
             if trial.outcome is not None:
-                self._bring(trial)
+                self._update(trial)
 
     def _settle(self) -> None:
-        """Leaves no run open, those included whose trial lost its driver, and marks the winner."""
+        """Closes all runs, those of interrupted trials included, and marks the winner."""
         for trial in self._state.trials.values():
             if trial.outcome is None and trial.segments and self._is_live():
                 self._write(trial, self._describe(trial))
@@ -223,7 +225,7 @@ class Mirror(Generic[R]):
         if self._state.ended is not None and best is not None:
             self._write(best, self._describe(best))
 
-    def _bring(self, trial: TrialState) -> None:
+    def _update(self, trial: TrialState) -> None:
         record = self._describe(trial)
         if trial.status is Status.RUNNING:
             self._attempt(trial, lambda: self._run_of(trial, record).send(record))
@@ -232,15 +234,15 @@ class Mirror(Generic[R]):
             self._forget(trial)
 
     def _write(self, trial: TrialState, record: R) -> None:
-        """Writes all there is of a run and closes it."""
+        """Writes a run as a whole and closes it."""
         client, ledger = self._session(trial, record)
         if client.is_off:
             return
         digest = record.digest()
 
         def finish() -> None:
-            is_known = ledger.has(trial.id, digest) and trial.id not in self._open
-            if is_known and (not self._is_checking or client.has(record)):
+            is_written = ledger.has(trial.id, digest) and trial.id not in self._open
+            if is_written and (not self._is_checking or client.has(record)):
                 self.kept += 1
                 return
             self._run_of(trial, record).finish(record)
@@ -249,7 +251,7 @@ class Mirror(Generic[R]):
 
         self._attempt(trial, finish)
         self._open.pop(trial.id, None)
-        self._put_off.discard(trial.id)
+        self._deferred.discard(trial.id)
 
     def _run_of(self, trial: TrialState, record: R) -> OpenRun[R]:
         if trial.id not in self._open:
@@ -259,14 +261,14 @@ class Mirror(Generic[R]):
     def _attempt(self, trial: TrialState, act: Callable[[], None]) -> None:
         try:
             act()
-        except Away:
+        except ServiceUnavailable:
             raise
         except Exception as error:
-            # A client raises what it likes, its service's errors and the network's included.
-            raise Away(trial.id, error, self._service.reason(error)) from error
+            # Clients raise errors of many types, those of the service and the network included.
+            raise ServiceUnavailable(trial.id, error, self._service.reason(error)) from error
 
     def _session(self, trial: TrialState, record: R) -> tuple[Client[R], Ledger]:
-        """The client and the ledger of what it wrote, from the first run on."""
+        """The client and the ledger of written runs, both created for the first run."""
         if self._client is None or self._ledger is None:
             client = self._client = self._service.client(self._folder, record)
             self.place = client.place
@@ -275,7 +277,7 @@ class Mirror(Generic[R]):
         return self._client, self._ledger
 
     def _is_live(self) -> bool:
-        """Whether trials are shown while they run; only asked where one has begun."""
+        """Whether the service shows trials while they run; False before the first trial."""
         if self._client is None and self._state.trials:
             any_trial = next(iter(self._state.trials.values()))
             self._session(any_trial, self._describe(any_trial))
@@ -285,11 +287,11 @@ class Mirror(Generic[R]):
         return self._service.describe(self._state, trial)
 
     def _forget(self, trial: TrialState) -> None:
-        """Keeps memory flat: of an ended trial only what others are compared with is needed."""
+        """Frees the memory of ended trials, except of the best one, which may be written again."""
         if trial.outcome is None:
             return
         if trial.outcome is Outcome.COMPLETED and trial is self._state.best():
             trial, self._best = self._best or trial, trial
         if trial is not self._best:
-            # Its effective configuration may also be that of a trial that took over from it.
+            # New objects, since a trial that took over shares the effective configuration.
             trial.reports, trial.samples, trial.effective = [], {}, {}

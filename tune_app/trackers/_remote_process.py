@@ -1,8 +1,8 @@
-"""The driver's side of a tracker that writes to a service elsewhere.
+"""The driver's side of a tracker that writes to a remote service.
 
-The driver only starts a process for the whole study and later closes its standard input; all else,
-the reading of the journal included, happens over there (see `_remote_mirror`). The service can
-therefore be slow, broken or absent without a trial noticing.
+The driver only starts one process for the study and later closes its standard input. That process
+does the rest, reading the journal included (see `_remote_mirror`), so a slow, broken or missing
+service does not affect the trials.
 """
 
 from __future__ import annotations
@@ -22,61 +22,63 @@ from tune_app.core.state import StudyState
 _log = logging.getLogger(__name__)
 
 FOR_A_PERSON = "tune_app: "
-"""Begins each line of the process's log that is meant for the terminal."""
+"""Prefix of the lines in the process's log that are shown on the terminal."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remote:
-    """What both sides know of a service."""
+    """The constants of a service, for the driver and the mirror process."""
 
     service: str
-    """Its name for a person."""
+    """Its name for the user."""
     module: str
     """`python -m MODULE FOLDER` mirrors the study in a folder."""
     folder: str
-    """Below the study's: what was written where, and the lock. Gives the log its name, too."""
+    """Folder in the study's for the ledger and the lock; the log is named after it, too."""
     verb: str
-    """`python -m tune_app VERB NAME` completes what is missing."""
+    """`python -m tune_app VERB NAME` writes the missing runs."""
     withheld: frozenset[str] = frozenset()
     """Variables of the driver's environment that the process does not get."""
 
     def home(self, study: Path) -> Path:
+        """The mirror's folder in a study's folder."""
         return study / self.folder
 
     def log(self, study: Path) -> Path:
+        """The mirror's log file in a study's folder."""
         return study / "logs" / f"{self.folder}_mirror.log"
 
     def completing(self, study: Path) -> str:
-        """The command that writes what is missing."""
+        """The command that writes the missing runs."""
         return f"python -m tune_app {self.verb} {study.name}"
 
 
 class RemoteTracker:
-    """Holds the mirror process of one study. Never raises: a study does not need the service.
+    """Starts and closes the mirror process of one study. Never raises.
 
-    What the process writes for a person is a warning here, at the next event after it.
+    Lines that the process writes for the user are logged as warnings at the next event.
     """
 
-    def __init__(self, folder: Path, remote: Remote, is_wanted: bool = True) -> None:
+    def __init__(self, folder: Path, remote: Remote, is_enabled: bool = True) -> None:
         self._folder = folder.resolve()
         self._remote = remote
         self._log_path = remote.log(self._folder)
         self._process: subprocess.Popen[bytes] | None = None
-        self._is_wanted = is_wanted
+        self._is_enabled = is_enabled
         self._read_bytes = 0
-        """How much of the log was looked at."""
+        """Bytes of the log that were read."""
         self._has_warned = False
 
     def on_event(self, event: Event, state: StudyState) -> None:
-        """Starts the process at the first event; it reads the journal by itself from then on."""
-        if self._is_wanted:
-            self._is_wanted = False
+        """Starts the process at the first event, and shows its lines for the user."""
+        if self._is_enabled:
+            self._is_enabled = False
             self._start()
         if self._process is not None:
             self._forward_log()
 
     def close(self, timeout_s: float) -> None:
-        """Lets the process finish; one that needs longer goes on by itself and then ends."""
+        """Waits `timeout_s` for the process to finish; after that it continues on its own."""
         process, self._process = self._process, None
         if process is None:
             return
@@ -99,7 +101,7 @@ class RemoteTracker:
             _log.warning("not all runs are in %s (%s); complete them: %s", service, log, again)
 
     def _forward_log(self) -> None:
-        """Warns of what the process has written for a person since the last time."""
+        """Logs the lines that the process has written for the user since the last call."""
         with suppress(OSError), open(self._log_path, "rb") as log:
             log.seek(self._read_bytes)
             new = log.read()
@@ -124,7 +126,7 @@ class RemoteTracker:
                     stderr=log,
                     env=environment,
                     cwd=Path(tune_app.__file__).parents[1],
-                    # Ctrl-C in the terminal ends the study in order; the mirror ends after it.
+                    # Ctrl-C in the terminal must reach the driver only; the mirror ends after it.
                     start_new_session=True,
                 )
         except OSError as error:

@@ -3,8 +3,8 @@
     python -m tune_app.trackers._wandb_mirror FOLDER
 
 Online a run appears when its trial begins, and its rows as they are reported. Offline a run is
-written in one go when its trial has ended. How the journal is followed, what is written where and
-how long a server that is away is waited for: see `_remote_mirror`.
+written as a whole when its trial has ended. See `_remote_mirror` for how the journal is followed,
+for the ledger of written runs, and for the retries when the server is unavailable.
 """
 
 from __future__ import annotations

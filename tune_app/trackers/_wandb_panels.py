@@ -22,7 +22,7 @@ from tune_app.trackers._wandb_run import NAME_LIMIT
 Sections = dict[str, list[Any]]
 
 MAX_SCATTERS = 24
-"""Panels for so many parameters; more would hide what there is to see."""
+"""The most scatter plots: more would be unreadable."""
 
 
 def sections(state: StudyState) -> Sections:
@@ -76,7 +76,7 @@ def sections(state: StudyState) -> Sections:
 
 
 def workspace(state: StudyState, entity: str, project: str) -> Any:
-    """A saved view of the project with the study's runs alone."""
+    """A saved view of the project with only the study's runs."""
     return workspaces.Workspace(
         entity=entity,
         project=project,
@@ -91,14 +91,14 @@ def workspace(state: StudyState, entity: str, project: str) -> Any:
 
 
 def report(state: StudyState, entity: str, project: str) -> Any:
-    """A W&B report: what the study found in words, then the panels."""
+    """A W&B report: the study's results in words, then the panels."""
     return reports.Report(
         entity=entity, project=project, title=_title(state), blocks=_blocks(state), width="fluid"
     )
 
 
 def as_json(state: StudyState, entity: str, project: str) -> dict[str, Any]:
-    """Both as W&B would be sent them."""
+    """The specifications of workspace and report as they would be sent to W&B."""
     models = {
         "workspace": workspace(state, entity, project)._to_model(),
         "report": report(state, entity, project)._to_model(),
@@ -109,30 +109,33 @@ def as_json(state: StudyState, entity: str, project: str) -> dict[str, Any]:
     }
 
 
-def save(state: StudyState, entity: str, project: str, known: Path) -> dict[str, str]:
-    """Saves both on the server; returns their addresses.
+def save(state: StudyState, entity: str, project: str, urls: Path) -> dict[str, str]:
+    """Saves workspace and report on the server; returns their URLs.
 
     Args:
-        known: a file with the addresses of earlier times, which is kept up.
+        urls: a JSON file with the URLs of earlier saves; it is updated.
+
+    Raises:
+        Exception: any error of the client.
     """
     place = f"{entity}/{project}"
-    all_saved = json.loads(known.read_text(encoding="utf-8")) if known.exists() else {}
+    all_saved = json.loads(urls.read_text(encoding="utf-8")) if urls.exists() else {}
     before: dict[str, str] = all_saved.get(place, {})
-    view = _known(workspaces.Workspace, before.get("workspace")) or workspace(
+    view = _saved_before(workspaces.Workspace, before.get("workspace")) or workspace(
         state, entity, project
     )
     view.sections = _workspace_sections(state)
     view.save()
-    document = _known(reports.Report, before.get("report")) or report(state, entity, project)
+    document = _saved_before(reports.Report, before.get("report")) or report(state, entity, project)
     document.blocks = _blocks(state)
     document.save()
     saved = {"workspace": str(view.url), "report": str(document.url)}
-    write_atomically(known, json.dumps(all_saved | {place: saved}, indent=2))
+    write_atomically(urls, json.dumps(all_saved | {place: saved}, indent=2))
     return saved
 
 
-def _known(kind: Any, url: str | None) -> Any:
-    """What was saved before, None if it was not or is gone."""
+def _saved_before(kind: Any, url: str | None) -> Any:
+    """The workspace or report at `url`, None if it was not saved or no longer exists."""
     if url is None:
         return None
     try:
@@ -158,7 +161,7 @@ def _blocks(state: StudyState) -> list[Any]:
 
 
 def _importance(state: StudyState) -> str:
-    """Ours, with intervals, beside W&B's, which has none."""
+    """Our parameter importance, with intervals; W&B's panel has none."""
     return f"**What mattered**\n\n{importance_words.section(state)}"
 
 

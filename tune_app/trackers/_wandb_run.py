@@ -1,4 +1,4 @@
-"""What a trial looks like as a W&B run. Pure: takes the study's state, never touches W&B."""
+"""Describes a trial as a W&B run. Pure functions of the study's state, without the W&B client."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from tune_app.space.domains import nested
 _GOOD_ENDS = {Outcome.COMPLETED, Outcome.STOPPED, Outcome.CANCELLED}
 _TAG_LIMIT = 64
 NAME_LIMIT = 128
-"""Longer names are refused by W&B."""
+"""W&B refuses longer names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRecord:
-    """All of one run. `history` holds its rows in the order of tokens."""
+    """The complete content of one run. `history` holds its rows in the order of tokens."""
 
     id: str
     name: str
@@ -44,23 +44,23 @@ class RunRecord:
 
     @property
     def rows(self) -> int:
-        """Of its history in W&B: the samples are a row of their own."""
+        """The number of rows of its history in W&B; the samples are one extra row."""
         return len(self.history) + bool(self.samples)
 
     def digest(self) -> str:
-        """Differs when there is something else to write."""
+        """A digest of the content: a run is written again when it differs."""
         text = json.dumps({**asdict(self), "history": len(self.history)}, sort_keys=True)
         return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()[:16]
 
 
 def run_id(state: StudyState, trial: str) -> str:
-    """The same for a trial in every driver of a study, different for a namesake of the study."""
+    """The run's id: the same in every session, but different for another study of this name."""
     digest = hashlib.sha256(f"{state.name}\n{state.started}".encode()).hexdigest()[:8]
     return "-".join((_legal(state.name)[:40].strip("-") or "study", digest, _legal(trial)))
 
 
 def describe(state: StudyState, trial: TrialState) -> RunRecord:
-    """The run of a trial as it is now; of one that has not ended, what there is of it."""
+    """The run of a trial in its current state, ended or not."""
     study = state.definition
     return RunRecord(
         id=run_id(state, trial.id),
@@ -82,7 +82,7 @@ def describe(state: StudyState, trial: TrialState) -> RunRecord:
 
 
 def sweep_config(state: StudyState) -> dict[str, Any]:
-    """The study as a W&B sweep whose runs come from elsewhere."""
+    """The study as a W&B sweep whose runs are not started by W&B."""
     study = state.definition
     return {
         "name": state.name[:NAME_LIMIT],
@@ -132,7 +132,7 @@ def _config(state: StudyState, trial: TrialState) -> dict[str, Any]:
 
 
 def _history(trial: TrialState) -> list[dict[str, Any]]:
-    """A row a report; values that changed on the way stand in each row as `params/NAME`."""
+    """One row per report; parameters that takeovers changed are in each row as `params/NAME`."""
     return [
         {
             **report.metrics,
@@ -162,7 +162,7 @@ def _changing(trial: TrialState) -> list[dict[str, Any]]:
 
 
 def _summary(state: StudyState, trial: TrialState) -> dict[str, Any]:
-    """The objective under its own name for completed trials only: it is a value at full budget."""
+    """The summary; the objective has its own name for completed trials only: at full budget."""
     metrics = sorted({name for report in trial.reports for name in report.metrics})
     summary: dict[str, Any] = {
         "outcome": _end(trial),
@@ -179,9 +179,9 @@ def _summary(state: StudyState, trial: TrialState) -> dict[str, Any]:
         summary[state.metric] = final
     if best is not None:
         summary[f"best_{state.reported_metric}"] = best
-    told = {"reason": trial.reason, "error": trial.error}
-    summary.update({name: text for name, text in told.items() if text})
-    return {name: _tellable(value) for name, value in summary.items()}
+    end = {"reason": trial.reason, "error": trial.error}
+    summary.update({name: text for name, text in end.items() if text})
+    return {name: _storable(value) for name, value in summary.items()}
 
 
 def _best(state: StudyState, trial: TrialState) -> float | None:
@@ -190,13 +190,13 @@ def _best(state: StudyState, trial: TrialState) -> float | None:
     return min(finite, key=lambda value: state.sign * value, default=None)
 
 
-def _tellable(value: Any) -> Any:
-    """W&B stores NaN in a summary as null; these strings are what it reads as NaN and infinity."""
+def _storable(value: Any) -> Any:
+    """W&B stores NaN in a summary as null; it reads these strings as NaN and infinity."""
     if not isinstance(value, float) or math.isfinite(value):
         return value
     return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
 
 
 def _legal(text: str) -> str:
-    """Only what W&B allows in a run's id."""
+    """Replaces characters that W&B does not allow in a run's id."""
     return re.sub(r"[^A-Za-z0-9_]+", "-", text)

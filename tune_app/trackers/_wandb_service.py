@@ -1,4 +1,4 @@
-"""W&B as the mirror of any service sees it."""
+"""W&B as a `Service` of the mirror."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class WandbService:
     """Describes trials as W&B runs and writes them with W&B's client.
 
     Args:
-        target: where runs go, in place of what the study says.
+        target: project and entity that replace the study's own.
     """
 
     remote = WANDB
@@ -26,13 +26,19 @@ class WandbService:
         self._target = target or Target()
 
     def describe(self, state: StudyState, trial: TrialState) -> RunRecord:
+        """See `Service.describe`."""
         return describe(state, trial)
 
     def client(self, folder: Path, record: RunRecord) -> Writer:
+        """See `Service.client`.
+
+        Raises:
+            ImportError: wandb is not installed.
+        """
         return Writer(folder, self._target, record)
 
     def reason(self, error: Exception) -> str:
-        """The client packs the server's answer into a sentence of its own."""
+        """The reason without the text that W&B's client wraps around the server's answer."""
         if "deadline exceeded" in str(error):
             return NO_ANSWER
         reason = reason_of(error)

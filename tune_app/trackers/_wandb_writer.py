@@ -1,8 +1,8 @@
 """Writes runs with the W&B client: offline into the study's folder, or to a server.
 
-Online a run is opened with `resume="allow"`: the server says how many rows it has, and only those
-after are sent. A row's W&B step is its index, so that nothing is lost or doubled, whoever was
-killed in between. A run counts as written when the server, asked again, has all rows.
+Online a run is opened with `resume="allow"`: the server returns how many rows it has, and only the
+missing ones are sent. A row's W&B step is its index, so no row is lost or duplicated if a process
+is killed in between. A run counts as written when a query of the server finds all rows.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from tune_app.trackers._wandb_sweeps import Sweeps
 from tune_app.trackers.wandb import WANDB
 
 TIMEOUTS_S = {"WANDB_INIT_TIMEOUT": "30", "WANDB_FINISH_TIMEOUT": "60"}
-"""Longest waits at a run's start and for the rest of its upload; what the user has set stays."""
+"""Timeouts for the start and the upload of a run; values that the user has set are kept."""
 
 REACH_S = 10.0
 """The longest wait for a connection to the server."""
 
 SERVICE_MEMORY = "48MiB"
-"""What the collector of W&B's own service aims at; else it takes 0.1 MB more with each run."""
+"""Memory limit for the garbage collector of W&B's service, which else grows by 0.1 MB a run."""
 
 ROOM_BYTES = 2_000_000
-"""With less room on the disk than this an offline run is not taken for whole."""
+"""With less free disk space than this an offline run may be incomplete."""
 
 _HOST_BEFORE_0_31 = "api.wandb.ai"
 
@@ -58,12 +58,12 @@ _QUIET: dict[str, Any] = {
 
 
 class NotWritten(Exception):
-    """A run is not, or not all, where it should be."""
+    """A run, or a part of it, was not written."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where runs go, in place of what the study says."""
+    """Project and entity that replace the study's own."""
 
     project: str | None = None
     entity: str | None = None
@@ -72,7 +72,7 @@ class Target:
 class Writer:
     """One session with the W&B client.
 
-    `mode` is online, offline or disabled: what the environment says, and offline without a key.
+    `mode` is online, offline or disabled, as the environment sets it; offline without a key.
     """
 
     def __init__(self, folder: Path, target: Target, record: RunRecord) -> None:
@@ -83,16 +83,16 @@ class Writer:
         self._wandb = wandb
         self._folder = folder
         self._target = target
-        given = wandb.setup(settings=wandb.Settings(silent=True)).settings
+        settings = wandb.setup(settings=wandb.Settings(silent=True)).settings
         self.mode: Literal["online", "offline", "disabled"]
-        if given.mode in ("offline", "disabled"):
-            self.mode = given.mode
+        if settings.mode in ("offline", "disabled"):
+            self.mode = settings.mode
         else:
-            self.mode = "online" if _has_key(given) else "offline"
-        self._server = str(given.base_url)
-        known = {key: value for key, value in _QUIET.items() if key in wandb.Settings.model_fields}
-        # Online the journal is the copy that is kept.
-        self._options = {**known, "x_skip_transaction_log": self.mode == "online"}
+            self.mode = "online" if _has_key(settings) else "offline"
+        self._server = str(settings.base_url)
+        options = {k: v for k, v in _QUIET.items() if k in wandb.Settings.model_fields}
+        # Online, no local copy of the run is needed: the journal has its data.
+        self._options = {**options, "x_skip_transaction_log": self.mode == "online"}
         self._api: Any = None
         self._sweep: str | None = None
         entity, project = self._entity(record), self._project(record)
@@ -101,24 +101,26 @@ class Writer:
 
     @property
     def is_live(self) -> bool:
+        """Whether runs are visible while they are written."""
         return self.mode == "online"
 
     @property
     def is_off(self) -> bool:
+        """Whether nothing is to be written."""
         return self.mode == "disabled"
 
     def begin(self, state: StudyState, record: RunRecord) -> None:
-        """Reaches the server, and makes the runs part of a sweep there.
+        """Checks that the server answers, and finds or creates the sweep of the runs.
 
         Raises:
-            OSError: nobody listens.
+            OSError: the server does not answer.
         """
         if self.is_live:
             self._reach()
             self._join_sweep(sweep_config(state), record)
 
     def _reach(self) -> None:
-        """Makes sure that somebody listens, of whom the client would go on asking for a minute."""
+        """Connects once to the server; the client itself would retry for a minute."""
         if getproxies():
             return
         server = urlsplit(self._server)
@@ -126,27 +128,27 @@ class Writer:
         socket.create_connection((str(server.hostname), port), REACH_S).close()
 
     def _join_sweep(self, config: dict[str, Any], record: RunRecord) -> None:
-        """Makes all runs from now on part of a sweep, where the server has such a thing."""
+        """Makes all later runs part of a sweep, if the server supports sweeps."""
         sweeps = Sweeps(WANDB.home(self._folder), self.place)
-        self._sweep = sweeps.known() or self._sweep_of(record)
+        self._sweep = sweeps.load() or self._sweep_of(record)
         if self._sweep is not None:
             return
         entity, project = self._entity(record), self._project(record)
-        # A server without sweeps is none the worse: the runs are the same.
+        # Without a sweep the runs are the same, so an error is ignored.
         with contextlib.suppress(Exception), contextlib.redirect_stdout(io.StringIO()):
             self._sweep = str(self._wandb.sweep(config, entity, project))
             sweeps.keep(self._sweep)
 
     def _sweep_of(self, record: RunRecord) -> str | None:
-        """The sweep that a run is in already: the ledger may be lost with its machine."""
+        """The sweep of an existing run: the file of sweeps may be lost with its machine."""
         # "No such run", as in every new study, is one of the client's many errors.
         with contextlib.suppress(Exception):
-            found: str | None = self._public_api().run(self._path(record)).sweep_name
-            return found
+            sweep: str | None = self._public_api().run(self._path(record)).sweep_name
+            return sweep
         return None
 
     def open(self, record: RunRecord) -> OpenRun:
-        """Begins a run, or goes on with it where the server has it already."""
+        """Creates a run, or continues it if the server has it already."""
         prefix = "run-" if self.mode == "online" else "offline-run-"
         for leftover in (self._folder / "wandb").glob(f"{prefix}*-{record.id}"):
             shutil.rmtree(leftover)
@@ -174,23 +176,25 @@ class Writer:
         return OpenRun(self, run)
 
     def table(self, record: RunRecord) -> Any:
+        """The samples of a run as a W&B table."""
         return self._wandb.Table(columns=["stage", "prompt", "text"], data=record.samples)
 
     def has(self, record: RunRecord) -> bool:
-        """Whether a run that was written once is still where it was."""
+        """Whether a run that was written before still exists, with all rows."""
         if self.mode != "online":
             return any((self._folder / "wandb").glob(f"offline-run-*-{record.id}"))
-        # "No such run" is one of the client's many errors; a server that is away shows next.
+        # "No such run" is one of the client's many errors; without a server the next call fails.
         with contextlib.suppress(Exception):
             self._check_server(self._path(record), record.rows)
             return True
         return False
 
     def check(self, run: Any, rows: int) -> None:
-        """Makes sure that a finished run is all there.
+        """Checks that a finished run is complete.
 
         Raises:
-            NotWritten: it is not.
+            NotWritten: the server lacks rows.
+            OSError: the disk is full.
         """
         if self.mode == "online":
             self._check_server(f"{run.entity}/{run.project}/{run.id}", rows)
@@ -198,19 +202,19 @@ class Writer:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._folder))
 
     def _check_server(self, path: str, rows: int) -> None:
-        # The client may lose an upload without an error, as when the key is withdrawn.
-        found = self._public_api().run(path)
-        if found.historyLineCount < rows or found.state == "running":
-            raise NotWritten(f"W&B has {found.historyLineCount} of {rows} rows of {path}")
+        # The client may lose an upload without an error, for example when the key is revoked.
+        run = self._public_api().run(path)
+        if run.historyLineCount < rows or run.state == "running":
+            raise NotWritten(f"W&B has {run.historyLineCount} of {rows} rows of {path}")
 
     def _public_api(self) -> Any:
-        """The client's reading side, without what it remembers of earlier answers."""
+        """The client's API for queries, with its cache cleared."""
         self._api = self._api or self._wandb.Api()
         self._api.flush()
         return self._api
 
     def close(self) -> None:
-        """Ends the client's service; open runs are left as they are on the server."""
+        """Ends the client's service; open runs stay unfinished on the server."""
         self._wandb.teardown()
 
     def _path(self, record: RunRecord) -> str:
@@ -225,7 +229,7 @@ class Writer:
 
 
 class OpenRun:
-    """A run that takes rows until it is finished."""
+    """A run that accepts rows until it is finished."""
 
     def __init__(self, writer: Writer, run: Any) -> None:
         self._writer = writer
@@ -233,16 +237,17 @@ class OpenRun:
         self._next = int(run.starting_step)
 
     def send(self, record: RunRecord) -> None:
-        """Sends the rows that are not there yet; those of lost work keep their first values."""
+        """Sends the missing rows; rows that a trial reports again keep their first values."""
         for index in range(self._next, len(record.history)):
             self._run.log(record.history[index], step=index, commit=True)
         self._next = max(self._next, len(record.history))
 
     def finish(self, record: RunRecord) -> None:
-        """Sends the rest, and what is only known now.
+        """Sends the remaining rows, the samples, the summary and the final configuration.
 
         Raises:
-            NotWritten, or whatever the client raises: not all of it has arrived.
+            NotWritten: the server lacks rows.
+            Exception: any error of the client.
         """
         self.send(record)
         last = len(record.history)
@@ -260,10 +265,10 @@ class OpenRun:
 
 
 def default_entity() -> str:
-    """Where the account's runs go when nothing else is said.
+    """The default entity of the user's W&B account.
 
     Raises:
-        NotWritten: there is no account.
+        NotWritten: there is no key for an account.
     """
     import wandb
 
@@ -274,14 +279,14 @@ def default_entity() -> str:
 
 
 def _has_key(settings: Any) -> bool:
-    """Whether W&B will find a key without asking: in the environment or a netrc file."""
+    """Whether W&B finds a key without a prompt: in the environment or a netrc file."""
     if settings.api_key or settings.identity_token_file:
         return True
-    named = os.environ.get("NETRC")
-    paths = [Path(named)] if named else [Path("~/.netrc"), Path("~/_netrc")]
+    netrc_path = os.environ.get("NETRC")
+    paths = [Path(netrc_path)] if netrc_path else [Path("~/.netrc"), Path("~/_netrc")]
     hosts = {urlsplit(settings.base_url).netloc, _HOST_BEFORE_0_31}
     for path in filter(Path.is_file, (path.expanduser() for path in paths)):
-        # A file that cannot be read holds no key for W&B either.
+        # A file that cannot be read has no key for W&B either.
         with contextlib.suppress(netrc.NetrcParseError, OSError):
             if hosts & netrc.netrc(path).hosts.keys():
                 return True

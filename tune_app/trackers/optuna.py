@@ -1,9 +1,9 @@
 """Shows the study, live, as an Optuna study: `optuna-dashboard FOLDER/optuna.journal`.
 
-A view of the study's state, never a source: each event brings one trial up to date, a started or
-resumed study all of them, so that feeding events again changes nothing. completed becomes COMPLETE,
-stopped PRUNED, every other end FAIL; the user attribute `outcome` tells which. Values reported by a
-worker that was lost later stay as intermediate values until the trial reports them again.
+It is only a view of the study's state: each event updates one trial, the start or resume of a study
+all of them, and repeated events change nothing. A completed trial becomes COMPLETE, a stopped one
+PRUNED, every other one FAIL with the outcome in the user attribute `outcome`. Values of a worker
+that was lost later stay as intermediate values until the trial reports them again.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ FILE_NAME = "optuna.journal"
 LOCK_GRACE_S = 3
 """A lock older than this was left by a killed process: writing takes milliseconds."""
 
-# JSON that another program left broken is a ValueError, a lock that was taken away a RuntimeError.
+# Optuna raises ValueError for broken JSON and RuntimeError for a lock that was removed.
 _FAILURES = (OSError, OptunaError, ValueError, RuntimeError)
 _log = logging.getLogger(__name__)
 
 
 class OptunaTracker:
-    """Writes one Optuna journal file; gives up with one warning when that fails."""
+    """Writes one Optuna journal file; stops with one warning if that fails."""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder.resolve() / FILE_NAME
@@ -65,26 +65,26 @@ class OptunaTracker:
             _log.warning("the Optuna view %s is not kept up: %s", self._path, error)
 
     def close(self, timeout_s: float) -> None:
-        """Has nothing to finish: every event is on disk when `on_event` returns."""
+        """Does nothing: every event is on disk when `on_event` returns."""
 
 
 class _Mirror:
-    """Makes trials of one Optuna study equal to those of the state, writing differences only."""
+    """Updates the trials of one Optuna study from the state; writes only differences."""
 
     def __init__(self, storage: JournalStorage, state: StudyState) -> None:
         self._storage = storage
         self._study = _study_id(storage, state)
-        known = storage.get_all_trials(self._study, deepcopy=False)
+        frozen_trials = storage.get_all_trials(self._study, deepcopy=False)
         self._ids: dict[str, int] = {
             frozen.user_attrs["trial"]: frozen._trial_id
-            for frozen in known
+            for frozen in frozen_trials
             if "trial" in frozen.user_attrs
         }
 
     def update(self, trial: TrialState, state: StudyState) -> None:
-        """Writes what Optuna does not know of `trial` yet."""
+        """Writes what the Optuna study does not have of `trial` yet."""
         if trial.id not in self._ids:
-            # Preflight may have left less of the space than there was at the first event.
+            # Read now, not at the first event: preflight may have dropped choices since.
             new = _running(trial, _searched(state))
             self._ids[trial.id] = self._storage.create_new_trial(self._study, new)
         trial_id = self._ids[trial.id]
@@ -106,13 +106,13 @@ class _Mirror:
 def _storage(path: Path) -> JournalStorage:
     if path.exists():
         _cut_torn_line(path)
-    # The dashboard takes the same lock file; this kind also works on a network file system.
+    # The dashboard uses the same lock file; this kind of lock also works on network file systems.
     lock = JournalFileOpenLock(str(path), LOCK_GRACE_S)
     return JournalStorage(JournalFileBackend(str(path), lock))
 
 
 def _cut_torn_line(path: Path) -> None:
-    """Without this, the next line would be glued to one that a crash cut short."""
+    """Removes a torn last line, to which the next line would otherwise be appended."""
     raw = path.read_bytes()
     os.truncate(path, raw.rfind(b"\n") + 1)
 
@@ -126,13 +126,13 @@ def _study_id(storage: JournalStorage, state: StudyState) -> int:
 
 
 def _searched(state: StudyState) -> dict[str, Any]:
-    """The domains as they are when a trial begins: preflight may have left choices out."""
+    """The current domains of searched parameters; preflight may have dropped choices."""
     space = searched(state.definition.space)
     return {name: to_document(domain) for name, domain in space.items()}
 
 
 def _running(trial: TrialState, domains: Mapping[str, Any]) -> FrozenTrial:
-    """A trial of Optuna that has just begun; values outside of the space go to an attribute."""
+    """A new running trial of Optuna; values outside the space are stored in an attribute."""
     params: dict[str, Any] = {}
     distributions: dict[str, BaseDistribution] = {}
     outside: dict[str, Any] = {}
@@ -159,14 +159,14 @@ def _running(trial: TrialState, domains: Mapping[str, Any]) -> FrozenTrial:
 
 
 def _fits(domain: Mapping[str, Any] | None, value: Any) -> bool:
-    """Whether it is searched, and Optuna can hold this very value, not one moved onto a step."""
+    """Whether the parameter is searched and Optuna can store the value without rounding it."""
     if domain is None or domain["type"] == "fixed":
         return False
     try:
-        held = from_optuna(domain, to_optuna(domain, value))
+        stored = from_optuna(domain, to_optuna(domain, value))
     except ValueError:
         return False
-    return math.isclose(held, value) if isinstance(value, float) else bool(held == value)
+    return math.isclose(stored, value) if isinstance(value, float) else bool(stored == value)
 
 
 def _intermediate(trial: TrialState, metric: str) -> tuple[dict[int, float], list[int]]:
@@ -185,7 +185,7 @@ def _attributes(trial: TrialState, skipped: list[int]) -> dict[str, Any]:
     if trial.effective:
         attributes["effective"] = trial.effective
     if trial.takeovers:
-        # Optuna's own parameters are those that the trial began with.
+        # Optuna's parameters are the initial ones.
         attributes["last_params"] = dict(trial.params)
     if skipped:
         attributes["not_finite_at_tokens"] = skipped
@@ -198,12 +198,12 @@ def _attributes(trial: TrialState, skipped: list[int]) -> dict[str, Any]:
 
 
 def _end(trial: TrialState, state: StudyState) -> tuple[OptunaState, float | None]:
-    """How a trial ended in Optuna's words. As Optuna does, a pruned trial keeps its last value."""
+    """Optuna's state and value of an ended trial; a pruned one keeps its last value."""
     match trial.outcome:
         case Outcome.COMPLETED:
             final = state.final_value(trial)
-            known = final is not None and not math.isnan(final)
-            return (OptunaState.COMPLETE, final) if known else (OptunaState.FAIL, None)
+            is_number = final is not None and not math.isnan(final)
+            return (OptunaState.COMPLETE, final) if is_number else (OptunaState.FAIL, None)
         case Outcome.STOPPED:
             last = trial.latest(state.reported_metric)
             return OptunaState.PRUNED, last if last is not None and math.isfinite(last) else None

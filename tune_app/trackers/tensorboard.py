@@ -1,10 +1,10 @@
 """Shows the study, live, in TensorBoard: `tensorboard --logdir FOLDER/tensorboard`.
 
-A file a trial, over tokens: each report, its values for the table of hyper-parameters, samples as
-text, and, for a completed trial, the objective under its own name. Records are appended one by one
-and no file stays open. Where reports were lost with their worker, and after a resume, a trial's
-file is written anew, so that feeding events again changes nothing. Needs the package `tensorboard`,
-not TensorFlow; its writer knows no torch.
+There is one file per trial, with tokens as the step: the metrics of each report, the values for the
+table of hyper-parameters, samples as text and, for a completed trial, the objective under its own
+name. Records are appended one by one and no file stays open. After a resume, and when reports were
+lost with their worker, a trial's file is rewritten, so repeated events change nothing. Needs the
+package `tensorboard`, not TensorFlow or torch.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ _log = logging.getLogger(__name__)
 
 
 class TensorBoardTracker:
-    """Writes one event file a trial; gives up with one warning when that fails."""
+    """Writes one event file per trial; stops with one warning if that fails."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder.resolve() / FOLDER
         self._reports: dict[str, int] = {}
-        """How many reports of each trial are in its file."""
+        """The number of reports in each trial's file."""
         self._works = True
 
     def on_event(self, event: Event, state: StudyState) -> None:
@@ -48,7 +48,7 @@ class TensorBoardTracker:
         try:
             if event["event"] in ("study_started", "study_resumed"):
                 for trial in state.trials.values():
-                    self._write_anew(trial, state)
+                    self._rewrite(trial, state)
             elif (trial_or_none := state.trials.get(event.get("trial", ""))) is not None:
                 self._update(trial_or_none, state, is_end=event["event"] == "trial_ended")
         except OSError as error:
@@ -56,14 +56,14 @@ class TensorBoardTracker:
             _log.warning("TensorBoard's files in %s are not kept up: %s", self._folder, error)
 
     def close(self, timeout_s: float) -> None:
-        """Has nothing to finish: every record is in its file when `on_event` returns."""
+        """Does nothing: every record is in its file when `on_event` returns."""
 
     def _update(self, trial: TrialState, state: StudyState, is_end: bool) -> None:
-        known = self._reports.get(trial.id)
-        if known is None or known > len(trial.reports):
-            self._write_anew(trial, state)
+        written = self._reports.get(trial.id)
+        if written is None or written > len(trial.reports):
+            self._rewrite(trial, state)
             return
-        records = [_scalars(report) for report in trial.reports[known:]]
+        records = [_scalars(report) for report in trial.reports[written:]]
         if is_end:
             records += _last(trial, state)
         if records:
@@ -71,7 +71,7 @@ class TensorBoardTracker:
                 _append(file, records)
         self._reports[trial.id] = len(trial.reports)
 
-    def _write_anew(self, trial: TrialState, state: StudyState) -> None:
+    def _rewrite(self, trial: TrialState, state: StudyState) -> None:
         path = self._path(trial)
         path.parent.mkdir(parents=True, exist_ok=True)
         # A resumed study writes a file for each of its trials, in one event.
@@ -96,7 +96,7 @@ def _first(trial: TrialState) -> Iterator[Record]:
     yield Record(wall_time=trial.created, file_version="brain.Event:2")
     values = {name: _plain(value) for name, value in trial.params.items()}
     started = hparams_pb(values, trial_id=trial.id, start_time_secs=trial.created)
-    # Its Summary may come from TensorFlow's copy of the same protocol where that is installed.
+    # Converted: where TensorFlow is installed the object may be of its copy of the protocol.
     summary = Summary.FromString(started.SerializeToString())
     yield Record(wall_time=trial.created, step=0, summary=summary)
 
@@ -111,8 +111,8 @@ def _last(trial: TrialState, state: StudyState) -> Iterator[Record]:
     final = state.final_value(trial)
     if final is not None:
         yield _record(ended, trial.tokens, {state.metric: final})
-    told = {"outcome": str(trial.outcome), "reason": trial.reason, **trial.samples}
-    texts = [_text(tag, text) for tag, text in told.items() if text]
+    end = {"outcome": str(trial.outcome), "reason": trial.reason, **trial.samples}
+    texts = [_text(tag, text) for tag, text in end.items() if text]
     yield Record(wall_time=ended, step=trial.tokens, summary=Summary(value=texts))
 
 
@@ -130,7 +130,7 @@ def _text(tag: str, text: str) -> Summary.Value:
 
 
 def _plain(value: Any) -> Any:
-    """TensorBoard's table holds numbers, truth values and text."""
+    """The value as TensorBoard's table can hold it: a number, bool or text."""
     return value if isinstance(value, (bool, int, float, str)) else json.dumps(value)
 
 

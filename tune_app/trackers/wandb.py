@@ -1,7 +1,7 @@
-"""Mirrors the trials as W&B runs, from a process of its own (see `_remote_process`).
+"""Mirrors the trials as W&B runs, in a separate process (see `_remote_process`).
 
-With a key (`WANDB_API_KEY` or netrc) runs are seen while they run. Without one they are written
-offline into the study's `wandb` folder, each when its trial has ended, and go to a server with
+With a key (`WANDB_API_KEY` or netrc) runs are visible while they run. Without one each is written
+offline to the study's `wandb` folder when its trial has ended, and can be uploaded with
 `wandb sync FOLDER/wandb/offline-run-*` or `python -m tune_app mirror`. `WANDB_MODE` is respected.
 """
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from tune_app.trackers._remote_process import Remote, RemoteTracker
 
 _ONE_RUN_ONLY = {"WANDB_RUN_ID", "WANDB_RESUME", "WANDB_SWEEP_ID", "WANDB_SERVICE"}
-"""Variables that would tie all trials to a run, sweep or process that the driver is part of."""
+"""Variables that would assign all trials to one run, sweep or process of the driver."""
 
 WANDB = Remote(
     service="W&B",
@@ -26,4 +26,4 @@ WANDB = Remote(
 
 def create(folder: Path) -> RemoteTracker:
     """The tracker of the study in `folder`."""
-    return RemoteTracker(folder, WANDB, is_wanted=os.environ.get("WANDB_MODE") != "disabled")
+    return RemoteTracker(folder, WANDB, is_enabled=os.environ.get("WANDB_MODE") != "disabled")
