@@ -279,7 +279,7 @@ def test_mistakes_in_options_are_told_at_once(
     assert run(path, *refused) == 2
     told = capsys.readouterr().err
     assert "--searcher, startup: 0 startup trials\n" in told
-    assert "--scheduler, eta: 1 is no reduction factor\n" in told
+    assert "--scheduler, eta: 1 is not a reduction factor\n" in told
 
 
 RAISES = """
