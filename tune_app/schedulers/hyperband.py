@@ -48,7 +48,7 @@ class Hyperband:
         return self._brackets[trial.bracket].decide(state, trial, rung)
 
     def promote(self, state: StudyState, draining: bool) -> TrialState | None:
-        """Of the trials that the brackets promote, the one with the highest rung; ties by bracket."""
+        """Of the trials that brackets promote, the one with the highest rung; ties by bracket."""
         promoted = [bracket.promote(state, draining) for bracket in self._brackets]
         trials = [trial for trial in promoted if trial is not None]
         return max(trials, key=lambda trial: trial.top_rung or 0, default=None)
