@@ -1,11 +1,10 @@
-"""What the seed alone changes, where a study ran the same values with several seeds.
+"""The standard deviation between seeds, if a study ran the same values with several seeds.
 
-Only runs that nobody chose by their values say how far seeds lie apart. A scheduler that compares
-trials lets the lucky seeds run to the end: their spread is too small, also where all seeds of a set
-of values came through, for that is why they did. So a set counts if no scheduler has judged any of
-its runs. Runs that were lost, failed, did not fit or are not done yet are left out of their set:
-that has nothing to do with their values. A diverged one has no value that a spread could be told
-from, and its set is left out as a whole.
+Only runs that were not selected by their results give an unbiased estimate. A scheduler that
+compares trials lets lucky seeds run to the end, so that their spread is too small, even where all
+seeds of a set of values were promoted. So a set counts only if no scheduler has judged any of its
+runs. Runs that were lost, failed, ran out of memory or have not ended are left out of their set, as
+that does not depend on their results. A diverged run has no value, and its whole set is left out.
 """
 
 from __future__ import annotations
@@ -31,9 +30,9 @@ class Run:
 
     params: Mapping[str, Any]
     value: float | None
-    """At the full budget; None where it has none, or none yet."""
+    """The objective at the full budget; None if there is none, or none yet."""
     is_judged: bool
-    """Whether a scheduler has compared it with others, whatever it decided."""
+    """Whether a scheduler has compared it with others, with any decision."""
     has_diverged: bool
 
 
@@ -41,10 +40,10 @@ def spread(runs: Iterable[Run]) -> dict[str, Any] | None:
     """The standard deviation of final values between seeds, pooled over sets of values.
 
     Returns:
-        `deviation`, in the unit of the values, and the `sets` and `runs` that it comes from; of all
-        sets that were begun with several seeds (`repeated`) how many a scheduler has `judged`, and
-        in how many others a seed has `diverged`. The deviation is None where none is left. None
-        where no two runs differ in the seed alone.
+        `deviation`, the standard deviation in the unit of the values (None without a usable set),
+        the number of `sets` and `runs` in it, the number of sets that started with several seeds
+        (`repeated`), how many of these a scheduler has `judged`, and in how many others a seed has
+        `diverged`. None if no two runs differ in the seed alone.
     """
     by_values: dict[str, dict[str, Run]] = {}
     for run in runs:
@@ -54,10 +53,10 @@ def spread(runs: Iterable[Run]) -> dict[str, Any] | None:
     repeated = [list(by_seed.values()) for by_seed in by_values.values() if len(by_seed) > 1]
     if not repeated:
         return None
-    unjudged = [found for found in repeated if not any(run.is_judged for run in found)]
-    whole = [found for found in unjudged if not any(run.has_diverged for run in found)]
-    values = [[run.value for run in found if run.value is not None] for found in whole]
-    measured = [found for found in values if len(found) > 1]
+    unjudged = [runs for runs in repeated if not any(run.is_judged for run in runs)]
+    whole = [runs for runs in unjudged if not any(run.has_diverged for run in runs)]
+    values = [[run.value for run in runs if run.value is not None] for runs in whole]
+    measured = [finals for finals in values if len(finals) > 1]
     return {
         "deviation": _pooled(measured) if measured else None,
         "sets": len(measured),
@@ -74,41 +73,41 @@ def _pooled(sets: list[list[float]]) -> float:
     return math.hypot(*away) / math.sqrt(len(away) - len(sets))
 
 
-def caution(found: Mapping[str, Any] | None) -> str:
-    """What two values of one run each must be read with."""
-    return told(found) or UNKNOWN
+def caution(noise: Mapping[str, Any] | None) -> str:
+    """The caveat for a comparison of two trials; takes the result of `spread`."""
+    return description(noise) or UNKNOWN
 
 
-def limit(found: Mapping[str, Any] | None) -> str:
-    """What differences between trials do not mean."""
-    known = told(found)
-    if known is None:
+def limit(noise: Mapping[str, Any] | None) -> str:
+    """The caveat for the ranking of trials; takes the result of `spread`."""
+    text = description(noise)
+    if text is None:
         return (
             "Every trial is one run with one seed. Differences as small as those between seeds of "
             "the same values mean nothing, and how large these are was not measured here."
         )
     return (
-        f"{known} Differences as small as those between seeds mean nothing, and the best trial may "
+        f"{text} Differences as small as those between seeds mean nothing, and the best trial may "
         "owe its rank to its seed."
     )
 
 
-def told(found: Mapping[str, Any] | None) -> str | None:
-    """What is known of the spread between seeds; None where values were not run twice over."""
-    if found is None:
+def description(noise: Mapping[str, Any] | None) -> str | None:
+    """The result of `spread` as a sentence; None if it has nothing to report."""
+    if noise is None:
         return None
-    if found["deviation"] is not None:
-        diverged = found["diverged"]
+    if noise["deviation"] is not None:
+        diverged = noise["diverged"]
         beside = f"; in {_sets(diverged)} more a seed diverged" if diverged else ""
         return (
             f"Runs that differ in the seed alone have a standard deviation of "
-            f"{format.loss(found['deviation'])} ({found['runs']} runs of {_sets(found['sets'])} of "
+            f"{format.loss(noise['deviation'])} ({noise['runs']} runs of {_sets(noise['sets'])} of "
             f"values{beside})."
         )
-    if found["judged"]:
+    if noise["judged"]:
         return (
             "The spread between seeds was not measured: early stopping compared the runs of "
-            f"{found['judged']} of {_sets(found['repeated'])} of values that ran with several "
+            f"{noise['judged']} of {_sets(noise['repeated'])} of values that ran with several "
             "seeds, and what it lets run to the end lies closer together than all would. Use "
             "scheduler: fifo."
         )

@@ -1,7 +1,7 @@
-"""What a study amounts to, as plain JSON: for the closing lines, `show --json` and the report.
+"""The facts of a study as plain JSON: for the closing lines, `show --json` and the report.
 
-Values are only ever compared at the full budget; whatever a trial reached before is told with
-the share of the budget at which it was measured.
+Values are only compared at the full budget; earlier values come with the share of the budget at
+which they were measured.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tune_app.core.trial import Kind, Outcome, Status, TrialState
 
 
 def summarise(state: StudyState) -> dict[str, Any]:
-    """The facts of a study. Strict JSON: what is not finite is written as in the journal."""
+    """The facts of a study as strict JSON: non-finite numbers are texts, as in the journal."""
     facts = {
         "name": state.name,
         "status": status(state),
@@ -48,7 +48,7 @@ def summarise(state: StudyState) -> dict[str, Any]:
 
 
 def status(state: StudyState) -> str:
-    """ended, running or interrupted: as the journal tells it, a killed driver leaves "running"."""
+    """ended, running or interrupted, by the journal: a killed driver leaves "running"."""
     if state.ended is not None:
         return "ended"
     return "running" if state.with_status(Status.RUNNING) else "interrupted"
@@ -66,7 +66,7 @@ def ranked(state: StudyState) -> list[TrialState]:
 
 
 def evaluations(state: StudyState, trial: TrialState) -> list[tuple[float, int, float]]:
-    """The objective over a trial's life as reported: (share of the budget, tokens, value)."""
+    """The reported objectives of a trial: (share of the budget, tokens, value) each."""
     metric = state.reported_metric
     return [
         (report.fraction, report.tokens, report.metrics[metric])
@@ -76,7 +76,7 @@ def evaluations(state: StudyState, trial: TrialState) -> list[tuple[float, int, 
 
 
 def rows(state: StudyState) -> list[dict[str, Any]]:
-    """One row a trial: the ranked ones best first, then the others by how far they came."""
+    """One row for each trial: ranked ones best first, then the others by their spent budget."""
     order = ranked(state)
     ranks = {trial.id: rank for rank, trial in enumerate(order, start=1)}
     others = [trial for trial in state.trials.values() if trial.id not in ranks]
@@ -85,7 +85,7 @@ def rows(state: StudyState) -> list[dict[str, Any]]:
 
 
 def seed_spread(state: StudyState) -> dict[str, Any] | None:
-    """How far runs of the same values, from the first step on, lie apart; None without repeats."""
+    """The spread between runs that differ in the seed alone, see `seeds.spread`."""
     return seeds.spread(
         seeds.Run(
             trial.params,
@@ -101,8 +101,8 @@ def seed_spread(state: StudyState) -> dict[str, Any] | None:
 def improvement(state: StudyState) -> dict[str, Any]:
     """The best trial against the untuned defaults, both at the full budget.
 
-    `absolute` is positive when the best is better, whatever the goal; both numbers are None
-    where there is nothing to compare.
+    `absolute` is positive if the best is better, for either goal; both numbers are None if there
+    is nothing to compare.
     """
     order, baseline = ranked(state), state.baseline()
     if baseline is None or baseline not in order or order == [baseline]:
@@ -125,8 +125,8 @@ def improvement(state: StudyState) -> dict[str, Any]:
 def spent(state: StudyState) -> dict[str, Any]:
     """What the study cost, in tokens and in runs to the full budget.
 
-    `saved_share` is what early stopping spared, of all started trials run to the end;
-    `short_share` is what trials did not spend that ended for another reason.
+    Shares are of the cost of all started trials with the full budget: `saved_share` is what early
+    stopping saved, `short_share` what trials left that ended early for another reason.
     """
     started = [trial for trial in state.trials.values() if trial.segments or trial.reports]
     short = [trial for trial in started if _ended_short(trial)]
@@ -184,16 +184,16 @@ def incumbent(state: StudyState) -> Incumbent | None:
 
 
 def _incumbent(state: StudyState) -> dict[str, Any] | None:
-    found = incumbent(state)
-    if found is None:
+    best = incumbent(state)
+    if best is None:
         return None
-    trial, value, share = found
+    trial, value, share = best
     return {"trial": trial.id, "value": value, "fraction": share, "params": trial.params}
 
 
 def _outcomes(state: StudyState) -> dict[str, int]:
-    found = Counter(trial.outcome for trial in state.trials.values())
-    return {str(outcome): found[outcome] for outcome in Outcome}
+    counts = Counter(trial.outcome for trial in state.trials.values())
+    return {str(outcome): counts[outcome] for outcome in Outcome}
 
 
 def _best(state: StudyState) -> dict[str, Any] | None:
@@ -249,7 +249,7 @@ def _samples(state: StudyState) -> dict[str, Any] | None:
 
 
 def _final(state: StudyState, trial: TrialState) -> float:
-    """The value of a trial that `ranked` gave."""
+    """The objective at the full budget of a trial of `ranked`."""
     return trial.rung_values[state.full_rung]
 
 
