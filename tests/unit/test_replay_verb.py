@@ -227,7 +227,7 @@ def test_all_mistakes_are_told_at_once_and_nothing_is_written(
     ("words", "expected"),
     [
         (["--searcher", "grid"], "--searcher on task: a grid needs finitely many values of lr"),
-        (["--full-runs", "0.2"], "0.2 full runs do not come to one report"),
+        (["--full-runs", "0.2"], "0.2 full runs do not cover one report"),
     ],
 )
 def test_what_does_not_suit_the_table_is_told_before_the_first_replay(
