@@ -14,7 +14,7 @@ class Optimisation:
     gradient_accumulation_steps: int = 1
     lr_scheduler_type: str = "linear"
     warmup_steps: float = 0
-    """Steps, or a part of all steps if below 1."""
+    """Steps, or a fraction of all steps if below 1."""
     optim: str = "adamw_torch"
     bf16: bool = False
     torch_compile: bool = False

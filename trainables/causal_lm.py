@@ -34,7 +34,7 @@ METRICS: dict[str, str] = {}
 
 @dataclass(frozen=True, kw_only=True)
 class Config(CorpusOptions, Optimisation):
-    """What may vary. Names that `TrainingArguments` has too are handed on to it."""
+    """The parameters. Names that are also in `TrainingArguments` are passed on to it."""
 
     architecture: Literal["gpt2", "llama"] = "gpt2"
     size: Literal["nano", "micro", "mini", "small", "medium"] = "nano"
@@ -43,13 +43,13 @@ class Config(CorpusOptions, Optimisation):
     block_size: int = 128
     """Tokens in one training example."""
     tokenizer: str = "bpe"
-    """`bpe` trains a byte-level BPE on the training text; else a folder or a name on the hub."""
+    """`bpe` trains a byte-level BPE on the training text; otherwise a folder or hub name."""
     vocab_size: int = 4096
     """Tokens of the vocabulary that `bpe` learns."""
     eval_tokens: int = 32_768
-    """Held-out tokens that are evaluated at most: the same ones for every trial."""
+    """At most this many held-out tokens are evaluated: the same ones for every trial."""
     dropout: float = 0.0
-    """On residuals, embeddings and attention; Llama knows it on attention only."""
+    """Dropout of residuals, embeddings and attention; of attention only in Llama."""
 
     def __post_init__(self) -> None:
         checks.raise_all(
@@ -63,7 +63,11 @@ class Config(CorpusOptions, Optimisation):
 
 
 def prepare(config: Config, cache: Path, log: Log) -> Data:
-    """Packed blocks of the corpus; made once in `cache`, afterwards only opened."""
+    """Packed blocks of the corpus; built once in `cache`, later only opened.
+
+    Raises:
+        UserError: the corpus or the tokenizer cannot be loaded, or there is too little text.
+    """
     return prepare_blocks(
         config,
         tokenizer=config.tokenizer,
@@ -76,7 +80,7 @@ def prepare(config: Config, cache: Path, log: Log) -> Data:
 
 
 def build(config: Config, data: Data, args: TrainingArguments) -> Trainer:
-    """A trainer with a fresh model, whose first weights follow from `args.seed` alone."""
+    """A trainer with a fresh model, whose initial weights depend on `args.seed` alone."""
     set_seed(args.seed)
     assert data.tokenizer is not None
     make = ARCHITECTURES[config.architecture]
@@ -84,7 +88,7 @@ def build(config: Config, data: Data, args: TrainingArguments) -> Trainer:
 
 
 def parameters(config: Config) -> int:
-    """Weights outside of the embeddings: per layer 4 width² of attention, 8 width² behind it."""
+    """Weights without embeddings: per layer 4 width² in attention, 8 width² in the MLP."""
     size = SIZES[config.size]
     return 12 * size.layers * size.width**2
 
@@ -105,7 +109,7 @@ def gpt2(config: Config, size: Size, tokenizer: PreTrainedTokenizerBase) -> PreT
             **_special_tokens(tokenizer),
         )
     )
-    # Told by the name of the class with Llama; with GPT-2 it is this one too, but with a warning.
+    # Explicit, as transformers would infer the same loss for GPT-2, but with a warning.
     model.loss_type = "ForCausalLM"
     return model
 
@@ -146,12 +150,12 @@ def trainer_for(model: PreTrainedModel, data: Data, args: TrainingArguments) -> 
 
 
 def sample(trainer: Trainer, data: Data, prompt: str, new_tokens: int = 40) -> str:
-    """The prompt and how the model goes on, drawn with a seed of its own.
+    """The prompt and the model's sampled continuation, with a fixed seed.
 
-    The random numbers of training and the mode of the model stay as they were.
+    The RNG state of training and the mode of the model are restored.
     """
     assert data.tokenizer is not None
-    # A compiled model would be compiled anew for every length.
+    # A compiled model would be compiled again for every length.
     model = getattr(trainer.model, "_orig_mod", trainer.model)
     start, positions = end_of(data.tokenizer), data.tokens_per_sample
     new_tokens = min(new_tokens, positions // 2)
@@ -170,7 +174,7 @@ def sample(trainer: Trainer, data: Data, prompt: str, new_tokens: int = 40) -> s
                 do_sample=True,
                 temperature=0.8,
                 top_k=40,
-                # A text that ends at once would show nothing.
+                # A text that ends immediately would show nothing.
                 min_new_tokens=new_tokens // 2,
                 max_new_tokens=new_tokens,
                 use_cache=True,

@@ -22,7 +22,7 @@ __all__ = ["METRICS", "Config", "build", "prepare", "sample"]
 
 @dataclass(frozen=True, kw_only=True)
 class Config(CorpusOptions, Optimisation):
-    """What may vary. Names that `TrainingArguments` has too are handed on to it."""
+    """The parameters. Names that are also in `TrainingArguments` are passed on to it."""
 
     model: str = ""
     """A checkpoint folder or a name on the hub, with weights in safetensors. Must be given."""
@@ -31,7 +31,7 @@ class Config(CorpusOptions, Optimisation):
     block_size: int = 128
     """Tokens in one training example."""
     eval_tokens: int = 32_768
-    """Held-out tokens that are evaluated at most: the same ones for every trial."""
+    """At most this many held-out tokens are evaluated: the same ones for every trial."""
 
     learning_rate: float = 5e-5
 
@@ -49,7 +49,11 @@ class Config(CorpusOptions, Optimisation):
 
 
 def prepare(config: Config, cache: Path, log: Log) -> Data:
-    """Packed blocks of the corpus in the model's own tokens; afterwards only opened."""
+    """Packed blocks of the corpus in the model's own tokens; built once, later only opened.
+
+    Raises:
+        UserError: the corpus or the tokenizer cannot be loaded, or there is too little text.
+    """
     return prepare_blocks(
         config,
         tokenizer=config.model,
@@ -66,7 +70,7 @@ def build(config: Config, data: Data, args: TrainingArguments) -> Trainer:
     """A trainer around the pretrained model, its weights in float32.
 
     Raises:
-        UserError: the model cannot be had, or does not take blocks of this length.
+        UserError: the model cannot be loaded, or does not take blocks of this length.
     """
     set_seed(args.seed)
     model: PreTrainedModel = from_pretrained(

@@ -1,7 +1,7 @@
 """Trains a text classifier, a small BERT from scratch or a pretrained model.
 
-By default it tells the genre of a Bible verse (law, history, poetry, prophecy, gospel, letters) by
-its words: 31,000 verses that arrive with pip; 23 % of them are in the largest class.
+By default it predicts the genre of a Bible verse (law, history, poetry, prophecy, gospel, letters)
+from its text: 31,000 verses from a pip package; 23 % of them are in the largest class.
 """
 
 from __future__ import annotations
@@ -39,27 +39,27 @@ METRICS = {"eval_accuracy": "maximize"}
 
 @dataclass(frozen=True, kw_only=True)
 class Config(CorpusOptions, Optimisation):
-    """What may vary. Names that `TrainingArguments` has too are handed on to it."""
+    """The parameters. Names that are also in `TrainingArguments` are passed on to it."""
 
     dataset: str = "en-genres"
-    """`en-genres` (verses and genres, arrives with pip), a file, a folder, or a hub dataset."""
+    """`en-genres` (verses and genres from a pip package), a file, a folder, or a hub dataset."""
     label_column: str = "label"
     """Column that holds the class of each text."""
     model: str = ""
-    """A checkpoint folder or a name on the hub; if not given, a BERT of `size` from scratch."""
+    """A checkpoint folder or a name on the hub; by default a BERT of `size` from scratch."""
     revision: str | None = None
     """Branch, tag or commit of a model of the hub."""
     size: Literal["nano", "micro", "mini", "small", "medium"] = "nano"
     """Layers, width, heads: nano 2, 64, 2; micro 4, 128, 4; mini 6, 384, 6; small 12, 768, 12;
     medium 24, 1024, 16."""
     vocab_size: int = 4096
-    """Tokens of the vocabulary that is learnt for a model from scratch."""
+    """Tokens of the vocabulary that is trained for a model from scratch."""
     max_length: int = 64
     """Tokens to which every text is cut or padded."""
     eval_examples: int = 1024
-    """Held-out examples that are evaluated at most: the same ones for every trial."""
+    """At most this many held-out examples are evaluated: the same ones for every trial."""
     dropout: float = 0.1
-    """Of a model from scratch, on hidden states and attention."""
+    """Dropout of a model from scratch, for hidden states and attention."""
 
     per_device_train_batch_size: int = 16
 
@@ -74,7 +74,11 @@ class Config(CorpusOptions, Optimisation):
 
 
 def prepare(config: Config, cache: Path, log: Log) -> Data:
-    """Labelled examples of one length; made once in `cache`, afterwards only opened."""
+    """Labelled examples of one length; built once in `cache`, later only opened.
+
+    Raises:
+        UserError: the corpus or the tokenizer cannot be loaded, or there are too few examples.
+    """
     return prepare_examples(
         config,
         label_column=config.label_column,
@@ -89,10 +93,10 @@ def prepare(config: Config, cache: Path, log: Log) -> Data:
 
 
 def build(config: Config, data: Data, args: TrainingArguments) -> Trainer:
-    """A trainer with a model whose first weights follow from `args.seed` alone.
+    """A trainer with a model whose initial weights depend on `args.seed` alone.
 
     Raises:
-        UserError: a model was named that cannot be had.
+        UserError: the named model cannot be loaded.
     """
     set_seed(args.seed)
     return Trainer(
@@ -107,7 +111,7 @@ def build(config: Config, data: Data, args: TrainingArguments) -> Trainer:
 
 
 def accuracy(prediction: EvalPrediction) -> dict[str, float]:
-    """The part of the examples whose class is found."""
+    """The fraction of examples whose class is predicted correctly."""
     return {"accuracy": float(np.mean(prediction.predictions.argmax(-1) == prediction.label_ids))}
 
 

@@ -85,7 +85,7 @@ WITHOUT_RAY = {
         (
             "many.yaml:1:1 metod: unknown key 'metod'",
             "did you mean 'method'?",
-            "many.yaml:3:19 parameters.learning_rate.min: 'a' is no number here",
+            "many.yaml:3:19 parameters.learning_rate.min: 'a' is not a number",
             "parameters.weight_decay: range [1, 0.1] is empty",
             "parameters.dropout: [0.1, 0.1] is one value",
             "many.yaml:7:3 tune.budgt: unknown key 'budgt'",

@@ -480,7 +480,7 @@ def test_a_damaged_table_is_told_with_its_file(tmp_path: Path, name: str) -> Non
 def test_a_corpus_without_text_is_told(tmp_path: Path, content: str) -> None:
     path = tmp_path / "a.txt"
     path.write_text(content, encoding="utf-8")
-    assert "there is no text in it" in error_of(lambda: prepare(path, tmp_path / "cache"))
+    assert "it has no text" in error_of(lambda: prepare(path, tmp_path / "cache"))
 
 
 def test_a_corpus_that_is_too_small_is_told_with_its_sizes(tmp_path: Path) -> None:

@@ -304,7 +304,7 @@ RATES = [f"{0.001 * index:g}" for index in range(1, 30)]
 )
 def test_numbers_that_one_text_makes_choices_are_told_of(values: list[Any], text: str) -> None:
     assert guess("x", values).remark == (
-        f"x: {text} is text, so that all values are choices without order"
+        f"x: {text} is text, so that all values are unordered choices"
     )
 
 
@@ -517,7 +517,7 @@ def test_a_grid_needs_each_of_its_combinations(tmp_path: Path) -> None:
     grid = setting(9, searcher={"name": "grid"})
     assert not problems(table_of(tmp_path, rows), grid)
     (problem,) = problems(table_of(tmp_path, rows[:7]), grid)
-    assert problem.what == "7 of the grid's 9 combinations are there"
+    assert problem.what == "7 of the grid's 9 combinations are in the table"
 
 
 def test_a_metric_to_be_maximised_is(tmp_path: Path) -> None:
@@ -604,7 +604,7 @@ def test_what_cannot_be_replayed_is_told(tmp_path: Path, monkeypatch: pytest.Mon
     table = table_of(tmp_path, with_values(curves(20), config__x=lambda row: row["trial"] / 7))
     assert problems(table, setting()) == []
     (small,) = problems(table, setting(0.1))
-    assert small.what == "0.1 full runs do not come to one report"
+    assert small.what == "0.1 full runs do not cover one report"
     (grid,) = problems(table, setting(searcher={"name": "grid"}))[:1]
     assert grid.where == "--searcher on t"
     monkeypatch.setattr("tune_app.plugins.make.scheduler", lambda study: Changing())

@@ -152,7 +152,7 @@ def test_the_seed_is_noise_and_is_not_ranked(tmp_path: Path) -> None:
     assert ranked[0] == ranked[1]
     text = section(told.state())
     assert "seed is not ranked" in text
-    assert "How much that is was not measured" in text
+    assert "How much noise was not measured" in text
     for number in range(2):
         told.trial(VALUES | {"seed": number}, [4.0] * 8 + [4.0 + number])
     assert "differ in the seed alone have a standard deviation of 0.7071" in section(told.state())
@@ -173,7 +173,7 @@ def test_the_same_journal_says_the_same(tmp_path: Path) -> None:
 def test_too_few_trials_tell_nothing(tmp_path: Path) -> None:
     count, told = importance(study(tmp_path, count=MIN_TRIALS - 1).state())
     assert (count, told) == (MIN_TRIALS - 1, [])
-    assert "cannot be told from 7 trials" in sentence(count, told)
+    assert "cannot be determined from 7 trials" in sentence(count, told)
 
 
 @pytest.mark.parametrize(
@@ -244,7 +244,7 @@ def test_little_is_told_apart_from_unknown() -> None:
     ]
     assert sentence(30, told) == (
         "What mattered for the order of 30 trials: rate (40 % to 80 %). "
-        "Of the others, 1 hardly mattered, 1 cannot be told."
+        "Of the others, 1 hardly mattered, 1 cannot be determined."
     )
     rows = table(told).splitlines()[2:]
     assert [row.split(" | ")[1] for row in rows] == ["**60 %**", "cannot tell", "hardly any"]

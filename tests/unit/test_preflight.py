@@ -88,7 +88,7 @@ def test_a_goal_that_would_keep_the_worst_trial_is_told(corpus: Path) -> None:
     assert not [note for note in prepare(study, corpus).notes if "goal" in note]
     wrong = replace(study, metric=replace(study.metric, goal="maximize"))
     (note,) = [note for note in prepare(wrong, corpus).notes if "goal" in note]
-    assert "better where eval_loss is lower (write goal: minimize)" in note
+    assert "a lower eval_loss is better (write goal: minimize)" in note
 
 
 def test_a_budget_in_seconds_has_its_rungs_before_any_step_is_known(corpus: Path) -> None:

@@ -227,7 +227,7 @@ def test_all_mistakes_are_told_at_once_and_nothing_is_written(
     ("words", "expected"),
     [
         (["--searcher", "grid"], "--searcher on task: a grid needs finitely many values of lr"),
-        (["--full-runs", "0.2"], "0.2 full runs do not come to one report"),
+        (["--full-runs", "0.2"], "0.2 full runs do not cover one report"),
     ],
 )
 def test_what_does_not_suit_the_table_is_told_before_the_first_replay(
@@ -279,7 +279,7 @@ def test_mistakes_in_options_are_told_at_once(
     assert run(path, *refused) == 2
     told = capsys.readouterr().err
     assert "--searcher, startup: 0 startup trials\n" in told
-    assert "--scheduler, eta: 1 is no reduction factor\n" in told
+    assert "--scheduler, eta: 1 is not a reduction factor\n" in told
 
 
 RAISES = """

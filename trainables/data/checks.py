@@ -1,4 +1,4 @@
-"""Checks of a trainable's own fields: all mistakes at once."""
+"""Checks of a trainable's own fields; all problems are reported at once."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 from tune_app.errors import Problem, UserError, nearest
 
 
-def choice(name: str, value: str, known: Iterable[str]) -> list[Problem]:
-    """The mistake of a value that is not among the known ones, if it is one."""
-    names = list(known)
+def choice(name: str, value: str, choices: Iterable[str]) -> list[Problem]:
+    """A problem if `value` is not among the choices."""
+    names = list(choices)
     if value in names:
         return []
     hint = nearest(str(value), names)
@@ -20,20 +20,24 @@ def choice(name: str, value: str, known: Iterable[str]) -> list[Problem]:
 
 
 def at_least(name: str, value: Any, low: int) -> list[Problem]:
-    """The mistake of a number that is too small or no whole number, if it is one."""
+    """A problem if `value` is not a whole number of at least `low`."""
     if isinstance(value, int) and not isinstance(value, bool) and value >= low:
         return []
-    return [Problem(f"{value!r} will not do", name, f"a whole number from {low:,} on")]
+    return [Problem(f"{value!r} is not allowed", name, f"a whole number from {low:,} on")]
 
 
 def share(name: str, value: Any) -> list[Problem]:
-    """The mistake of a number outside [0, 1), if it is one."""
+    """A problem if `value` is not a number in [0, 1)."""
     if isinstance(value, int | float) and 0 <= value < 1:
         return []
-    return [Problem(f"{value!r} will not do", name, "a number from 0 to below 1")]
+    return [Problem(f"{value!r} is not allowed", name, "a number from 0 to below 1")]
 
 
 def raise_all(problems: list[Problem]) -> None:
-    """Raises UserError when there is any mistake."""
+    """Reports all problems together.
+
+    Raises:
+        UserError: there is at least one.
+    """
     if problems:
         raise UserError(problems)

@@ -1,4 +1,4 @@
-"""What a corpus is, which one a trainable reads, and the texts in it."""
+"""The type of a corpus, the options that select one, and reading its texts."""
 
 from __future__ import annotations
 
@@ -17,32 +17,32 @@ class CorpusOptions:
     """Which text a trainable reads."""
 
     dataset: str = "ru"
-    """`ru` or `en` (text that arrives with pip), a file, a folder, or a dataset of the hub."""
+    """`ru` or `en` (text from a pip package), a file, a folder, or a dataset of the hub."""
     dataset_config: str | None = None
     """Configuration of a hub dataset that has several."""
     dataset_split: str | None = None
-    """Split of a hub dataset; `train` if not given. Held-out text is taken from it too."""
+    """Split of a hub dataset, by default `train`. Held-out text is taken from it too."""
     dataset_revision: str | None = None
-    """Branch, tag or commit of a hub dataset. Without one, what was read first stays in use."""
+    """Branch, tag or commit of a hub dataset. By default the commit that was read first."""
     text_column: str | None = None
-    """Column that holds the text; if not given, `text` or else the only column of strings."""
+    """Column of the text; by default `text`, or else the only column of strings."""
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """Rows that can be read again and again, and a name for exactly these contents."""
+    """Rows that can be read repeatedly, and a key of their contents."""
 
     name: str
     fingerprint: str
     batches: Callable[[Sequence[str]], Iterator[Batch]]
-    """Yields the rows; only the named columns, or all of them where no name is given."""
+    """Yields the rows, with the named columns only; without names, with all columns."""
 
 
 def texts(corpus: Corpus, column: str | None) -> Iterator[str]:
-    """Documents without surrounding white space; empty ones are left out.
+    """Documents without surrounding white space; leaves out empty ones.
 
     Raises:
-        UserError: no such column, no column to choose, or a value that is not text.
+        UserError: the column does not exist or is ambiguous, or a value is not text.
     """
     chosen = column_of(corpus, column)
     for batch in corpus.batches([chosen]):
@@ -56,7 +56,11 @@ def texts(corpus: Corpus, column: str | None) -> Iterator[str]:
 
 
 def column_of(corpus: Corpus, column: str | None) -> str:
-    """The column of text that was asked for, or the one there is."""
+    """The column of text: the named one, or the only one.
+
+    Raises:
+        UserError: as `texts`.
+    """
     first = next(iter(corpus.batches([])), None)
     if first is None:
         raise UserError(empty(corpus))
@@ -91,13 +95,13 @@ def check_column(corpus: Corpus, batch: Batch, option: str, column: str) -> None
 
 
 def empty(corpus: Corpus) -> Problem:
-    """The mistake of naming a corpus without any text."""
-    return Problem("there is no text in it", f"dataset {corpus.name}")
+    """The problem of a corpus without any text."""
+    return Problem("it has no text", f"dataset {corpus.name}")
 
 
 def _are_strings(values: Sequence[Any]) -> bool:
-    known = [value for value in values if value is not None]
-    return bool(known) and all(isinstance(value, str) for value in known)
+    present = [value for value in values if value is not None]
+    return bool(present) and all(isinstance(value, str) for value in present)
 
 
 def _list(names: Sequence[str] | Batch) -> str:

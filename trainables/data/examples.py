@@ -56,15 +56,15 @@ def prepare_examples(
     cache: Path,
     log: Log,
 ) -> Data:
-    """Training and held-out examples of a corpus with labels; made once, afterwards only opened.
+    """Training and held-out examples of a corpus with labels; built once, later only opened.
 
     Args:
         tokenizer: `bpe` to train one of `vocab_size` tokens, or a folder or a name on the hub.
         max_length: tokens to which every text is cut or padded.
-        eval_examples: held-out examples to evaluate at most.
+        eval_examples: at most this many held-out examples are evaluated.
 
     Raises:
-        UserError: the corpus or the tokenizer cannot be had, or there is too little to learn from.
+        UserError: the corpus or the tokenizer cannot be loaded, or there are too few examples.
     """
     corpus = open_corpus(options, cache, log)
     split = settle_split(corpus, options.text_column, cache, log)
@@ -95,7 +95,7 @@ def _arrays(
     cache: Path,
     log: Log,
 ) -> tuple[Path, dict[str, Any]]:
-    """The folder with the arrays of both sides, and what is known about them."""
+    """The folder with the arrays of both sides, and facts about them."""
 
     def make(folder: Path) -> dict[str, Any]:
         rows = _rows(corpus, options.text_column, label_column)
@@ -111,7 +111,7 @@ def _arrays(
 
 
 def _put_token_in_front(tokenizer: PreTrainedTokenizerFast) -> None:
-    """A classifier reads the state of the first token: it must be the same one everywhere."""
+    """Adds a fixed first token, as the classifier reads the state of the first token."""
     tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
         single=f"{END_OF_TEXT} $A", special_tokens=[(END_OF_TEXT, tokenizer.bos_token_id)]
     )
@@ -138,7 +138,7 @@ def _write(
     tokenizer: PreTrainedTokenizerFast,
     max_length: int,
 ) -> dict[str, Any]:
-    """Writes the arrays of both sides; gives the facts about them."""
+    """Writes the arrays of both sides; returns facts about them."""
     sides: tuple[list[tuple[str, str]], list[tuple[str, str]]] = ([], [])
     for text, label in rows:
         sides[split.holds_out(text)].append((text, label))
@@ -147,7 +147,7 @@ def _write(
     if len(names) < 2 or not held_out:
         raise UserError(_too_little(corpus, names, len(held_out)))
     _save(folder, "train", sides[0], names, tokenizer, max_length)
-    # Any part of the held-out examples is to be a fair sample of them, so the order is mixed.
+    # Shuffled, so that the first held-out examples are a random sample of all.
     mixed = np.random.default_rng(0).permutation(len(held_out))
     _save(folder, "held_out", [held_out[i] for i in mixed], names, tokenizer, max_length)
     return {

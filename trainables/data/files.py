@@ -1,8 +1,8 @@
 """Local files as a corpus.
 
-Text files (.txt): UTF-8; a document is a paragraph, that is, what stands between blank lines, or
-a line in a file that has no blank line. .jsonl, .json, .csv, .parquet and .arrow: a row is a
-document. A folder is read recursively and must hold files of one kind.
+Text files (.txt): UTF-8; a document is a paragraph between blank lines, or a line in a file without
+blank lines. .jsonl, .json, .csv, .parquet and .arrow: a row is a document. A folder is read
+recursively and must have files of one kind.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ ROWS = 256
 """Rows read at a time."""
 
 _SAVED_DATASET = {"dataset_info.json", "state.json"}
-"""What `Dataset.save_to_disk` writes beside its Arrow files: no data."""
+"""Files that `Dataset.save_to_disk` writes besides its Arrow files; they have no data."""
 
 
 def looks_like_path(name: str) -> bool:
-    """Whether a name means a file or a folder rather than `owner/name` on the hub."""
+    """Whether a name is a file or folder instead of `owner/name` on the hub."""
     path = Path(name).expanduser()
     return (
         path.exists()
@@ -49,7 +49,7 @@ def looks_like_path(name: str) -> bool:
 
 
 def missing(path: Path, where: str) -> Problem:
-    """The mistake of naming a path that does not exist, with the nearest name that does."""
+    """The problem of a path that does not exist, with the most similar name that does."""
     parent = path.parent
     if not parent.is_dir():
         return Problem(f"no such file or folder; there is no folder {parent} either", where)
@@ -59,10 +59,10 @@ def missing(path: Path, where: str) -> Problem:
 
 
 def open_files(path: Path, cache: Path, log: Log) -> Corpus:
-    """A corpus of one file or of all the files below a folder.
+    """A corpus of one file or of all files in a folder and its sub-folders.
 
     Raises:
-        UserError: nothing there, nothing readable there, or files of several kinds.
+        UserError: the path does not exist, has no readable file, or has files of several kinds.
     """
     kind, paths = _find(path)
     digests = remembered_digests(paths, cache, log)
@@ -76,7 +76,7 @@ def open_files(path: Path, cache: Path, log: Log) -> Corpus:
 
 
 def remembered_digests(paths: Sequence[Path], cache: Path, log: Log) -> list[str]:
-    """Checksums of files, read once for each path, size and time of change."""
+    """Checksums of files, computed once for each path, size and modification time."""
     names = [str(path.resolve()) for path in paths]
     stamps = [[stat.st_size, stat.st_mtime_ns] for stat in map(os.stat, names)]
     memo = cache / "sources" / f"{key_of(names)}.json"
@@ -94,7 +94,7 @@ def remembered_digests(paths: Sequence[Path], cache: Path, log: Log) -> list[str
 
 
 def read_memo(path: Path) -> dict[str, Any] | None:
-    """A small note in the cache, or None where there is none that can be read."""
+    """A small JSON file of the cache, or None if it is missing or unreadable."""
     try:
         memo = json.loads(path.read_bytes())
     except (FileNotFoundError, NotADirectoryError, ValueError):
@@ -103,7 +103,7 @@ def read_memo(path: Path) -> dict[str, Any] | None:
 
 
 def write_memo(path: Path, memo: dict[str, Any]) -> None:
-    """Writes a small note so that a reader sees the old one or the new one."""
+    """Writes a small JSON file of the cache atomically."""
     with explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, json.dumps(memo))
@@ -142,7 +142,7 @@ def _below(folder: Path) -> Iterator[Path]:
 
 
 def _read(path: Path, kind: str, columns: Sequence[str]) -> Iterator[Batch]:
-    """The rows of one file, `ROWS` at a time; nothing from an empty one."""
+    """The rows of one file, `ROWS` at a time; none from an empty file."""
     try:
         if path.stat().st_size:
             yield from _text(path) if kind == "text" else _table(path, kind, columns)
@@ -176,7 +176,7 @@ def _text(path: Path) -> Iterator[Batch]:
 
 
 def _paragraphs(path: Path) -> Iterator[str]:
-    """Paragraphs, or lines where no blank line stands between two of them."""
+    """Paragraphs, or lines if the file has no blank line between two lines."""
     with path.open(encoding="utf-8-sig") as file:
         by_line = not _has_inner_blank_line(file)
         file.seek(0)
@@ -204,10 +204,10 @@ def _has_inner_blank_line(lines: Iterator[str]) -> bool:
 
 
 def _table(path: Path, kind: str, columns: Sequence[str]) -> Iterator[Batch]:
-    """Rows by the readers of `datasets`, streamed: nothing is copied into its own cache."""
+    """Rows from the readers of `datasets`, streamed, so that nothing is copied into its cache."""
     from datasets import load_dataset
 
-    # A path is a pattern to `datasets`: brackets in it must stand for themselves.
+    # `datasets` reads a path as a glob pattern: brackets in it must be escaped.
     rows = load_dataset(kind, data_files=[glob.escape(str(path))], split="train", streaming=True)
     if columns:
         rows = rows.select_columns(list(columns))

@@ -1,4 +1,4 @@
-"""Datasets, models and tokenizers of the hub. Code out of a repository is never run."""
+"""Datasets, models and tokenizers of the hub. Code from a repository is never executed."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from tune_app.training.data import Log
 
 
 def open_hub(options: CorpusOptions, cache: Path, log: Log) -> Corpus:
-    """A dataset of the hub. The commit read first stays in use while the cache is there.
+    """A dataset of the hub. The commit that was read first stays in use while the cache exists.
 
     Raises:
         UserError: the hub cannot be reached, has no such dataset, configuration, split or
-            revision, or what it has cannot be read.
+            revision, or the data cannot be read.
     """
     asked = (options.dataset, options.dataset_config, options.dataset_split or "train")
     memo = cache / "sources" / f"{key_of('hub', asked, options.dataset_revision)}.json"
@@ -45,7 +45,7 @@ def open_hub(options: CorpusOptions, cache: Path, log: Log) -> Corpus:
 
 
 def _fetch(options: CorpusOptions) -> dict[str, str]:
-    """Brings a dataset into the cache of `datasets`; gives what finds it there."""
+    """Downloads a dataset into the cache of `datasets`; returns the keys that identify it there."""
     repository = Repository(
         "dataset",
         options.dataset,
@@ -68,7 +68,7 @@ def _fetch(options: CorpusOptions) -> dict[str, str]:
 
 
 def _check_data(name: str, names: Collection[str], where: str) -> None:
-    """Raises UserError for a dataset that is made by a program instead of read."""
+    """Raises UserError for a dataset that needs a loading script."""
     if (script := f"{name.split('/')[-1]}.py") in names:
         raise UserError(
             Problem(
@@ -81,7 +81,7 @@ def _check_data(name: str, names: Collection[str], where: str) -> None:
 
 
 def _rows(options: CorpusOptions, known: Mapping[str, str]) -> Any:
-    """What was fetched, out of the cache of `datasets`; fetched again where that was emptied."""
+    """The rows from the cache of `datasets`; downloaded again if the cache was emptied."""
     from datasets.packaged_modules.cache.cache import Cache
 
     builder = Cache(
@@ -97,7 +97,7 @@ def _rows(options: CorpusOptions, known: Mapping[str, str]) -> Any:
 
 
 def _prepared(options: CorpusOptions, name: str, commit: str) -> Any:
-    """The builder of a dataset whose files were fetched and turned into Arrow files."""
+    """The builder of a dataset whose files are downloaded and converted to Arrow."""
     import datasets
 
     datasets.disable_progress_bars()
@@ -105,8 +105,8 @@ def _prepared(options: CorpusOptions, name: str, commit: str) -> Any:
     try:
         builder = datasets.load_dataset_builder(name, options.dataset_config, revision=commit)
         if builder.hash != commit:
-            # Where the hub gives nothing, `datasets` takes any commit that it fetched before.
-            raise UserError(Problem(f"commit {commit} cannot be had now", where))
+            # If the hub fails, `datasets` takes any commit that it downloaded before.
+            raise UserError(Problem(f"commit {commit} is not available now", where))
         _check_split(options, builder.config.data_files or builder.info.splits or ())
         builder.download_and_prepare()
     except ValueError as error:
@@ -130,7 +130,7 @@ def _part(builder: Any, options: CorpusOptions) -> Any:
 
 
 def _check_split(options: CorpusOptions, known: Collection[str]) -> None:
-    """Raises UserError for a split that is not among the known ones, if any is known."""
+    """Raises UserError for a split that is not among the known ones; nothing if none is known."""
     where = f"dataset_split of dataset {options.dataset}"
     asked = (options.dataset_split or "train").split("+")
     names = {part.split("[")[0].strip() for part in asked} - {"all"}
@@ -140,11 +140,11 @@ def _check_split(options: CorpusOptions, known: Collection[str]) -> None:
 
 
 def _wrong_config(options: CorpusOptions, name: str, commit: str) -> Problem | None:
-    """The mistake of naming a configuration that is not there, or none of several."""
+    """The problem of a configuration that does not exist, or of not choosing one of several."""
     import datasets
 
     names: list[str] = []
-    # Without the names, what went wrong first is told.
+    # Without the names, the original error is reported.
     with suppress(HTTPError, OSError, ValueError, datasets.exceptions.DatasetsError):
         names = datasets.get_dataset_config_names(name, revision=commit)
     where = f"dataset_config of dataset {options.dataset}"
@@ -168,10 +168,10 @@ def from_pretrained(
     needs: str,
     **options: Any,
 ) -> Any:
-    """What a `from_pretrained` gives for a folder or for a name on the hub; never runs its code.
+    """The result of `from_pretrained` for a folder or a hub name; never executes its code.
 
-    A copy that was fetched before is used without asking the hub, and the commit that was fetched
-    first stays in use. `needs` is the file by which a folder is recognised.
+    A downloaded copy is used without a request to the hub, and the commit that was downloaded first
+    stays in use. `needs` is a file that a valid folder must have.
 
     Raises:
         UserError: no such folder, no such name, or the hub cannot be reached.
@@ -185,14 +185,14 @@ def from_pretrained(
     repository = Repository("model", name, revision, where)
     commit = repository.cached_commit()
     if commit is not None:
-        # Fails where not all of it was fetched.
+        # Fails if the download is incomplete.
         with suppress(OSError, ValueError):
             return load(name, revision=commit, local_files_only=True, **options)
     else:
         commit = repository.commit()
     _check_weights(repository.contents(commit).files, where, options)
-    # With a commit and not a branch, `transformers` asks no service on the internet to convert
-    # weights, and takes none out of a pull request.
+    # With a commit instead of a branch, `transformers` asks no service on the internet to convert
+    # weights, and takes none from a pull request.
     return _loaded(load, name, where, options | {"revision": commit})
 
 
@@ -206,7 +206,7 @@ def _folder(name: str, where: str, needs: str) -> Path:
 
 
 def _check_weights(names: Collection[str], where: str, options: Mapping[str, Any]) -> None:
-    """Raises UserError when weights are asked for and none are safe to read."""
+    """Raises UserError if weights are needed and none are in safetensors."""
     if not options.get("use_safetensors") or any(name.endswith(".safetensors") for name in names):
         return
     others = sorted(name for name in names if name.endswith((".bin", ".pt", ".pth", ".ckpt")))

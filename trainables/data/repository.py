@@ -1,4 +1,4 @@
-"""Repositories of the hub: which commit is meant, what is in it, and why it cannot be had."""
+"""Repositories of the hub: resolves commits, lists their contents, and explains failures."""
 
 from __future__ import annotations
 
@@ -28,27 +28,27 @@ Kind = Literal["dataset", "model"]
 
 @dataclass(frozen=True)
 class Contents:
-    """What a commit of a repository holds."""
+    """The contents of a commit of a repository."""
 
     name: str
-    """The name of the repository today, where it was renamed."""
+    """The current name of the repository, which may have been renamed."""
     files: list[str]
 
 
 @dataclass(frozen=True)
 class Repository:
-    """A dataset or a model of the hub at a branch, a tag or a commit; at `main` without one."""
+    """A dataset or model of the hub at a branch, tag or commit; at `main` without one."""
 
     kind: Kind
     name: str
     revision: str | None
     where: str
-    """What a message calls it: `tokenizer owner/name`."""
+    """The name in messages, e.g. `tokenizer owner/name`."""
     expected: str = ""
-    """What may stand in place of a name that does not exist."""
+    """What is allowed in place of a name that does not exist."""
 
     def cached_commit(self) -> str | None:
-        """The commit that this revision was when it was last fetched; asks nobody."""
+        """The commit of this revision at its last download; no network access."""
         try:
             revision = resolve_revision(
                 self.name, repo_type=self.kind, revision=self.revision, local_files_only=True
@@ -58,17 +58,17 @@ class Repository:
         return str(revision.resolved)
 
     def commit(self) -> str:
-        """The commit that this revision is now, which from now on is the one in the cache.
+        """The current commit of this revision, which the cache refers to from now on.
 
         Raises:
-            UserError: there is none, or the hub cannot be reached.
+            UserError: there is no such revision, or the hub cannot be reached.
         """
         with self._explained():
             found = resolve_revision(self.name, repo_type=self.kind, revision=self.revision)
             return str(found.resolved)
 
     def contents(self, commit: str) -> Contents:
-        """What a commit holds, once it is known that it may be read.
+        """The contents of a commit, after a check that they may be read.
 
         Raises:
             UserError: there is no such commit, it may not be read, or the hub cannot be reached.
@@ -78,7 +78,7 @@ class Repository:
             info = api.dataset_info if self.kind == "dataset" else api.model_info
             about = info(self.name, revision=commit)
             if about.gated:
-                # What is in it may be known to all, but not read.
+                # The list of files may be public although the files are not.
                 api.auth_check(self.name, repo_type=self.kind)
             return Contents(about.id, [file.rfilename for file in about.siblings or ()])
 
@@ -114,7 +114,7 @@ class Repository:
 
     def _offline(self) -> Problem:
         return Problem(
-            what="was not fetched before, and HF_HUB_OFFLINE forbids to fetch it",
+            what="was not downloaded before, and HF_HUB_OFFLINE forbids downloads",
             where=self.where,
             expected=self.expected,
             fix=f"check the name (there is no file or folder {self.name!r} here), or unset "
@@ -163,7 +163,7 @@ class Repository:
 
 
 def unknown(option: str, value: str, names: Iterable[str], where: str) -> Problem:
-    """The mistake of naming a part of a repository that it does not have."""
+    """The problem of a part of a repository that does not exist."""
     names = list(names)
     hint = nearest(value, names)
     return Problem(
@@ -175,5 +175,5 @@ def unknown(option: str, value: str, names: Iterable[str], where: str) -> Proble
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, without the advice that libraries add."""
+    """The first line of an error's message, without the advice that libraries add."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -1,4 +1,4 @@
-"""Where text comes from: what pip brought, local files, or a dataset of the hub."""
+"""Opens a corpus from its source: a pip package, local files, or a dataset of the hub."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tune_app.training.data import Log
 
 
 def open_corpus(options: CorpusOptions, cache: Path, log: Log) -> Corpus:
-    """Finds a corpus and its fingerprint; reads contents only where they are not known yet.
+    """Finds a corpus and its fingerprint; reads the contents only if the cache lacks them.
 
     Raises:
         UserError: there is no such corpus, or it cannot be read.

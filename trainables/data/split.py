@@ -1,7 +1,7 @@
-"""Which documents are held out: decided by their text alone.
+"""The held-out split: whether a document is held out depends on its text alone.
 
-Every text falls into one of 1,024 buckets by a hash of its contents; the first few buckets are
-held out. Copies of a text therefore stand on the same side, and every process decides alike.
+A hash of its contents assigns every text to one of 1,024 buckets; the first few buckets are held
+out. So copies of a text are on the same side, and every process makes the same split.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from typing import Any
 
 BUCKETS = 1024
 SHARE = 0.05
-"""Part of the characters that is held out of a large corpus."""
+"""Fraction of the characters of a large corpus that is held out."""
 ENOUGH_CHARACTERS = 130_000
-"""Held out of a small corpus where that is at most a fifth of it: about 32,768 tokens."""
+"""Held out of a small corpus, but at most a fifth of it; about 32,768 tokens."""
 RULE = f"blake2b/{BUCKETS}/{SHARE}/{ENOUGH_CHARACTERS}"
 
 
 @dataclass(frozen=True)
 class Split:
-    """What a corpus amounts to, and how many buckets of it are held out."""
+    """The size of a corpus, and how many buckets of it are held out."""
 
     documents: int
     characters: int
@@ -29,25 +29,25 @@ class Split:
     held_out_buckets: int
 
     def holds_out(self, text: str) -> bool:
-        """Whether a document is kept from training."""
+        """Whether a document is held out."""
         return _bucket(text) < self.held_out_buckets
 
     def as_facts(self) -> dict[str, Any]:
-        """Plain values, from which `Split(**facts)` comes back."""
+        """Plain values, from which `Split(**facts)` restores the split."""
         return asdict(self)
 
 
 def survey(documents: Iterable[str]) -> Split:
-    """Counts a corpus and settles its split; reads it once and keeps nothing of it."""
+    """Counts a corpus and determines its split; reads it once, as a stream."""
     characters = [0] * BUCKETS
     number = 0
     for text in documents:
         number += 1
         characters[_bucket(text)] += len(text)
     total = sum(characters)
-    wanted = max(SHARE * total, min(ENOUGH_CHARACTERS, total / 5))
+    goal = max(SHARE * total, min(ENOUGH_CHARACTERS, total / 5))
     held_out = taken = 0
-    while held_out < wanted and taken < BUCKETS:
+    while held_out < goal and taken < BUCKETS:
         held_out += characters[taken]
         taken += 1
     return Split(number, total, total - held_out, taken)

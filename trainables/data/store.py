@@ -1,9 +1,9 @@
-"""Content-addressed folders on disk that are either whole and checked, or not there.
+"""Content-addressed folders on disk that are either complete and checked, or do not exist.
 
-A folder is named after what it is made from, filled in a temporary sibling, flushed to disk and
-renamed into place; `meta.json`, written last, holds the size and the checksum of every file. A
-crash therefore leaves nothing that could be taken for good, and damage done later is noticed when
-the folder is opened. Of several processes that want the same folder one makes it, the others wait.
+A folder's name is a hash of everything that its contents depend on. It is filled in a temporary
+sibling, flushed to disk and renamed into place; `meta.json`, written last, has the size and the
+checksum of every file. So a crash leaves no folder that looks valid, and later damage is detected
+when the folder is opened. If several processes need a folder, one builds it and the others wait.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from tune_app.storage.atomic import flush
 from tune_app.training.data import Log
 
 FORMAT = 1
-"""Version of what the folders hold; a part of every name."""
+"""Version of the folders' format; a part of every name."""
 
 _META = "meta.json"
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -34,13 +34,13 @@ _UNUSABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST
 
 
 def key_of(*parts: object) -> str:
-    """A folder name made from everything the folder's contents depend on."""
+    """A folder name from everything that the folder's contents depend on."""
     text = json.dumps([FORMAT, *parts], sort_keys=True, ensure_ascii=False)
     return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
 
 
 def digest_of(path: Path) -> str:
-    """BLAKE2b of a file's contents; reads it in pieces."""
+    """BLAKE2b of a file's contents, read in pieces."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
@@ -48,10 +48,10 @@ def digest_of(path: Path) -> str:
 def ensure(
     folder: Path, make: Callable[[Path], dict[str, Any]], log: Log, needed_bytes: int = 0
 ) -> dict[str, Any]:
-    """Facts about a folder that `make` fills unless it is there already.
+    """Facts about a folder, which `make` fills unless it exists already.
 
-    `make` gets an empty folder, writes files into it and returns plain facts, which are kept with
-    them. `needed_bytes` is an estimate that is only told when the disk turns out to be full.
+    `make` gets an empty folder, writes files into it and returns plain facts, which are stored with
+    them. `needed_bytes` is an estimate for the message if the disk is full.
 
     Raises:
         UserError: the disk is full, or the cache cannot be written.
@@ -70,7 +70,7 @@ def ensure(
 
 
 def fault_of(folder: Path) -> str | None:
-    """What is wrong with a folder, or None. Contents are read once per process, sizes always."""
+    """Why a folder is invalid, or None. Checks sizes always, checksums once per process."""
     try:
         stat = (folder / _META).stat()
         files = json.loads((folder / _META).read_bytes())["files"]
@@ -87,7 +87,7 @@ def fault_of(folder: Path) -> str | None:
 
 @lru_cache(maxsize=1024)
 def _damage(folder: Path, mtime_ns: int, inode: int) -> str | None:
-    """What differs from the checksums; once for each making of a folder, told apart by time."""
+    """Why checksums do not match, or None; cached for each build of a folder, by time and inode."""
     meta = json.loads((folder / _META).read_bytes())
     if meta.get("checksum") != _checksum(meta):
         return f"{_META} is damaged"
@@ -107,7 +107,7 @@ def _facts(folder: Path) -> dict[str, Any]:
 
 
 def _made(folder: Path, make: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
-    """Makes a folder beside its place and renames it; the caller holds the lock."""
+    """Builds a folder in a sibling and renames it; the caller holds the lock."""
     for leftover in folder.parent.glob(f"{folder.name}.tmp*"):
         shutil.rmtree(leftover)
     temporary = folder.with_name(f"{folder.name}.tmp{os.getpid()}")
@@ -125,7 +125,7 @@ def _made(folder: Path, make: Callable[[Path], dict[str, Any]]) -> dict[str, Any
 
 
 def _seal(folder: Path, facts: dict[str, Any]) -> None:
-    """Flushes what was written and writes down sizes and checksums."""
+    """Flushes the files and writes their sizes and checksums."""
     files = {}
     for path in sorted(folder.iterdir()):
         flush(path)
@@ -153,7 +153,11 @@ def _locked(folder: Path, log: Log) -> Iterator[None]:
 
 @contextmanager
 def explained(path: Path, needed_bytes: int = 0) -> Iterator[None]:
-    """Turns a full or forbidden disk, met while `path` is made, into a UserError."""
+    """Turns the error of a full or read-only disk, while `path` is built, into a problem.
+
+    Raises:
+        UserError: the disk is full, or the cache cannot be written.
+    """
     try:
         yield
     except OSError as error:

@@ -1,8 +1,8 @@
-"""How much of the order of trials goes with each hyper-parameter, and how sure that is.
+"""Estimates the share of the variance of ranks that each hyper-parameter explains, with intervals.
 
-A regression on ranks. Each parameter has columns of its own: a parabola along a range, one column
-for each other choice. Its share is what they add to the explained variance of ranks, beside the
-parameters that stand out themselves, less what columns of no meaning would add on average.
+A regression on ranks. Each parameter has its own columns: a parabola for a range, indicators for
+the values of a choice. Its share is the explained variance that they add to the columns of the
+significant parameters, less what random columns would add on average (as in adjusted R²).
 """
 
 from __future__ import annotations
@@ -15,26 +15,26 @@ import numpy as np
 from tune_app.space.cube import Array, Axis
 
 LEVEL = 0.05
-"""How often a parameter of no meaning may be told to matter."""
+"""Significance level: how often a parameter without effect may be reported to matter."""
 CONFIDENCE = 0.9
-"""How often an interval is to hold the share that any number of such trials would show."""
+"""Confidence level of an interval for the share in the limit of infinitely many such trials."""
 TRIALS_PER_COLUMN = 4
-"""With fewer trials for each column a regression explains whatever it is given."""
+"""With fewer trials for each column, a regression overfits."""
 MOST_TRIALS = 1000
-"""Of more trials so many tell enough."""
+"""Of more trials, a random sample of this size is used."""
 SHUFFLES = 199
 RESAMPLES = 200
 SAME = 1e-6
-"""A column that differs from others by less of its variance tells nothing of its own."""
+"""Tolerance for collinear columns, as a share of a column's variance."""
 TINY = 1e-12
-"""In place of no noise at all."""
+"""Replaces a variance of zero."""
 
 
 @dataclass(frozen=True, slots=True)
 class Effect:
     """One parameter's share of the variance of ranks, 0 to 1, with its interval.
 
-    `chance` is how often the parameter's own values, dealt out anew to the trials, do as well.
+    `chance` is the p-value of a permutation test of the parameter's values.
     """
 
     share: float
@@ -50,8 +50,8 @@ def effects(axes: Sequence[Axis], points: Array, scores: Array, seed: int = 0) -
     """The effect of each axis of the cube.
 
     Args:
-        points: (trials, axes), in the unit cube; NaN where a parameter did not count.
-        scores: (trials,), of which the order alone counts.
+        points: (trials, axes), in the unit cube; NaN where a parameter is inactive.
+        scores: (trials,); only their ranking is used.
     """
     rng = np.random.default_rng(seed)
     if len(scores) > MOST_TRIALS:
@@ -62,7 +62,7 @@ def effects(axes: Sequence[Axis], points: Array, scores: Array, seed: int = 0) -
         return [UNKNOWN] * len(axes)
     blocks = [_columns(axis, column) for axis, column in zip(axes, points.T, strict=True)]
     counts = rng.multinomial(len(ranks), np.full(len(ranks), 1 / len(ranks)), size=RESAMPLES)
-    out = _standing_out(ranks, blocks)
+    out = _significant(ranks, blocks)
     return [
         _effect(ranks, block, [blocks[i] for i in out if i != index], np.sqrt(counts), rng)
         for index, block in enumerate(blocks)
@@ -70,30 +70,30 @@ def effects(axes: Sequence[Axis], points: Array, scores: Array, seed: int = 0) -
 
 
 def _ranks(scores: Array) -> Array:
-    """(trials,): ranks less their mean; scores that are alike share the mean of theirs."""
+    """Centred ranks (trials,); ties get their mean rank."""
     ordered = np.sort(scores)
     below, upto = (np.searchsorted(ordered, scores, side) for side in ("left", "right"))
-    found: Array = (below + upto - len(scores)) / 2
-    return found
+    ranks: Array = (below + upto - len(scores)) / 2
+    return ranks
 
 
 def _columns(axis: Axis, column: Array) -> Array:
-    """(trials, columns): what the regression sees of a parameter."""
-    known = ~np.isnan(column)
+    """The regression columns (trials, columns) of a parameter with coordinates (trials,)."""
+    present = ~np.isnan(column)
     if axis.ordered or axis.levels is None:
-        filled = np.where(known, column, column[known].mean() if known.any() else 0.0)
+        filled = np.where(present, column, column[present].mean() if present.any() else 0.0)
         middle = filled - filled.mean()
         is_line = axis.levels is not None and axis.count == 2
         columns = [middle] if is_line else [middle, middle**2]
     else:
-        columns = [np.where(known, column == level, 0.0) for level in axis.levels[1:]]
-    if not known.all():
-        columns.append(known.astype(float))
+        columns = [np.where(present, column == level, 0.0) for level in axis.levels[1:]]
+    if not present.all():
+        columns.append(present.astype(float))
     return np.stack(columns, axis=1)
 
 
-def _standing_out(ranks: Array, blocks: list[Array]) -> list[int]:
-    """Parameters whose effect is there without doubt, the largest one first."""
+def _significant(ranks: Array, blocks: list[Array]) -> list[int]:
+    """The significant parameters by forward selection, the strongest first."""
     chosen: list[int] = []
     while True:
         beside = [blocks[index] for index in chosen]
@@ -106,7 +106,7 @@ def _standing_out(ranks: Array, blocks: list[Array]) -> list[int]:
 
 
 def _is_enough(block: Array, beside: list[Array]) -> bool:
-    """Whether there are trials enough for all these columns."""
+    """Whether there are enough trials for all these columns."""
     columns = block.shape[1] + sum(other.shape[1] for other in beside)
     return bool(columns * TRIALS_PER_COLUMN <= len(block))
 
@@ -117,11 +117,11 @@ def _effect(
     if not _is_enough(block, []):
         return UNKNOWN
     fit = _Fits(ranks, block[None], beside)
-    dealt = np.stack([rng.permutation(block) for _ in range(SHUFFLES)])
-    as_good = int((_Fits(ranks, dealt, beside).strength >= fit.strength).sum())
+    permuted = np.stack([rng.permutation(block) for _ in range(SHUFFLES)])
+    as_good = int((_Fits(ranks, permuted, beside).strength >= fit.strength).sum())
     drawn = _Fits(ranks, block[None], beside, weights).share
-    # Resamples are spread too little in a small sample, and explain too much: they say how far
-    # a share may be off, not what it is.
+    # In a small sample, bootstrap resamples vary too little and overfit: they give the width of
+    # the interval, corrected for the degrees of freedom, but not the share itself.
     apart = (drawn - np.median(drawn)) * np.sqrt(len(ranks) / fit.freedom)
     ends = fit.share + np.quantile(apart, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     share, low, high = np.clip([*fit.share, *ends], 0.0, 1.0).tolist()
@@ -129,12 +129,12 @@ def _effect(
 
 
 class _Fits:
-    """What a block of columns explains beside others, for many blocks or weights at once.
+    """The variance that a block of columns adds to others, for many blocks or weights at once.
 
     Args:
         ranks: (trials,).
         blocks: (fits or 1, trials, columns).
-        weights: (fits, trials), square roots of them.
+        weights: (fits, trials), the square roots of the weights of trials.
     """
 
     def __init__(
@@ -158,28 +158,28 @@ class _Fits:
 
     @property
     def chance(self) -> float:
-        """Of the first fit, were ranks normal: near enough to choose by."""
-        # Slow to import, and not needed where trials are few.
+        """The p-value of the first fit by the F test, which assumes normal ranks: approximate."""
+        # Slow to import, and not needed with few trials.
         from scipy.special import fdtrc
 
         return float(fdtrc(self.columns, self.freedom, self.strength)[0])
 
 
 def _without(basis: Array, columns: Array) -> Array:
-    found: Array = columns - basis @ (basis.swapaxes(1, 2) @ columns)
-    return found
+    residuals: Array = columns - basis @ (basis.swapaxes(1, 2) @ columns)
+    return residuals
 
 
 def _basis(columns: Array) -> Array:
-    """Orthonormal columns of the same span; zeros in place of what is next to nothing."""
+    """Orthonormal columns with the same span; zeros in place of collinear ones."""
     lengths = np.sqrt((columns**2).sum(axis=1, keepdims=True))
     sized = columns * _inverse(lengths)
     values, vectors = np.linalg.eigh(sized.swapaxes(1, 2) @ sized)
-    found: Array = sized @ (vectors * np.sqrt(_inverse(values))[:, None, :])
-    return found
+    basis: Array = sized @ (vectors * np.sqrt(_inverse(values))[:, None, :])
+    return basis
 
 
 def _inverse(numbers: Array) -> Array:
-    """Zero where there is next to nothing to divide by."""
-    found: Array = np.where(numbers > SAME, 1 / np.maximum(numbers, SAME), 0.0)
-    return found
+    """1 / number, or zero for numbers up to `SAME`."""
+    inverse: Array = np.where(numbers > SAME, 1 / np.maximum(numbers, SAME), 0.0)
+    return inverse

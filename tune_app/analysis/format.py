@@ -1,4 +1,4 @@
-"""Facts as short text: the one place that decides how many digits a person sees."""
+"""Formats values as short text: the only place that decides on the number of digits."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from typing import Any
 
 NOTHING = "–"
-"""Stands for what was not measured."""
+"""Represents a missing value."""
 
 
 def loss(number: float | str | None) -> str:
     """An objective or loss to four significant digits: 3.16249 -> "3.162".
 
-    Takes the strings "NaN", "Infinity" and "-Infinity" of the journal too.
+    Also accepts the strings "NaN", "Infinity" and "-Infinity" of the journal.
     """
     if number is None:
         return NOTHING
@@ -75,7 +75,7 @@ def duration(seconds: float | None) -> str:
 
 
 def share(fraction: float) -> str:
-    """A share as a percentage: 0.58 -> "58 %", with a decimal where it tells something."""
+    """A share as a percentage: 0.58 -> "58 %", with a decimal where it matters."""
     percent = 100 * fraction
     if 0 < abs(percent) < 0.05:
         return "< 0.1 %" if percent > 0 else "> -0.1 %"
@@ -85,7 +85,7 @@ def share(fraction: float) -> str:
 
 
 def shorten(text: str, limit: int) -> str:
-    """`text` in at most `limit` characters; names often differ at their ends, so both stay."""
+    """`text` in at most `limit` characters; keeps both ends, as names often differ there."""
     if len(text) <= limit:
         return text
     head = limit // 2
@@ -103,7 +103,7 @@ def _float(number: float) -> str:
 
 
 def scientific(number: float, digits: int) -> str:
-    """So many significant digits at most: 620000 -> "6.2e5"."""
+    """A number with at most `digits` significant digits: 620000 -> "6.2e5"."""
     mantissa, exponent = f"{number:.{digits - 1}e}".split("e")
     if "." in mantissa:
         mantissa = mantissa.rstrip("0").rstrip(".")

@@ -1,7 +1,7 @@
-"""How much each searched parameter matters for a study's metric, with the doubt there is.
+"""The importance of each searched parameter for a study's metric, with confidence intervals.
 
-Pure: reads the state of a study. Trials are put in one order by comparing each two at the highest
-rung that both have been at, so that no two budgets are mixed.
+Trials are ranked by comparing each pair at the highest rung that both have reached, so that values
+at different budgets are never compared.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from tune_app.space.cube import Array, Cube
 from tune_app.space.nuisance import without_seed
 
 MIN_TRIALS = 8
-"""With fewer trials nothing at all can be told apart from chance."""
+"""With fewer trials no effect can be distinguished from chance."""
 
 
 @dataclass(frozen=True, slots=True)
 class Importance:
-    """One parameter's effect; `matters` where values dealt out by chance rarely do as well."""
+    """One parameter's effect; `matters` if it is significant."""
 
     parameter: str
     share: float
@@ -33,11 +33,11 @@ class Importance:
 
 
 def importance(state: StudyState) -> tuple[int, list[Importance]]:
-    """The number of trials that tell something, and what they tell: what matters most first.
+    """The number of trials in the analysis, and the importance of each parameter, highest first.
 
-    The seed is not ranked: what it changes is noise. Diverged trials are the worst of all; those
-    that ran out of memory, failed, were lost or cancelled tell nothing, nor do those that changed
-    their values on the way, or have values outside of the space, as untuned defaults may.
+    The seed is left out: its effect is noise. Diverged trials rank last. The analysis leaves out
+    trials that ran out of memory, failed, were lost or cancelled, that changed their values during
+    training, or that have values outside of the space, as untuned defaults may.
     """
     study = state.definition
     space, constraints = without_seed(study.space), study.constraints
@@ -47,31 +47,31 @@ def importance(state: StudyState) -> tuple[int, list[Importance]]:
     count = len(observations.points)
     if count < MIN_TRIALS:
         return count, []
-    found = effects(
+    measured = effects(
         list(cube.axes.values()), observations.points, comparisons_lost(observations.values)
     )
-    told = [_told(name, effect) for name, effect in zip(cube.axes, found, strict=True)]
-    return count, sorted(told, key=lambda item: (not item.matters, -item.share, -item.high))
+    items = [_importance(name, effect) for name, effect in zip(cube.axes, measured, strict=True)]
+    return count, sorted(items, key=lambda item: (not item.matters, -item.share, -item.high))
 
 
-def _told(name: str, effect: Effect) -> Importance:
+def _importance(name: str, effect: Effect) -> Importance:
     return Importance(name, **asdict(effect), matters=effect.chance <= LEVEL)
 
 
 def comparisons_lost(values: Array) -> Array:
-    """(trials,): how many others each trial is worse than, ties as half.
+    """How many other trials each trial is worse than (trials,); a tie counts as half.
 
     Args:
-        values: (trials, rungs), lower is better; NaN where a trial has not been, infinite from
-            where it diverged.
+        values: (trials, rungs), lower is better; NaN at rungs that a trial has not reached,
+            infinite from the rung at which it diverged.
     """
-    told = values.copy()
-    told[np.isinf(values).any(axis=1)] = np.inf
-    rungs = np.arange(told.shape[1])
-    top = np.where(np.isnan(told), -1, rungs).max(axis=1)
-    lost = np.zeros(len(told))
+    marked = values.copy()
+    marked[np.isinf(values).any(axis=1)] = np.inf
+    rungs = np.arange(marked.shape[1])
+    top = np.where(np.isnan(marked), -1, rungs).max(axis=1)
+    lost = np.zeros(len(marked))
     for rung in rungs:
-        column = told[:, rung]
+        column = marked[:, rung]
         ending, beyond = top == rung, (top > rung) & ~np.isnan(column)
         lost[ending] += _worse_than(column[ending], column[ending | beyond])
         lost[beyond] += _worse_than(column[beyond], column[ending])
@@ -81,5 +81,5 @@ def comparisons_lost(values: Array) -> Array:
 def _worse_than(values: Array, others: Array) -> Array:
     ordered = np.sort(others)
     left, right = (np.searchsorted(ordered, values, side) for side in ("left", "right"))
-    found: Array = (left + right) / 2
-    return found
+    counts: Array = (left + right) / 2
+    return counts

@@ -1,4 +1,4 @@
-"""What mattered, in words: for the report, the closing lines and W&B."""
+"""The importance of parameters as text: for the report, the closing lines and W&B."""
 
 from __future__ import annotations
 
@@ -17,46 +17,46 @@ from tune_app.space.domains import Fixed
 from tune_app.space.nuisance import SEED
 
 NAMED = 3
-"""So many parameters are named in a sentence."""
+"""Parameters that a sentence names at most."""
 
 LITTLE = 0.05
-"""A share that nobody would tune for."""
+"""A share up to which a parameter is not worth tuning."""
 
 
 def in_full(state: StudyState) -> Summary:
-    """The facts of a study with the importance of its parameters, which takes a second."""
-    count, told = importance(state)
-    importances = Importances(count, tuple(told), sentence(count, told))
+    """The facts of a study with the importance of its parameters; takes about a second."""
+    count, items = importance(state)
+    importances = Importances(count, tuple(items), sentence(count, items))
     return replace(summarise(state), importance=importances)
 
 
-def sentence(count: int, told: list[Importance]) -> str:
-    """The whole of it in one or two sentences."""
+def sentence(count: int, items: list[Importance]) -> str:
+    """A summary in one or two sentences; `count` is the number of trials in the analysis."""
     trials = f"{count} trial{'' if count == 1 else 's'}"
-    known = [f"{item.parameter} ({_interval(item)})" for item in told if item.matters]
-    if not known:
-        return f"Which hyper-parameters matter cannot be told from {trials}."
-    shown, rest = known[:NAMED], len(told) - len(known)
-    more = f" and {len(known) - NAMED} more" if len(known) > NAMED else ""
+    named = [f"{item.parameter} ({_interval(item)})" for item in items if item.matters]
+    if not named:
+        return f"Which hyper-parameters matter cannot be determined from {trials}."
+    shown, rest = named[:NAMED], len(items) - len(named)
+    more = f" and {len(named) - NAMED} more" if len(named) > NAMED else ""
     text = f"What mattered for the order of {trials}: {', '.join(shown)}{more}."
-    little = sum(_is_little(item) for item in told)
-    counts = {"hardly mattered": little, "cannot be told": rest - little}
+    little = sum(_is_little(item) for item in items)
+    counts = {"hardly mattered": little, "cannot be determined": rest - little}
     others = ", ".join(f"{number} {kind}" for kind, number in counts.items() if number)
     return f"{text} Of the others, {others}." if others else text
 
 
 def section(state: StudyState) -> str:
     """A table of all searched parameters and how to read it, in Markdown."""
-    count, told = importance(state)
-    if not told:
-        return md.text(sentence(count, told)) if state.trials else ""
-    return f"{table(told)}\n\n{md.bullets(_notes(state, count))}"
+    count, items = importance(state)
+    if not items:
+        return md.text(sentence(count, items)) if state.trials else ""
+    return f"{table(items)}\n\n{md.bullets(_notes(state, count))}"
 
 
-def table(told: list[Importance]) -> str:
+def table(items: list[Importance]) -> str:
     """Shares and intervals, in Markdown."""
     header = ["hyper-parameter", "share of the order of trials", "between"]
-    return md.table(header, [_row(item) for item in told], right=[1, 2])
+    return md.table(header, [_row(item) for item in items], right=[1, 2])
 
 
 def _row(item: Importance) -> list[str]:
@@ -79,38 +79,38 @@ def _interval(item: Importance) -> str:
 
 
 def _prefers_good_values(state: StudyState) -> bool:
-    """Whether the search tried good values more often than others, as far as can be told."""
+    """Whether the search tried good values more often than others; True if unknown."""
     try:
         study = state.definition
         believed = study.prior or study.step_law_octaves is not None
         return bool(believed) or make.learns_from_history(study.searcher, study.space, study.seed)
     except UserError:
-        # A searcher of the user's own need not be where the report is read.
+        # The user's own searcher may be missing where the report is made.
         return True
 
 
 def _notes(state: StudyState, count: int) -> list[str]:
-    """What has to be known to read the table."""
+    """The notes that explain the table."""
     notes = [
-        f"From {count} trials, each two compared at the highest rung that both have been at. A "
-        "share is the part of the differences in rank that goes with the parameter by itself; "
-        "effects that two have only together belong to none. Intervals are meant to hold the share "
-        f"that any number of such trials would show in {format.share(CONFIDENCE)} of studies.",
-        "Cannot tell: the same values dealt out to the trials by chance do as well in more than "
+        f"From {count} trials, each pair compared at the highest rung that both have reached. A "
+        "share is the part of the variance of ranks that the parameter explains by itself; "
+        "interactions belong to no parameter. Intervals contain the share in the limit of many "
+        f"such trials in about {format.share(CONFIDENCE)} of studies.",
+        "Cannot tell: random permutations of the parameter's values explain as much in more than "
         f"{format.share(LEVEL)} of cases. So about one in {round(1 / LEVEL)} parameters without "
-        "any meaning is said to matter.",
+        "an effect is reported to matter.",
     ]
     if not isinstance(state.definition.space.get(SEED, Fixed(None)), Fixed):
-        known = seeds.told(seed_spread(state)) or "How much that is was not measured."
-        notes.append(f"The seed is not ranked: what it changes is noise. {known}")
+        spread = seeds.description(seed_spread(state)) or "How much noise was not measured."
+        notes.append(f"The seed is not ranked: its effect is noise. {spread}")
     if any(trial.fraction < 1 for trial in state.trials.values()):
         notes.append(
-            "Trials that ended early count by their early values, and what matters early is not "
-            "always what matters in the end: for the full budget intervals are too narrow."
+            "Trials that ended early count by their early values, and the importance early in "
+            "training may differ from that at the full budget: for it, intervals are too narrow."
         )
     if _prefers_good_values(state):
         notes.append(
-            "The search tried good values more often than others: a parameter whose good values it "
-            "found soon has varied little since, and matters more in the whole space than here."
+            "The search tried good values more often than others: a parameter whose good values "
+            "were found soon has varied little since, and matters more in the whole space."
         )
     return notes

@@ -1,4 +1,4 @@
-"""Markdown from text that nobody has looked at: generations, errors, names."""
+"""Markdown from untrusted text: generations, errors, names."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 
 
 def text(raw: str) -> str:
-    """`raw` as one line that shows as it is: no markup, link, HTML, formula, cell or list in it.
+    """`raw` as one line that is shown literally: no markup, link, HTML, formula, cell or list.
 
     Line breaks become `<br>`; other control characters and text-direction overrides are dropped.
     """
@@ -39,7 +39,7 @@ def _escape(line: str) -> str:
 
 
 def code(raw: str) -> str:
-    """`raw` in a code span, one line; falls back to escaped text where a span cannot hold it."""
+    """`raw` as a code span in one line, or as escaped text if a code span is not possible."""
     line = _visible(" ".join(raw.splitlines()))
     return text(line) if "`" in line or "|" in line or not line.strip() else f"`{line}`"
 

@@ -1,4 +1,4 @@
-"""Learning curves: the objective of every trial over what it has spent."""
+"""Learning curves: the objective of every trial over its spent budget."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Curve:
 
 
 def figure(state: StudyState) -> Figure:
-    """One line a trial; the best and the untuned defaults stand out and are labelled."""
+    """One line for each trial; the best one and the untuned defaults are highlighted."""
     drawing = style.new_figure(8, 4.8)
     axes = drawing.subplots()
     curves = [curve for trial in state.trials.values() if (curve := _curve(state, trial)).values]
@@ -45,7 +45,7 @@ def figure(state: StudyState) -> Figure:
 
 
 def in_tokens(state: StudyState) -> bool:
-    """Whether tokens are the common measure of all trials; else the share of the budget is."""
+    """Whether the x axis is in tokens; otherwise it is the share of the budget."""
     return state.definition.budget.unit is Unit.TOKENS
 
 
@@ -64,7 +64,7 @@ def _prominence(trial: TrialState, best: TrialState | None) -> int:
 
 
 def _framing(curves: list[Curve]) -> list[float]:
-    """The values that decide the plot's height: not those of trials that diverged."""
+    """The values that determine the y axis: without those of diverged trials."""
     sound = [curve for curve in curves if curve.trial.outcome is not Outcome.DIVERGED]
     return [value for curve in sound or curves for value in curve.values]
 
@@ -144,7 +144,7 @@ def _end_marker(curve: Curve) -> str | None:
 def _end_labels(
     axes: Axes, state: StudyState, curves: list[Curve], best: TrialState | None
 ) -> None:
-    """Names the best and the baseline at their ends, moved apart where they would meet."""
+    """Labels the best trial and the baseline at their ends; moves overlapping labels apart."""
     named = [curve for curve in curves if _prominence(curve.trial, best) >= 2]
     low, high = axes.get_ylim()
     to_share = axes.transData.transform
@@ -203,7 +203,7 @@ def _legend(axes: Axes, state: StudyState, curves: list[Curve], best: TrialState
 
 
 def _seen(state: StudyState, best: TrialState | None) -> str:
-    """What the curves say, for the title."""
+    """The main result, for the title."""
     if best is None:
         return "none completed"
     if best.kind is Kind.BASELINE:
@@ -234,6 +234,6 @@ def _texts(
     low, high = drawing.axes[0].get_ylim()
     if any(not low <= value <= high for curve in curves for value in curve.values):
         notes.append(
-            "Values far from the others leave the plot; ends out there are marked at its edge."
+            "Values far from the others are outside of the plot; such ends are marked at its edge."
         )
     style.caption(drawing, " ".join(notes), 130)

@@ -1,4 +1,4 @@
-"""Parallel coordinates: every trial a line through its values to its objective."""
+"""Parallel coordinates: each trial is a line through its values to its objective."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from tune_app.core.state import StudyState
 from tune_app.core.trial import Kind, TrialState
 
 TICKS = 12
-"""Values named on a categorical axis, at most."""
+"""Labelled values of a categorical axis, at most."""
 
 
 def figure(state: StudyState) -> Figure:
-    """One axis a parameter, at most SHOWN of them, and the objective at the full budget."""
+    """One axis for each of at most `SHOWN` parameters, and one for the objective at full budget."""
     every = scales(state)
     names = most_varied(state, SHOWN)
     order = ranked(state)

@@ -21,12 +21,12 @@ from tune_app.core.trial import Kind, Outcome, TrialState
 SHOWN = 12
 _DEFAULTS = ("untuned defaults", style.INK)
 _GOLDEN = 0.6180339887498949
-"""Multiples of it, modulo 1, spread evenly however many there are."""
+"""Golden ratio: its multiples modulo 1 are evenly spread for any number of them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A trial at its newest finite value; `share` of the budget is where that was measured."""
+    """A trial's last finite value; `share` is the share of the budget at which it was measured."""
 
     trial: TrialState
     share: float
@@ -38,7 +38,7 @@ class Point:
 
 
 def figure(state: StudyState) -> Figure:
-    """One panel a parameter, at most SHOWN of them, the most varied ones."""
+    """One panel for each of at most `SHOWN` parameters, those with the most distinct values."""
     names, every = most_varied(state, SHOWN), scales(state)
     points = _points(state)
     columns = min(len(names), 3 if len(names) <= 9 else 4)
@@ -196,7 +196,7 @@ def _legend(drawing: Figure, points: list[Point], best: TrialState | None) -> No
 def _entries(
     points: list[Point], best: TrialState | None
 ) -> list[tuple[str, str, str, str, float]]:
-    """Label, marker, face, edge and size of each kind of mark that is there."""
+    """Label, marker, face, edge and size of each kind of mark in the plot."""
     dark, pale = "#08306B", "#B7D4EA"
     trials = [point.trial for point in points]
     entries = []

@@ -1,6 +1,6 @@
-"""The common look of the plots: colours told apart by every eye, little ink, plain captions.
+"""The common style of the plots: colours for all kinds of colour vision, plain captions.
 
-Figures are made with Matplotlib's objects and Agg alone, so that plots can be drawn in any
+Figures use Matplotlib's objects and Agg alone, so that plots can be drawn in any
 thread and without a display.
 """
 
@@ -35,26 +35,26 @@ GRID = "#E9ECEF"
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty figure, inches wide and high, that finds room for all its text."""
+    """An empty figure, `width` x `height` inches, whose layout leaves room for all text."""
     figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
     return figure
 
 
 def title(figure: Figure, text: str) -> None:
-    """What is to be seen, at the upper left."""
+    """Adds a title at the upper left."""
     figure.suptitle(plain(text), x=0.01, ha="left", fontsize=11.5, fontweight="bold", color=INK)
 
 
 def caption(figure: Figure, text: str, width: int) -> None:
-    """What must be known to read the plot, below it, at most `width` characters a line."""
+    """Adds a caption below the plot, with at most `width` characters in a line."""
     figure.supxlabel(
         plain("\n".join(textwrap.wrap(text, width))), x=0.01, ha="left", fontsize=7.5, color=FAINT
     )
 
 
 def tidy(axes: Axes) -> None:
-    """Takes away what carries no information."""
+    """Removes decoration from the axes."""
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     for side in ("left", "bottom"):
@@ -66,7 +66,7 @@ def tidy(axes: Axes) -> None:
 
 
 def plain(text: str) -> str:
-    """`text` without its meaning as a formula."""
+    """`text` with `$` escaped, so that Matplotlib does not read a formula."""
     return text.replace("$", r"\$")
 
 
@@ -82,9 +82,9 @@ def ramp(colormap: str, low: float, high: float) -> Colormap:
 
 
 def limits(values: Sequence[float]) -> tuple[float, float]:
-    """Bounds for an axis of these values that a few exploded ones do not stretch.
+    """Bounds for an axis of these values, without far outliers.
 
-    Values further than five interquartile ranges beyond the quartiles fall outside of them.
+    Values more than five interquartile ranges beyond the quartiles are outside of the bounds.
     """
     finite = np.array([value for value in values if math.isfinite(value)], dtype=float)
     if finite.size == 0:
@@ -98,7 +98,7 @@ def limits(values: Sequence[float]) -> tuple[float, float]:
 
 
 def save(figure: Figure, path: Path) -> Path:
-    """Writes a PNG that is either whole or not there; the same figure gives the same bytes."""
+    """Writes a PNG atomically; the same figure gives the same bytes."""
     with replacing(path) as new:
         figure.savefig(new, format="png", dpi=DPI, metadata={"Software": None})
     return path

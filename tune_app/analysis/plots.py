@@ -1,4 +1,4 @@
-"""The plots of a study as PNG files. Matplotlib is imported when something is drawn."""
+"""The plots of a study as PNG files. Matplotlib is imported only for drawing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tune_app.core.state import StudyState
 def draw(state: StudyState, folder: Path) -> list[Path]:
     """Writes the plots into `folder` and returns their paths.
 
-    A study that searches no parameter has learning curves only.
+    A study without searched parameters has learning curves only.
     """
     from tune_app.analysis import plot_curves, plot_parallel, plot_parameters, plot_style
 

@@ -1,4 +1,4 @@
-"""The report of a study, from its journal alone: the same journal gives the same bytes."""
+"""The report of a study, from its journal alone; the same journal gives the same bytes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tune_app.storage.atomic import write_atomically
 
 FILE_NAME = "report.md"
 _STORAGE = "studies"
-"""Where the command line looks for studies unless told otherwise."""
+"""The default folder of studies of the command line."""
 
 _ALT = {
     "learning_curves.png": "Learning curves of all trials",
@@ -28,10 +28,10 @@ _ALT = {
 
 
 def write(state: StudyState, folder: Path, study_folder: Path, storage: str = "") -> Path:
-    """Writes report.md and its plots into `folder`, each file whole or not at all.
+    """Writes report.md and its plots into `folder`, each file atomically.
 
-    `study_folder` is where the journal and the checkpoints are; nothing is written there.
-    `storage` is what the command line calls the place of the study, where it is a bucket.
+    `study_folder` has the journal and the checkpoints; nothing is written there.
+    `storage` is the value of --storage if the study is in a bucket.
     Returns the path of report.md, which is written last.
     """
     plots = draw(state, folder)
@@ -51,7 +51,7 @@ def _text(
         ("", sections.answer(facts)),
         ("The best values", best),
         (
-            "How the best one came there",
+            "The schedule of the best trial",
             sections.schedule(state, state.trials[facts.best.trial]) if facts.best else "",
         ),
         ("What really ran", sections.effective(state, facts)),
@@ -63,10 +63,10 @@ def _text(
         ("Findings", md.bullets(md.text(finding) for finding in facts.findings)),
         ("What this study cannot tell", md.bullets(sections.limits(state, facts))),
         ("How it was run", setting(state)),
-        ("To go on", _commands(state, facts, study_folder, storage)),
+        ("Next steps", _commands(state, facts, study_folder, storage)),
     ]
-    told = [f"## {title}\n\n{body}" if title else body for title, body in parts if body]
-    return "\n\n".join(told) + "\n"
+    written = [f"## {title}\n\n{body}" if title else body for title, body in parts if body]
+    return "\n\n".join(written) + "\n"
 
 
 def _checkpoint(facts: Summary, folder: Path, study_folder: Path) -> str:
@@ -86,5 +86,5 @@ def _commands(state: StudyState, facts: Summary, study_folder: Path, storage: st
     lines = [f"# in the folder that holds {_STORAGE}/"] if default else []
     lines += [shlex.join(["python", "-m", "tune_app", verb, *at]) for verb in verbs]
     source = shlex.quote(state.definition.source)
-    lines.append(f"python -m tune_app run {source}    # the same search anew")
+    lines.append(f"python -m tune_app run {source}    # the same search again")
     return "```sh\n" + "\n".join(lines) + "\n```"

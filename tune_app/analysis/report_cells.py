@@ -13,10 +13,10 @@ CELL = 100
 
 
 def cell(values: Mapping[str, Any], name: str) -> str:
-    """The value of that name; a dash where there is none."""
+    """The value of `name` as a cell; a dash if there is none."""
     return short(format.value(values[name])) if name in values else format.NOTHING
 
 
 def short(raw: str) -> str:
-    """Text that nobody has looked at, cut where it is too long for a cell."""
+    """Untrusted text, escaped and shortened for a cell."""
     return md.text(format.shorten(raw, CELL))

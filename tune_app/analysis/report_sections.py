@@ -1,4 +1,4 @@
-"""The parts of a report. Each is Markdown, empty where there is nothing to tell."""
+"""The sections of a report as Markdown; empty if a section does not apply."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def answer(facts: Summary) -> str:
 
 
 def best_values(state: StudyState, facts: Summary) -> str:
-    """The best trial's values next to the untuned defaults and to what was searched."""
+    """The best trial's values next to the untuned defaults and the searched domains."""
     best, baseline = (
         facts.best,
         facts.baseline or Baseline("", None, {}),
@@ -78,7 +78,7 @@ def best_values(state: StudyState, facts: Summary) -> str:
 
 
 def schedule(state: StudyState, trial: TrialState) -> str:
-    """The values that a trial had on its way, where it took over from others."""
+    """The values of a trial over time, if it copied other trials."""
     takeovers = trial.takeovers
     if not takeovers:
         return ""
@@ -86,17 +86,17 @@ def schedule(state: StudyState, trial: TrialState) -> str:
     ends = [format.share(state.definition.rungs[takeover.rung]) for takeover in takeovers]
     sources = ["", *(takeover.source for takeover in takeovers)]
     names = [name for name in stages[-1] if len({json.dumps(s.get(name)) for s in stages}) > 1]
-    header = ["until", "goes on from", *(md.code(format.shorten(name, 40)) for name in names)]
+    header = ["until", "resumes from", *(md.code(format.shorten(name, 40)) for name in names)]
     rows = [
         [end, source, *(cell(stage, name) for name in names)]
         for end, source, stage in zip([*ends, "100 %"], sources, stages, strict=True)
     ]
-    told = "Its values changed on the way: a run with the last ones alone is another one."
-    return f"{told}\n\n{md.table(header, rows)}"
+    note = "Its values changed during training: a run with the last values alone is different."
+    return f"{note}\n\n{md.table(header, rows)}"
 
 
 def effective(state: StudyState, facts: Summary) -> str:
-    """What the best trial's worker recorded of itself, next to the untuned defaults."""
+    """What really ran in the best trial, as its worker recorded it, and in the baseline."""
     best, baseline = facts.best, state.baseline()
     if best is None or not best.effective:
         return ""
@@ -111,21 +111,21 @@ def effective(state: StudyState, facts: Summary) -> str:
 
 
 def trials(state: StudyState, facts: Summary) -> str:
-    """Every trial: ranked ones first; the others' values carry the share they were measured at."""
+    """All trials, ranked ones first; values of the others carry their share of the budget."""
     names = most_varied(state, COLUMNS)
     header = ["rank", "trial", "outcome", md.code(state.reported_metric)]
     header += [*(md.code(format.shorten(name, 40)) for name in names)]
     header += ["budget", "tokens", "time", "why"]
     rows = [_trial_row(row, names) for row in facts.trials]
     numbers = [0, 3, len(header) - 4, len(header) - 3, len(header) - 2]
-    told = (
+    note = (
         "Only trials at the full budget are ranked. A value with a percentage was measured at "
         "that share of the budget and compares with values at the same share alone."
     )
     every = len(domains.searched(state.definition.space))
     if len(names) < every:
-        told += f" Shown are the {len(names)} of {every} hyper-parameters with the most values."
-    return f"{md.table(header, rows, numbers)}\n\n{told}"
+        note += f" Shown are the {len(names)} of {every} hyper-parameters with the most values."
+    return f"{md.table(header, rows, numbers)}\n\n{note}"
 
 
 def _trial_row(row: TrialRow, names: list[str]) -> list[str]:
@@ -147,19 +147,19 @@ def _trial_row(row: TrialRow, names: list[str]) -> list[str]:
 
 
 def generations(facts: Summary) -> str:
-    """What the model wrote before training and what the best one writes, side by side."""
+    """Text of the model before training and of the best trial's model, side by side."""
     samples = facts.samples
     if samples is None:
         return ""
     best = f" (trial {facts.best.trial})" if facts.best else ""
     cells = [md.text(text or "") or format.NOTHING for text in (samples.untrained, samples.best)]
-    told = md.table(["before training", f"the best{best}"], [cells])
+    table = md.table(["before training", f"the best{best}"], [cells])
     prompt = samples.prompt
-    return f"Prompt: {md.text(prompt)}\n\n{told}" if prompt else told
+    return f"Prompt: {md.text(prompt)}\n\n{table}" if prompt else table
 
 
 def left_out(facts: Summary) -> str:
-    """Choices that could not run, and trials that say nothing or little about their values."""
+    """Values that could not run, and trials that ended without a usable result."""
     dropped = [
         f"{md.code(item.parameter)} = {short(format.value(item.value))}: "
         f"{md.text(str(item.reason))}"
@@ -175,26 +175,26 @@ def left_out(facts: Summary) -> str:
 
 
 def limits(state: StudyState, facts: Summary) -> list[str]:
-    """What must not be read into the numbers."""
+    """The limits of what the numbers show."""
     done, every = facts.outcomes["completed"], len(facts.trials)
-    told = [
+    notes = [
         seeds.limit(facts.seeds),
         f"{done} of {every} trials reached the full budget.",
         "The best trial was chosen by the same evaluation data that its value is measured on: "
-        "the value flatters it a little.",
+        "the value is slightly optimistic.",
     ]
     if facts.outcomes["stopped"]:
         shares = ", ".join(format.share(rung) for rung in state.definition.rungs[:-1])
-        told.append(
+        notes.append(
             f"Trials were stopped by their values at {shares} of the budget: one that starts "
             "slowly and ends well may be among them."
         )
-    told += [
+    notes += [
         f"The best {md.code(name)} lies at the edge of what was searched: better values may lie "
         "beyond it."
         for name in at_edge(state, facts)
     ]
-    return told
+    return notes
 
 
 def at_edge(state: StudyState, facts: Summary) -> list[str]:

@@ -1,4 +1,4 @@
-"""The part of a report that says how the study was run."""
+"""The section of a report about the settings of the study."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _run(state: StudyState) -> list[list[str]]:
         "trainable": study.trainable,
         "searcher": _plug_in(study.searcher),
         "scheduler": _plug_in(study.scheduler),
-        "a trial's resources": _given(asdict(study.resources)),
+        "a trial's resources": _options(asdict(study.resources)),
         "seed": format.value(study.seed),
         "drivers": format.count(len(state.sessions)),
         **_constraints(study),
@@ -55,7 +55,7 @@ def _run(state: StudyState) -> list[list[str]]:
 
 def _constraints(study: StudyDefinition) -> dict[str, str]:
     """Constraints, conditions, beliefs and earlier runs, as far as the study has them."""
-    beliefs = [f"{name} {_given(asdict(belief))}" for name, belief in study.beliefs.items()]
+    beliefs = [f"{name} {_options(asdict(belief))}" for name, belief in study.beliefs.items()]
     if study.step_law_octaves is not None:
         beliefs.append(f"step_law octaves={format.value(study.step_law_octaves)}")
     texts = {
@@ -68,11 +68,11 @@ def _constraints(study: StudyDefinition) -> dict[str, str]:
     return rows | ({"earlier runs": format.count(runs)} if runs else {})
 
 
-def _plug_in(named: PlugIn) -> str:
-    return f"{named.name} {_given(named.options)}".strip()
+def _plug_in(plug_in: PlugIn) -> str:
+    return f"{plug_in.name} {_options(plug_in.options)}".strip()
 
 
-def _given(options: Mapping[str, Any]) -> str:
+def _options(options: Mapping[str, Any]) -> str:
     return format.params({name: item for name, item in options.items() if item is not None})
 
 

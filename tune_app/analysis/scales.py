@@ -1,4 +1,4 @@
-"""How a hyper-parameter is laid out on an axis. Pure: knows nothing of drawing."""
+"""Maps values of a hyper-parameter to positions on an axis; independent of Matplotlib."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tune_app.space import domains
 
 @dataclass(frozen=True, slots=True)
 class Numeric:
-    """A line of numbers from `low` to `high`; logarithmic when `log`, then `low` > 0."""
+    """An axis of numbers from `low` to `high`; logarithmic if `log`, then `low` > 0."""
 
     low: float
     high: float
@@ -21,13 +21,13 @@ class Numeric:
     whole: bool
 
     def coordinate(self, value: Any) -> float | None:
-        """Where `value` lies, None when it has no place on this axis."""
+        """The coordinate of `value`, None if it has none on this axis."""
         if not _is_number(value) or (self.log and value <= 0):
             return None
         return float(value)
 
     def unit(self, value: Any) -> float | None:
-        """The same as a share of the axis, 0 at `low` and 1 at `high`."""
+        """The position of `value` as a share of the axis, 0 at `low` and 1 at `high`."""
         at = self.coordinate(value)
         if at is None:
             return None
@@ -39,18 +39,18 @@ class Numeric:
 
 @dataclass(frozen=True, slots=True)
 class Categorical:
-    """One place for each of `values`, any JSON, in this order."""
+    """One position for each of `values`, which may be any JSON, in this order."""
 
     values: tuple[Any, ...]
 
     def coordinate(self, value: Any) -> float | None:
-        """The index of `value`, None when it is not among the values."""
+        """The index of `value`, None if it is not among the values."""
         keys = [domains.identity(item) for item in self.values]
         key = domains.identity(value)
         return float(keys.index(key)) if key in keys else None
 
     def unit(self, value: Any) -> float | None:
-        """The same as a share of the axis, each value in the middle of its own part."""
+        """The position as a share of the axis, each value in the middle of its own part."""
         at = self.coordinate(value)
         return None if at is None else (at + 0.5) / len(self.values)
 
@@ -61,7 +61,7 @@ Scale = Numeric | Categorical
 def scales(state: StudyState) -> dict[str, Scale]:
     """A scale for each searched parameter, in the order of the search space.
 
-    Wide enough for the space and for every value that a trial had: the untuned defaults may
+    It covers the space and every value of a trial: the untuned defaults may
     lie outside of the space.
     """
     space = domains.searched(state.definition.space)
@@ -74,7 +74,7 @@ def seen(state: StudyState, name: str) -> list[Any]:
 
 
 def most_varied(state: StudyState, limit: int) -> list[str]:
-    """At most `limit` searched parameters, those with the most distinct values; space's order."""
+    """At most `limit` searched parameters with the most distinct values, in the space's order."""
     names = list(scales(state))
     distinct = {name: len({domains.identity(item) for item in seen(state, name)}) for name in names}
     kept = set(sorted(names, key=lambda name: -distinct[name])[:limit])

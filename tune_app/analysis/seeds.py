@@ -1,11 +1,10 @@
-"""What the seed alone changes, where a study ran the same values with several seeds.
+"""The standard deviation between seeds, if a study ran the same values with several seeds.
 
-Only runs that nobody chose by their values say how far seeds lie apart. A scheduler that compares
-trials lets the lucky seeds run to the end: their spread is too small, also where all seeds of a set
-of values came through, for that is why they did. So a set counts if no scheduler has judged any of
-its runs. Runs that were lost, failed, did not fit or are not done yet are left out of their set:
-that has nothing to do with their values. A diverged one has no value that a spread could be told
-from, and its set is left out as a whole.
+Only runs that were not selected by their results give an unbiased estimate. A scheduler that
+compares trials lets lucky seeds run to the end, so that their spread is too small, even where all
+seeds of a set of values were promoted. So a set counts only if no scheduler has judged any of its
+runs. Runs that were lost, failed, ran out of memory or have not ended are left out of their set, as
+that does not depend on their results. A diverged run has no value, and its whole set is left out.
 """
 
 from __future__ import annotations
@@ -32,16 +31,16 @@ class Run:
 
     params: Mapping[str, Any]
     value: float | None
-    """At the full budget; None where it has none, or none yet."""
+    """The objective at the full budget; None if there is none, or none yet."""
     is_judged: bool
-    """Whether a scheduler has compared it with others, whatever it decided."""
+    """Whether a scheduler has compared it with others, with any decision."""
     has_diverged: bool
 
 
 def spread(runs: Iterable[Run]) -> SeedSpread | None:
     """The standard deviation of final values between seeds, pooled over sets of values.
 
-    None where no two runs differ in the seed alone.
+    None if no two runs differ in the seed alone.
     """
     by_values: dict[str, dict[str, Run]] = {}
     for run in runs:
@@ -51,10 +50,10 @@ def spread(runs: Iterable[Run]) -> SeedSpread | None:
     repeated = [list(by_seed.values()) for by_seed in by_values.values() if len(by_seed) > 1]
     if not repeated:
         return None
-    unjudged = [found for found in repeated if not any(run.is_judged for run in found)]
-    whole = [found for found in unjudged if not any(run.has_diverged for run in found)]
-    values = [[run.value for run in found if run.value is not None] for found in whole]
-    measured = [found for found in values if len(found) > 1]
+    unjudged = [runs for runs in repeated if not any(run.is_judged for run in runs)]
+    whole = [runs for runs in unjudged if not any(run.has_diverged for run in runs)]
+    values = [[run.value for run in runs if run.value is not None] for runs in whole]
+    measured = [finals for finals in values if len(finals) > 1]
     return SeedSpread(
         deviation=_pooled(measured) if measured else None,
         sets=len(measured),
@@ -72,26 +71,26 @@ def _pooled(sets: list[list[float]]) -> float:
 
 
 def caution(spread: SeedSpread | None) -> str:
-    """What two values of one run each must be read with."""
-    return told(spread) or UNKNOWN
+    """The caveat for a comparison of two trials."""
+    return description(spread) or UNKNOWN
 
 
 def limit(spread: SeedSpread | None) -> str:
-    """What differences between trials do not mean."""
-    known = told(spread)
-    if known is None:
+    """The caveat for the ranking of trials."""
+    text = description(spread)
+    if text is None:
         return (
             "Every trial is one run with one seed. Differences as small as those between seeds of "
             "the same values mean nothing, and how large these are was not measured here."
         )
     return (
-        f"{known} Differences as small as those between seeds mean nothing, and the best trial may "
+        f"{text} Differences as small as those between seeds mean nothing, and the best trial may "
         "owe its rank to its seed."
     )
 
 
-def told(spread: SeedSpread | None) -> str | None:
-    """What is known of the spread between seeds; None where values were not run twice over."""
+def description(spread: SeedSpread | None) -> str | None:
+    """The spread as a sentence; None if it has nothing to report."""
     if spread is None:
         return None
     if spread.deviation is not None:

@@ -1,7 +1,7 @@
 """Works out the facts of a study from its state.
 
-Values are only ever compared at the full budget; whatever a trial reached before is told with
-the share of the budget at which it was measured.
+Values are only compared at the full budget; earlier values come with the share of the budget at
+which they were measured.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def summarise(state: StudyState) -> Summary:
 
 
 def status(state: StudyState) -> str:
-    """ended, running or interrupted: as the journal tells it, a killed driver leaves "running"."""
+    """ended, running or interrupted, by the journal: a killed driver leaves "running"."""
     if state.ended is not None:
         return "ended"
     return "running" if state.with_status(Status.RUNNING) else "interrupted"
@@ -74,7 +74,7 @@ def ranked(state: StudyState) -> list[TrialState]:
 
 
 def evaluations(state: StudyState, trial: TrialState) -> list[tuple[float, int, float]]:
-    """The objective over a trial's life as reported: (share of the budget, tokens, value)."""
+    """The reported objectives of a trial: (share of the budget, tokens, value) each."""
     metric = state.reported_metric
     return [
         (report.fraction, report.tokens, report.metrics[metric])
@@ -84,7 +84,7 @@ def evaluations(state: StudyState, trial: TrialState) -> list[tuple[float, int, 
 
 
 def rows(state: StudyState) -> list[TrialRow]:
-    """One row a trial: the ranked ones best first, then the others by how far they came."""
+    """One row for each trial: ranked ones best first, then the others by their spent budget."""
     order = ranked(state)
     ranks = {trial.id: rank for rank, trial in enumerate(order, start=1)}
     others = [trial for trial in state.trials.values() if trial.id not in ranks]
@@ -93,7 +93,7 @@ def rows(state: StudyState) -> list[TrialRow]:
 
 
 def seed_spread(state: StudyState) -> SeedSpread | None:
-    """How far runs of the same values, from the first step on, lie apart; None without repeats."""
+    """The spread between runs that differ in the seed alone, see `seeds.spread`."""
     return seeds.spread(
         seeds.Run(
             trial.params,
@@ -182,8 +182,8 @@ def incumbent(state: StudyState) -> Incumbent | None:
 
 
 def _outcomes(state: StudyState) -> dict[str, int]:
-    found = Counter(trial.outcome for trial in state.trials.values())
-    return {str(outcome): found[outcome] for outcome in Outcome}
+    counts = Counter(trial.outcome for trial in state.trials.values())
+    return {str(outcome): counts[outcome] for outcome in Outcome}
 
 
 def _best(state: StudyState) -> Best | None:
@@ -239,7 +239,7 @@ def _samples(state: StudyState) -> Samples | None:
 
 
 def _final(state: StudyState, trial: TrialState) -> float:
-    """The value of a trial that `ranked` gave."""
+    """The objective at the full budget of a trial of `ranked`."""
     return trial.rung_values[state.full_rung]
 
 

@@ -1,4 +1,4 @@
-"""What replays say: what was reached for what, with intervals."""
+"""Statistics of replays: incumbents over spent budget, with confidence intervals."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from tune_app.history.table import Table
 from tune_app.space.cube import Array
 
 RESAMPLES = 1000
-"""Of the bootstrap, for the intervals."""
+"""Bootstrap resamples for the intervals."""
 LEVEL = 0.95
 Figure = dict[str, float]
 """A median, and the `low` and `high` ends of its interval."""
 BUDGETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
-"""Full runs after which the incumbent is told."""
+"""Budgets in full runs at which the incumbent is reported."""
 
 
 def random_runs(full_runs: float) -> int:
-    """As many runs to the end does random search come to."""
+    """The number of complete trials that random search affords."""
     return max(round(full_runs), 1)
 
 
 def random_quality(table: Table, count: int) -> float:
-    """The median of the best of `count` runs drawn from the table without repeats."""
+    """The median best value of `count` runs drawn from the table without replacement."""
     ordered = np.sort(table.best_seen)
     total, count = len(ordered), max(count, 1)
     survive = 1.0
     for index in range(total):
-        # The chance that none of the runs up to this one was drawn.
+        # The probability that none of the runs up to this one was drawn.
         survive *= max(total - count - index, 0) / (total - index)
         if survive <= 0.5:
             return float(table.sign * ordered[index])
@@ -40,13 +40,13 @@ def random_quality(table: Table, count: int) -> float:
 
 
 def spent_to(steps: Sequence[Step], target: float, sign: int, completed: bool) -> float:
-    """Full runs until the incumbent was as good as `target`; infinite where it never was."""
+    """Full runs until the incumbent was as good as `target`; infinite if it never was."""
     step = _first_as_good(steps, target, sign, completed)
     return math.inf if step is None else step.spent
 
 
 def time_to(steps: Sequence[Step], target: float, sign: int, completed: bool) -> float:
-    """The same in the time of a full run."""
+    """The time until the incumbent was as good as `target`, in durations of a full run."""
     step = _first_as_good(steps, target, sign, completed)
     return math.inf if step is None else step.time
 
@@ -60,27 +60,27 @@ def _first_as_good(steps: Sequence[Step], target: float, sign: int, completed: b
 
 
 def incumbent(steps: Sequence[Step], spent: float) -> float:
-    """The best reported value after so many full runs; NaN before the first."""
+    """The best reported value after `spent` full runs; NaN before the first report."""
     before = [step.value for step in steps if step.spent <= spent + 1e-9]
     return before[-1] if before else math.nan
 
 
 def rank(table: Table, value: float) -> float:
-    """How many runs of the table came to something better; 0 is the table's best."""
+    """How many runs of the table reached a better value; 0 for the table's best."""
     if math.isnan(value):
         return math.nan
     return int((table.best_seen < table.sign * value).sum())
 
 
 def interval(values: Sequence[float]) -> Figure:
-    """The median and the ends of its bootstrap interval; NaN counts as larger than all."""
+    """The median and its bootstrap interval; NaN counts as larger than all numbers."""
     data = np.array(values, dtype=float)
     low, high = _ends(_resampled(data))
     return {"median": float(_medians(data)), "low": low, "high": high}
 
 
 def _medians(data: Array) -> Array:
-    """Along the last axis, the mean of both middle values; infinite where one of them is."""
+    """Medians along the last axis (…, seeds); infinite if one of the two middle values is."""
     count = data.shape[-1]
     ordered = np.sort(data, axis=-1)
     middle: Array = (ordered[..., (count - 1) // 2] + ordered[..., count // 2]) / 2
@@ -93,7 +93,7 @@ def _resampled(data: Array) -> Array:
 
 
 def _ends(resampled: Array) -> tuple[float, float]:
-    """Without interpolation, which infinity has none of."""
+    """The ends of the interval, without interpolation, which is undefined for infinities."""
     cut = round((1 - LEVEL) / 2 * (len(resampled) - 1))
     ordered = np.sort(resampled)
     return float(ordered[cut]), float(ordered[-1 - cut])
@@ -102,7 +102,7 @@ def _ends(resampled: Array) -> tuple[float, float]:
 def mean_of_medians(
     tables: Sequence[Sequence[float]], scale: Callable[[Array], Array] = np.asarray
 ) -> Figure:
-    """The mean over tables of the medians over seeds, on a scale."""
+    """The mean over tables of the medians over seeds, after applying `scale` to the medians."""
     data = [np.array(seeds, dtype=float) for seeds in tables]
     low, high = _ends(np.mean([scale(_resampled(seeds)) for seeds in data], axis=0))
     middle = float(np.mean([scale(_medians(seeds)) for seeds in data]))
@@ -110,15 +110,15 @@ def mean_of_medians(
 
 
 def speed_up(spent: Sequence[Sequence[float]], full_runs: float) -> Figure:
-    """How many times sooner than `full_runs`: the geometric mean over tables of medians.
+    """The speed-up over `full_runs`: the geometric mean over tables of the medians over seeds.
 
     Args:
-        spent: for each table, full runs to its target by seed.
+        spent: for each table, the full runs to its target by seed.
     """
-    found = mean_of_medians(spent, np.log)
-    # The more was spent, the less sooner it was; where a target was never reached it is 0 times.
+    logs = mean_of_medians(spent, np.log)
+    # A larger cost is a smaller speed-up; a target that was never reached gives 0.
     return {
-        key: full_runs * math.exp(-found[other])
+        key: full_runs * math.exp(-logs[other])
         for key, other in (("median", "median"), ("low", "high"), ("high", "low"))
     }
 
@@ -126,7 +126,7 @@ def speed_up(spent: Sequence[Sequence[float]], full_runs: float) -> Figure:
 def summary(
     table: Table, searches: Sequence[Replayed], full_runs: float, target: float | None
 ) -> dict[str, Any]:
-    """One kind of search on one table, by seed, as plain data."""
+    """The results of one search on one table, over seeds, as plain data."""
     runs = [search.steps for search in searches]
     early = [search.spent for search in searches if search.is_over]
     quality = random_quality(table, random_runs(full_runs)) if target is None else target
@@ -159,7 +159,7 @@ def summary(
 
 
 def _at_budget(table: Table, budget: float, values: Sequence[float]) -> dict[str, Any]:
-    """The incumbents of all seeds."""
+    """Statistics of the incumbents of all seeds at one budget."""
     sign, best = table.sign, float(table.best_seen.min())
     regrets = [sign * value - best for value in values]
     ranks = [rank(table, value) for value in values]
@@ -184,14 +184,14 @@ def _at_budget(table: Table, budget: float, values: Sequence[float]) -> dict[str
 
 
 def _median_run(table: Table) -> float:
-    """Of those that have a value, where most have none."""
+    """The table's median best value; over the runs with a finite one, if most have none."""
     middle = float(_medians(table.best_seen))
     has_value = np.isfinite(table.best_seen)
     return middle if math.isfinite(middle) else float(_medians(table.best_seen[has_value]))
 
 
 def overall(summaries: Sequence[dict[str, Any]], full_runs: float) -> dict[str, Any]:
-    """One search over all tables, as plain data."""
+    """The results of one search over all tables, as plain data."""
     rows = zip(*(summary["budgets"] for summary in summaries), strict=True)
     return {
         "speed_up": {

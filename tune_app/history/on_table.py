@@ -1,4 +1,4 @@
-"""A searcher on a table: what it proposes is moved to the nearest run that was not taken yet."""
+"""A searcher on a table: each suggestion is replaced by the nearest run without a trial."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from tune_app.space.cube import Array, Cube
 from tune_app.space.domains import identity, searched
 
 SAME = 1e-12
-"""Squared distances that differ by less are one."""
+"""Tolerance for equal squared distances."""
 
 
 class OnTable:
-    """A searcher whose suggestions are moved to runs that there are."""
+    """A searcher whose suggestions are replaced by the nearest runs of a table."""
 
     def __init__(self, table: Table, inner: Searcher, name: str, seed: int) -> None:
         self._table = table
@@ -45,16 +45,16 @@ class OnTable:
             return None
         axes = self._cube.gaps(place[None, :], self._points[free])
         gaps = sum(axes, np.zeros((1, free.size)))[0]
-        # Not the first of those that are as near: the order of the rows may be that of the values.
+        # A random one of the equally near runs: the rows may be sorted by their values.
         nearest = np.flatnonzero(gaps <= gaps.min() + SAME)
         rng = random.Random(stream(self._seed, "table", number))
         return varying_of(self._table, int(free[rng.choice(nearest)]))
 
     def _proposed(self, state: StudyState, number: int) -> Array | None:
-        """A place in the unit cube.
+        """The suggestion as a point in the unit cube: (axes,).
 
         Raises:
-            UserError: the searcher, which may be the user's own, gives none.
+            UserError: the searcher, which may be the user's own, fails.
         """
         try:
             proposed = self._inner.suggest(state, number)
@@ -93,20 +93,21 @@ def _check_names(proposed: Mapping[str, Any], table: Table, where: str) -> None:
 
 
 def raised(error: Exception, where: str) -> Problem:
-    """What a searcher, which may be the user's own, did."""
-    return Problem(f"{type(error).__name__}: {error}", where, fix="see where with --debug")
+    """The problem for an exception of a plug-in, which may be the user's own."""
+    return Problem(f"{type(error).__name__}: {error}", where, fix="--debug shows where")
 
 
 def rows_of(table: Table) -> dict[str, int]:
-    """The runs by what is searched of their values."""
+    """The row of each run, by the key of its searched values."""
     return {key(varying_of(table, row)): row for row in range(len(table.params))}
 
 
 def varying_of(table: Table, row: int) -> dict[str, Any]:
+    """The searched values of a run."""
     varying = searched(table.space)
     return {name: value for name, value in table.params[row].items() if name in varying}
 
 
 def key(params: Mapping[str, Any]) -> str:
-    """The same for the same values."""
+    """A key that is equal for equal values."""
     return identity(dict(sorted(params.items())))

@@ -1,4 +1,4 @@
-"""Draws replays: the incumbent over what was spent, one panel for each table."""
+"""Plots replays: the incumbent over the spent budget, one panel for each table."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ POINTS = 200
 COLUMNS = 3
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#5E6B78")
 SHOWN = 0.5
-"""Of the runs, as many lie between the best value and the other end of the axis."""
+"""The axis ends at this quantile of the runs' best values."""
 FAR = 1.5
-"""In ranges of those values from their middle: a target further away is left outside."""
+"""A target further from the middle of the axis than this, in lengths of the axis, is not shown."""
 
 
 def figure(
     tables: Sequence[Table], runs: Sequence[Incumbents], targets: Sequence[float], full_runs: float
 ) -> Figure:
-    """Medians over seeds, with the middle half of the seeds as a band."""
+    """Medians over seeds, with the interquartile range as a band."""
     columns = min(len(tables), COLUMNS)
     rows = math.ceil(len(tables) / columns)
     drawing = style.new_figure(4.2 * columns + 0.6, 3.2 * rows + 0.8)
@@ -39,7 +39,7 @@ def figure(
     style.title(drawing, "The best value so far, by what was spent")
     seeds = len(next(iter(runs[0].values())))
     text = (
-        f"Median of {seeds} seeds, band: the middle half of them. Dashed: the median best of "
+        f"Median of {seeds} seeds, band: interquartile range. Dashed: the median best of "
         f"{random_runs(full_runs)} runs at random, or the target asked for. "
         "Dotted: the table's best."
     )
@@ -52,11 +52,11 @@ def _panel(axes: Axes, table: Table, searches: Incumbents, target: float, full_r
     at = np.geomspace(max(float(table.shares[0]), full_runs / 1000), full_runs, POINTS)
     for (name, seeds), colour in zip(searches.items(), COLOURS * len(searches), strict=False):
         values = np.array([[incumbent(steps, spent) for spent in at] for steps in seeds])
-        known = np.isfinite(values).all(axis=0)
-        low, middle, high = np.quantile(values[:, known], [0.25, 0.5, 0.75], axis=0)
-        axes.plot(at[known], middle, color=colour, linewidth=1.6, label=name)
-        axes.fill_between(at[known], low, high, color=colour, alpha=0.15, linewidth=0)
-    # Losses of runs that went astray can be huge: what is worse than most runs is cut off.
+        is_finite = np.isfinite(values).all(axis=0)
+        low, middle, high = np.quantile(values[:, is_finite], [0.25, 0.5, 0.75], axis=0)
+        axes.plot(at[is_finite], middle, color=colour, linewidth=1.6, label=name)
+        axes.fill_between(at[is_finite], low, high, color=colour, alpha=0.15, linewidth=0)
+    # Diverging runs can have huge losses: the axis leaves out the worse half of the runs.
     reached = table.best_seen[np.isfinite(table.best_seen)]
     best, bad = table.sign * reached.min(), table.sign * np.quantile(reached, SHOWN)
     axes.axhline(best, color=style.INK, linewidth=0.8, linestyle=":")
@@ -75,7 +75,7 @@ def _panel(axes: Axes, table: Table, searches: Incumbents, target: float, full_r
 
 
 def _ends(best: float, bad: float, target: float) -> tuple[float, float]:
-    """Of the axis of values; a target far from all of them is not shown."""
+    """The limits of the value axis; they leave out a target that is far away."""
     low, high = min(best, bad), max(best, bad)
     if abs(target - (low + high) / 2) <= FAR * (high - low):
         low, high = min(low, target), max(high, target)
@@ -84,11 +84,11 @@ def _ends(best: float, bad: float, target: float) -> tuple[float, float]:
 
 
 def _ticks(low: float, high: float) -> list[float]:
-    """1, 2, 5, 10, …; where the axis is too short for two of them, even ones."""
+    """Ticks at 1, 2, 5, 10, …; evenly spaced ones if the axis is too short for two of these."""
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     series = [float(f"{first}e{decade}") for decade in decades for first in (1, 2, 5)]
-    found = [tick for tick in series if low <= tick <= high]
-    if len(found) > 1:
-        return found
+    ticks = [tick for tick in series if low <= tick <= high]
+    if len(ticks) > 1:
+        return ticks
     even = MaxNLocator(4).tick_values(low, high)
     return [float(tick) for tick in even if low <= tick <= high]

@@ -1,11 +1,11 @@
 """Reads a table of finished runs from a file.
 
 Long form, one row per report: `trial` names the run, `config.*` are its hyper-parameters, `tokens`,
-`step` or `epoch` says how far it was, and the other columns are metrics. Without such a column each
-row is a finished run. Where there is a column `seed`, a trial is a run for each of its seeds.
+`step` or `epoch` is its progress, and the other columns are metrics. Without a progress column each
+row is a finished run. If there is a column `seed`, each seed of a trial is a separate run.
 
-Columns called `context.*` tell apart sizes of one task, and so do N and D, the parameters and the
-tokens of scaling laws, where they have a few whole numbers; each size is a table of its own.
+Columns called `context.*` distinguish sizes of one task, and so do N and D, the parameters and
+tokens of scaling laws, if they have a few whole numbers as values; each size is a separate table.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ TRIAL, SEED, CONFIG, CONTEXT = "trial", "seed", "config.", "context."
 STEP = "step"
 PROGRESS = ("tokens", STEP, "epoch")
 METRICS = ("eval_loss", "final_eval_loss", "loss")
-"""The objective, where no other is asked for: the first of these that the table has."""
+"""The default objective: the first of these that the table has."""
 SIZES = ("N", "D")
-"""Of scaling laws."""
+"""Columns of scaling laws: parameters and tokens."""
 FEW = 20
-"""A column of sizes has no more different values."""
+"""A column of sizes has at most this many distinct values."""
 SHOWN = 20
 """Columns that a message lists."""
 NOTHING = ("None", "none")
-"""Where a .csv has numbers, these are missing ones too."""
+"""Further texts that mean a missing value in a .csv file."""
 SEPARATORS = (";", "\t")
-"""Of .csv files that are none."""
+"""Separators of files that are called .csv but have no commas."""
 
 Columns = Mapping[str, list[Any]]
 
@@ -50,7 +50,7 @@ class Run:
     trial: Any
     params: dict[str, Any]
     reports: list[tuple[float, float]]
-    """The objective is NaN where it was not measured."""
+    """The objective is NaN in a report that does not have it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,17 +60,17 @@ class Runs:
     name: str
     metric: str
     progress: str | None
-    """The column that says how far a run was."""
+    """The name of the progress column, None without one."""
     runs: list[Run]
     remark: str
-    """What was taken for a size without being called one."""
+    """A note on columns that were taken for sizes without the prefix `context.`."""
 
 
 def read(path: Path, metric: str | None = None) -> list[Runs]:
     """The runs of a file, one entry for each size of the task.
 
     Raises:
-        UserError: the file cannot be read, or is no such table.
+        UserError: the file cannot be read, or is not such a table.
     """
     table = _load(path)
     problems = _problems(table, metric, str(path))
@@ -129,7 +129,7 @@ def _parsed(path: Path) -> pyarrow.Table:
     except (OSError, pyarrow.ArrowException) as error:
         what = f"cannot read the table: {error}"
         raise UserError(Problem(what, str(path), "a .csv or .parquet file")) from error
-    what = f"a table cannot end with {path.suffix!r}" if path.suffix else "no kind of table"
+    what = f"a table cannot end with {path.suffix!r}" if path.suffix else "a table needs a suffix"
     raise UserError(Problem(what, str(path), "a .csv or .parquet file"))
 
 
@@ -137,30 +137,30 @@ def _problems(table: pyarrow.Table, metric: str | None, where: str) -> list[Prob
     names = table.column_names
     if len(names) == 1 and any(mark in names[0] for mark in SEPARATORS):
         return [Problem(f"one column, {names[0]!r}", where, "commas between the columns")]
-    found = [
+    problems = [
         Problem(f"{names.count(name)} columns are called {name!r}", where)
         for name in dict.fromkeys(names)
         if names.count(name) > 1
     ]
     if not any(name.startswith(CONFIG) for name in names):
         fix = f"put config. before the names of the hyper-parameters; there are {_listed(names)}"
-        found.append(Problem("no hyper-parameters", where, "columns called config.*", fix))
+        problems.append(Problem("no hyper-parameters", where, "columns called config.*", fix))
     if TRIAL not in names and any(name in names for name in PROGRESS):
         like = [name for name in names if TRIAL in name.lower() and not name.startswith(CONFIG)]
         fix = f"rename {like[0]!r} to {TRIAL!r}" if like else ""
         expected = "one that names the run of each report"
-        found.append(Problem(f"no column {TRIAL!r}", where, expected, fix))
+        problems.append(Problem(f"no column {TRIAL!r}", where, expected, fix))
     taken = (TRIAL, *PROGRESS)
     others = [n for n in names if not n.startswith((CONFIG, CONTEXT)) and n not in taken]
     if metric is not None and metric not in others:
-        found.append(Problem(f"no metric {metric!r}", where, fix=nearest(metric, others)))
+        problems.append(Problem(f"no metric {metric!r}", where, fix=nearest(metric, others)))
     if metric is None and _default_metric(names) is None:
         expected = f"one of the columns {', '.join(METRICS)}"
         fix = f"name the study's metric, or --metric: {_listed(others)}" if others else ""
-        found.append(Problem("no objective", where, expected, fix))
+        problems.append(Problem("no objective", where, expected, fix))
     if not table.num_rows:
-        found.append(Problem("the table has no rows", where))
-    return found or _not_numbers(table, metric or _default_metric(names), where)
+        problems.append(Problem("the table has no rows", where))
+    return problems or _not_numbers(table, metric or _default_metric(names), where)
 
 
 def _listed(names: list[str]) -> str:
@@ -168,7 +168,7 @@ def _listed(names: list[str]) -> str:
 
 
 def _not_numbers(table: pyarrow.Table, metric: str, where: str) -> list[Problem]:
-    found = []
+    problems = []
     for name in (metric, *PROGRESS):
         if name in table.column_names:
             try:
@@ -176,13 +176,13 @@ def _not_numbers(table: pyarrow.Table, metric: str, where: str) -> list[Problem]
             except pyarrow.ArrowException:
                 first = next((v for v in table[name].to_pylist() if not _is_number(v)), None)
                 what = f"the column {name!r} holds {first!r}"
-                found.append(Problem(what, where, "numbers, and nothing where there is none"))
-    return found
+                problems.append(Problem(what, where, "numbers, and nothing where there is none"))
+    return problems
 
 
 def _numbers(column: pyarrow.ChunkedArray) -> list[float | None]:
-    found: list[float | None] = column.cast(pyarrow.float64(), safe=False).to_pylist()
-    return found
+    numbers: list[float | None] = column.cast(pyarrow.float64(), safe=False).to_pylist()
+    return numbers
 
 
 def _is_number(value: Any) -> bool:
@@ -208,13 +208,13 @@ def _columns(table: pyarrow.Table, metric: str) -> dict[str, list[Any]]:
 
 
 def _runs(columns: Columns) -> list[Any]:
-    """What tells apart the runs, row by row."""
+    """A key of the run, for each row."""
     trials = [str(trial) for trial in columns[TRIAL]]
     return list(zip(trials, map(str, columns[SEED]), strict=True)) if SEED in columns else trials
 
 
 def _is_size(columns: Columns, progress: str) -> bool:
-    """Whether runs without curves were trained to a few different lengths."""
+    """Whether the progress column has a few lengths of runs without curves, as a size."""
     runs, lengths = _runs(columns), columns[progress]
     return len(set(runs)) == len(runs) and len(set(lengths)) > 1 and _are_sizes(lengths, runs)
 
@@ -228,7 +228,7 @@ def _is_finite(value: float | None) -> bool:
 
 
 def _context(columns: Columns, metric: str, progress: str | None) -> list[str]:
-    """Columns of sizes that differ."""
+    """The columns that distinguish sizes."""
     runs = _runs(columns)
     sizes = {*SIZES, *(PROGRESS if progress is None else ())} - {metric}
     return [
@@ -240,7 +240,7 @@ def _context(columns: Columns, metric: str, progress: str | None) -> list[str]:
 
 
 def _are_sizes(values: list[Any], runs: list[Any]) -> bool:
-    """Whether they are a few whole numbers that stay the same throughout each run."""
+    """Whether a column has a few whole numbers that are constant within each run."""
     count = len(set(runs))
     is_steady = len(set(zip(runs, map(str, values), strict=True))) == count
     return is_steady and len(set(values)) <= min(FEW, count // 2) and all(map(_is_whole, values))
@@ -251,11 +251,11 @@ def _is_whole(value: Any) -> bool:
 
 
 def _check_steady(runs: Iterable[list[int]], columns: Columns, where: str) -> None:
-    """Refuses a hyper-parameter with several values within one run."""
+    """Raises UserError for a hyper-parameter with several values within one run."""
     for rows in runs:
         for name, values in columns.items():
-            known = [values[row] for row in rows if values[row] is not None]
-            if name.startswith(CONFIG) and any(value != known[0] for value in known):
+            present = [values[row] for row in rows if values[row] is not None]
+            if name.startswith(CONFIG) and any(value != present[0] for value in present):
                 what = f"trial {columns[TRIAL][rows[0]]!r} has several values of {name}"
                 expected = "one value for all reports of a run"
                 fix = f"give each run a name of its own in {TRIAL!r}, or put sizes in context.*"
@@ -263,13 +263,13 @@ def _check_steady(runs: Iterable[list[int]], columns: Columns, where: str) -> No
 
 
 def _check_single(runs: Iterable[list[int]], columns: Columns, where: str) -> None:
-    """Refuses several rows of one run where nothing tells how far it was at each."""
+    """Raises UserError for several rows of one run without a progress column."""
     for rows in runs:
         if len(rows) > 1:
             what = f"trial {columns[TRIAL][rows[0]]!r} has {len(rows)} rows"
             expected = f"one row for each run, or a column {', '.join(PROGRESS)}"
             fix = (
-                f"name the column that says how far a run was so; or tell repeats apart by {SEED!r}"
+                f"rename the column with the progress; or distinguish repeats by a column {SEED!r}"
             )
             raise UserError(Problem(what, where, expected, fix))
 
@@ -280,11 +280,11 @@ def _order(item: tuple[tuple[Any, ...], Any]) -> list[tuple[float, str]]:
 
 
 def _name(path: Path, context: list[str], key: tuple[Any, ...]) -> str:
-    told = [
+    sizes = [
         f"{name.removeprefix(CONTEXT)}={f'{value:g}' if isinstance(value, float) else value}"
         for name, value in zip(context, key, strict=True)
     ]
-    return path.stem + (f" [{', '.join(told)}]" if told else "")
+    return path.stem + (f" [{', '.join(sizes)}]" if sizes else "")
 
 
 def _run(rows: list[int], columns: Columns, metric: str, progress: str | None) -> Run:
@@ -297,14 +297,14 @@ def _run(rows: list[int], columns: Columns, metric: str, progress: str | None) -
     for row in rows:
         at, value = columns[progress][row] if progress else 1.0, columns[metric][row]
         if at is not None and math.isfinite(at):
-            # Of several reports at one point the last one counts that measured something.
-            known = reports.get(at, math.nan)
-            reports[at] = known if value is None or math.isnan(value) else value
+            # Of several reports at one point, the last one with a value counts.
+            earlier = reports.get(at, math.nan)
+            reports[at] = earlier if value is None or math.isnan(value) else value
     return Run(columns[TRIAL][rows[0]], params, sorted(reports.items()))
 
 
 def _plain(value: Any) -> Any:
-    """As JSON can say it; missing values of a number's column arrive as NaN from some writers."""
+    """A value as plain JSON; some writers store missing numbers as NaN."""
     match value:
         case float() if not math.isfinite(value):
             return None if math.isnan(value) else str(value)

@@ -1,9 +1,9 @@
 """Replays a search on a table of finished runs: the real conductor, searcher and scheduler.
 
-A suggestion takes the nearest run of the table that was not taken yet, and the searcher is told of
-that run's values. Training costs nothing but simulated time; what a search would have spent is
-counted in full runs. A stretch between two reports is paid for as it begins, and none begins that
-the rest of the budget is too small for.
+Each suggestion is replaced by the nearest run of the table without a trial, and the searcher gets
+that run's values. Training takes only simulated time; costs are counted in full runs. The cost of
+an interval between two reports is charged when it starts, and no interval starts that the remaining
+budget does not cover.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ class Setting:
     searcher: PlugIn
     scheduler: PlugIn
     full_runs: float
-    """The budget."""
+    """The budget, in full runs."""
     workers: int = 1
     stragglers: float = 0.0
-    """Standard deviation of the logarithm of a worker's speed, drawn for each of its stays."""
+    """Standard deviation of the logarithm of a worker's speed, which is drawn for each segment."""
     failures: float = 0.0
-    """The chance that a worker dies before its next report."""
+    """The probability that a worker dies before its next report."""
     prior: Mapping[str, Any] | None = None
-    """Beliefs, as the `tune` section has them."""
+    """The prior, in the format of the `tune` section."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,41 +58,41 @@ class Step:
     """An improvement of the incumbent."""
 
     spent: float
-    """Full runs' worth of training that all workers had begun."""
+    """Training of all workers so far, in full runs; includes started intervals."""
     time: float
-    """Since the start, in the time of a full run."""
+    """Time since the start, in durations of a full run."""
     value: float
-    """The best that any trial had reported."""
+    """The best reported value of all trials."""
     trial: Any
-    """The table's run that reported it."""
+    """The run of the table that reported it."""
     completed_value: float
-    """The best report of trials that had reached the full budget; NaN before there is one."""
+    """The best reported value of completed trials; NaN without a completed trial."""
 
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """One search."""
+    """The result of one replayed search."""
 
     steps: list[Step]
-    """In order."""
+    """The improvements of the incumbent, in order."""
     spent: float
-    """Full runs' worth of training that was begun."""
+    """Training of all workers, in full runs; includes started intervals."""
     is_over: bool
-    """Whether it ended by itself, with all runs taken, before the budget was spent."""
+    """Whether it used all runs of the table before the budget was spent."""
 
 
 def problems(table: Table, setting: Setting) -> list[Problem]:
     """Why this search cannot be replayed on this table.
 
     Raises:
-        UserError: searcher or scheduler fail as they are made.
+        UserError: creating the searcher or the scheduler raises something else than UserError.
     """
-    found = []
+    reasons = []
     if setting.full_runs < table.shares[0] - SAME:
-        what = f"{setting.full_runs:g} full runs do not come to one report"
-        expected = f"at least {table.shares[0]:g}, what the first report of a run costs"
-        found.append(Problem(what, f"--full-runs on {table.name}", expected))
-    return found + _scheduler_problems(table, setting) + _searcher_problems(table, setting)
+        what = f"{setting.full_runs:g} full runs do not cover one report"
+        expected = f"at least {table.shares[0]:g}, the cost of a run's first report"
+        reasons.append(Problem(what, f"--full-runs on {table.name}", expected))
+    return reasons + _scheduler_problems(table, setting) + _searcher_problems(table, setting)
 
 
 def _scheduler_problems(table: Table, setting: Setting) -> list[Problem]:
@@ -102,31 +102,31 @@ def _scheduler_problems(table: Table, setting: Setting) -> list[Problem]:
         return _refusals(error, "scheduler", table)
     if not isinstance(scheduler, Exploiting):
         return []
-    what = f"{setting.scheduler.name} changes the values of runs under way"
-    fix = "use a scheduler that leaves them as they are"
-    return [Problem(what, "--scheduler", "no table can say what then happens", fix)]
+    what = f"{setting.scheduler.name} changes the values of running trials"
+    fix = "use a scheduler that does not change them"
+    return [Problem(what, "--scheduler", "a table has no such runs", fix)]
 
 
 def _searcher_problems(table: Table, setting: Setting) -> list[Problem]:
-    found = []
+    reasons = []
     combinations = grid_size(table.space)
     if setting.searcher.name == "grid" and combinations not in (None, len(table.params)):
-        what = f"{len(table.params)} of the grid's {combinations} combinations are there"
-        found.append(Problem(what, f"--searcher grid on {table.name}", "a run for each of them"))
-    # Whatever is wrong with the scheduler.
+        what = f"{len(table.params)} of the grid's {combinations} combinations are in the table"
+        reasons.append(Problem(what, f"--searcher grid on {table.name}", "a run for each of them"))
+    # Without the scheduler's problems, which are reported already.
     sound = replace(setting, scheduler=PlugIn("fifo"))
     try:
         make.searcher(_study(table, sound, 0))
     except Exception as error:
-        found += _refusals(error, "searcher", table)
-    return found
+        reasons += _refusals(error, "searcher", table)
+    return reasons
 
 
 def _refusals(error: Exception, kind: str, table: Table) -> list[Problem]:
-    """What a plug-in has against its options or the table.
+    """The problems that a plug-in has with its options or the table.
 
     Raises:
-        UserError: it failed.
+        UserError: the exception is not a UserError.
     """
     if not isinstance(error, UserError):
         raise UserError(raised(error, f"--{kind} on {table.name}")) from error
@@ -140,14 +140,22 @@ def _refusals(error: Exception, kind: str, table: Table) -> list[Problem]:
 
 
 def replay(table: Table, setting: Setting, seed: int) -> Replayed:
-    """The incumbents of one search, and what it came to."""
+    """The incumbents and the costs of one search.
+
+    Raises:
+        UserError: the searcher fails.
+    """
     run = _replayed(table, setting, seed)
     is_over = run.simulation.state.ended is not None and run.spent < setting.full_runs - SAME
     return Replayed(run.steps, run.spent, is_over)
 
 
 def search(table: Table, setting: Setting, seed: int) -> StudyState:
-    """What one search amounts to, whose trials are runs of the table."""
+    """The final state of one search, whose trials are runs of the table.
+
+    Raises:
+        UserError: the searcher fails.
+    """
     return _replayed(table, setting, seed).simulation.state
 
 
@@ -193,7 +201,7 @@ class _Replay:
         return float(self._table.values[self._rows[key(params)], step - 1])
 
     def _pace(self, task: Task, step: int) -> float:
-        """Pays for the stretch to the next report; where it cannot, the worker waits for ever."""
+        """The time to the next report; charges its cost, or is infinite if the budget is spent."""
         is_over = step > 0 and math.isinf(
             self._value(self.simulation.state.trials[task.trial].params, step)
         )
@@ -209,7 +217,7 @@ class _Replay:
         return cost / self._speeds[stay]
 
     def on_event(self, event: Event, state: StudyState) -> None:
-        """Notes an improvement."""
+        """Records improvements of the incumbent."""
         if event["event"] != "report":
             return
         trial = state.trials[event["trial"]]
@@ -240,22 +248,22 @@ class _Replay:
 
 
 def _study(table: Table, setting: Setting, seed: int) -> StudyDefinition:
-    """A study of the table's space, in which each of its runs could be a trial."""
+    """A study of the table's space with as many trials as the table has runs."""
     points = len(table.shares)
-    # Not steps: between two reports of a table lie many of these.
+    # Not in steps: a table has many steps between two reports.
     budget = Budget(Unit.TOKENS, points, trials=len(table.trials), evaluations=points)
-    wanted = make.scheduler_of(setting.scheduler, budget, table.space).rungs
-    there = rungs(table, wanted)
+    planned = make.scheduler_of(setting.scheduler, budget, table.space).rungs
+    places = rungs(table, planned)
     return StudyDefinition(
         name=table.name,
         metric=Metric(table.metric, "minimize" if table.sign > 0 else "maximize"),
         space=table.space,
         budget=budget,
-        rungs=tuple(there),
+        rungs=tuple(places),
         searcher=setting.searcher,
         scheduler=setting.scheduler
-        if len(there) == len(wanted)
-        else _with_rungs(setting.scheduler, there),
+        if len(places) == len(planned)
+        else _with_rungs(setting.scheduler, places),
         seed=seed,
         baseline=False,
         beliefs={name: Belief(**fields) for name, fields in (setting.prior or {}).items()},
@@ -263,7 +271,7 @@ def _study(table: Table, setting: Setting, seed: int) -> StudyDefinition:
 
 
 def _with_rungs(scheduler: PlugIn, places: list[float]) -> PlugIn:
-    """The scheduler over fewer rungs than its own, whose indexes would mean other shares."""
+    """The scheduler with the rungs `places`, so that its rung indexes mean these shares."""
     create = plugins.load("scheduler", scheduler.name).create
     if "rungs" not in inspect.signature(create).parameters:
         return scheduler
@@ -271,7 +279,7 @@ def _with_rungs(scheduler: PlugIn, places: list[float]) -> PlugIn:
 
 
 def rungs(table: Table, shares: tuple[float, ...]) -> list[float]:
-    """A scheduler's rungs where the table has reports: each at the first that is not earlier."""
+    """A scheduler's rungs, each moved to the table's first report that is not earlier."""
     places = np.searchsorted(table.shares, np.array(shares) - SAME)
     return [float(table.shares[place]) for place in dict.fromkeys(places.tolist())]
 

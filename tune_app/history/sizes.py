@@ -1,9 +1,9 @@
-"""Guesses the space that finished runs were drawn from, column by column.
+"""Infers the space that finished runs were drawn from, column by column.
 
-Few different values, or anything but numbers, are choices. The scale of a range is the one on which
-its values lie most evenly: linear, logarithmic, or logarithmic in the distance to 1, as it suits
-Adam's betas. The last is searched under the name `1-NAME`. In a range, a run without a value counts
-as if it had the middle one.
+A column with few distinct values, or with other values than numbers, is a choice. The scale of a
+range is the one on which its values are most evenly spread: linear, logarithmic, or logarithmic in
+the distance to 1, which suits Adam's betas; the last is searched under the name `1-NAME`. In a
+range, a run without a value counts as if it had the median one.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 from tune_app.space.domains import Choice, Domain, Fixed, Float, Int, identity
 
 MOST_CHOICES = 12
-"""Numbers with no more different values are choices."""
+"""A column with at most this many distinct numbers is a choice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +27,13 @@ class Column:
     name: str
     domain: Domain
     convert: Callable[[Any], Any]
-    """From the table's value to the searched one."""
+    """Converts the table's value to the searched one."""
     remark: str = ""
-    """That numbers are no range because of a text among them."""
+    """A note if numbers are not a range because of a text among them."""
 
 
 def guess(name: str, values: Sequence[Any]) -> Column:
-    """The parameter that a column of values is of."""
+    """The parameter for a column of values."""
     different = {identity(value): value for value in values}
     listed = list(different.values())
     if len(listed) == 1:
@@ -43,21 +43,21 @@ def guess(name: str, values: Sequence[Any]) -> Column:
     if others not in ([], [None]) or len(numbers) <= MOST_CHOICES:
         order = sorted(listed, key=identity) if others else sorted(numbers)
         return Column(name, Choice(tuple(order)), _same, _remark(name, listed))
-    known = sorted(value for value in values if value is not None)
-    column, middle = _range(name, known), known[len(known) // 2]
+    present = sorted(value for value in values if value is not None)
+    column, middle = _range(name, present), present[len(present) // 2]
     if not others:
         return column
     return replace(column, convert=lambda v: column.convert(middle if v is None else v))
 
 
 def _remark(name: str, listed: Sequence[Any]) -> str:
-    """What made choices of a column that is mostly numbers."""
+    """A note on the text that makes a choice of a column of mostly numbers."""
     texts = [value for value in listed if isinstance(value, str)]
     words = [text for text in texts if not _is_number(text)]
     numbers = len(listed) - len(words) - listed.count(None)
     if not texts or numbers <= max(MOST_CHOICES, len(listed) // 2):
         return ""
-    return f"{name}: {(words or texts)[0]!r} is text, so that all values are choices without order"
+    return f"{name}: {(words or texts)[0]!r} is text, so that all values are unordered choices"
 
 
 def _is_number(text: str) -> bool:
@@ -85,9 +85,9 @@ def _range(name: str, values: Sequence[Any]) -> Column:
 
 
 def _unevenness(values: Any) -> float:
-    """The Kolmogorov-Smirnov distance to an even spread between the ends."""
+    """The Kolmogorov-Smirnov distance (0 to 1) to a uniform distribution between the ends."""
     if values.max() == values.min():
-        # Whole numbers so large that they are the same one as floats.
+        # Distinct whole numbers so large that they are equal as floats.
         return 1.0
     ordered = np.sort((values - values.min()) / (values.max() - values.min()))
     steps = np.arange(1, len(ordered) + 1) / len(ordered)

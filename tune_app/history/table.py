@@ -1,9 +1,9 @@
-"""Finished runs as a surface that a search can be replayed on.
+"""Finished runs as a table that a search can be replayed on.
 
-All runs are laid on one grid of shares of the budget. Where runs report at points of their own, the
-grid is even and a run stands where its last report left it. Runs that ended before the full budget
-without diverging are left out: nobody knows how they would have gone on. Of runs with the same
-values the first stands for all.
+All runs use one grid of shares of the budget. If runs report at different points, the grid is
+evenly spaced, and a run's value at a point is that of its last report until there. Runs that ended
+before the full budget without diverging are left out, as their further values are unknown. Of runs
+with the same values only the first is used.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from tune_app.space.cube import Array
 from tune_app.space.domains import Space, identity
 
 GRID = 60
-"""Points of the even grid; as many points of the runs' own are taken as they are."""
+"""Points of the evenly spaced grid; up to this many of the runs' own points are used directly."""
 SAME = 1e-6
-"""Shares that lie closer are one."""
+"""Tolerance for equal shares."""
 FULL = 0.98
-"""A run that came as far as this share of the longest one was not ended early."""
+"""A run that reached this share of the longest one counts as complete."""
 GAP = 1.5
-"""In a run's own intervals: a longer end without a value means that it diverged."""
+"""If a run's end without values is longer than this many of its intervals, it diverged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,34 +39,34 @@ class Table:
     name: str
     metric: str
     sign: int
-    """1 where less is better, -1 otherwise."""
+    """1 if lower is better, -1 otherwise."""
     space: Space
     trials: list[Any]
     params: list[dict[str, Any]]
-    """As they are searched."""
+    """The values of each run, converted to the space."""
     shares: Array
-    """(points,): of the whole budget, ascending, the last one 1."""
+    """(points,): shares of the whole budget, ascending, the last one 1."""
     values: Array
-    """(runs, points); infinite, in the bad direction, from where a run diverged."""
+    """(runs, points); from where a run diverged, infinite in the worse direction."""
     left_out: int
-    """Runs that were ended early."""
+    """Number of runs that ended early."""
     repeats: int
-    """Runs with the values of an earlier one, left out too."""
+    """Number of runs with the values of an earlier one, which are left out too."""
     remarks: tuple[str, ...] = ()
-    """How columns were read that can be read otherwise."""
+    """Notes on columns with another possible reading."""
 
     @property
     def best_seen(self) -> Array:
         """(runs,): the best value of each run, times `sign`."""
-        found: Array = (self.sign * self.values).min(axis=1)
-        return found
+        best: Array = (self.sign * self.values).min(axis=1)
+        return best
 
 
 def load(path: Path, metric: str | None = None, goal: str = "minimize") -> list[Table]:
-    """The tables of a file, one for each size of the task that has one.
+    """The tables of a file, one for each usable size of the task.
 
     Raises:
-        UserError: the file is no table, or not even two of its runs can be compared.
+        UserError: the file is not a table, or no two of its runs can be compared.
     """
     tables, problems = load_sizes(path, metric, goal)
     if not tables:
@@ -77,10 +77,10 @@ def load(path: Path, metric: str | None = None, goal: str = "minimize") -> list[
 def load_sizes(
     path: Path, metric: str | None = None, goal: str = "minimize"
 ) -> tuple[list[Table], list[Problem]]:
-    """The tables of a file, and why some of its sizes are none.
+    """The tables of a file, and why some of its sizes give no table.
 
     Raises:
-        UserError: the file is no table.
+        UserError: the file is not a table.
     """
     sign = 1 if goal == "minimize" else -1
     tables: list[Table] = []
@@ -125,10 +125,10 @@ def _table(runs: Runs, sign: int, where: str) -> Table:
 
 
 def _lengths(runs: Runs) -> list[float]:
-    """How far each run would have come in the end: all as far as the longest one.
+    """The full length of each run, in progress: that of the longest one.
 
-    Steps are of different size where batches are. So where most runs have the same number of
-    reports at steps of their own, each has the length that it would have with all of them.
+    Steps differ in size if batches do. So if most runs have the same number of reports at different
+    steps, a run's full length is extrapolated from its own steps to that number of reports.
     """
     last = [_end(run) for run in runs.runs]
     counts = [len(run.reports) for run in runs.runs]
@@ -141,7 +141,7 @@ def _lengths(runs: Runs) -> list[float]:
 
 
 def _end(run: Run) -> float:
-    """How far it came; rows after the last value do not count where only some rows have one."""
+    """The progress at a run's end; if only some rows have values, that of the last value."""
     if not run.reports:
         return 0.0
     last = run.reports[-1][0]
@@ -149,7 +149,7 @@ def _end(run: Run) -> float:
 
 
 def _longest(runs: Sequence[Run]) -> float:
-    """How far the longest run came, to its last value where others have one as far."""
+    """The progress of the longest run, to its last value if only some rows have values."""
     last = max(run.reports[-1][0] if run.reports else 0.0 for run in runs)
     sound = [_measured(run.reports)[-1] for run in runs if _is_between(run.reports, last)]
     return max(sound, default=last)
@@ -160,20 +160,20 @@ def _measured(reports: Sequence[tuple[float, float]]) -> list[float]:
 
 
 def _is_between(reports: Sequence[tuple[float, float]], end: float) -> bool:
-    """Whether up to `end` there is no value for lying between two measurements.
+    """Whether the rows from the last value to `end` are only between two measurements.
 
-    Where each row but the last ones has one, or they are many, the run diverged.
+    If all rows before have values, or if the rows without one are many, the run diverged.
     """
-    known = _measured(reports)
-    if not known or known[-1] >= end:
-        return bool(known)
-    is_sparse = len(known) < sum(at <= known[-1] for at, _ in reports)
-    steps = np.diff([0.0, *known])
-    return is_sparse and end - known[-1] <= GAP * float(steps.max())
+    measured = _measured(reports)
+    if not measured or measured[-1] >= end:
+        return bool(measured)
+    is_sparse = len(measured) < sum(at <= measured[-1] for at, _ in reports)
+    steps = np.diff([0.0, *measured])
+    return is_sparse and end - measured[-1] <= GAP * float(steps.max())
 
 
 def _check(runs: Runs, curves: list[list[tuple[float, float]]], longest: float, where: str) -> None:
-    """Refuses a table in which there is nothing to compare."""
+    """Raises UserError for a table without runs to compare."""
     count = len(runs.runs)
     if len(curves) < 2:
         what = f"{runs.name}: {len(curves)} of {count} runs came to the end, at {longest:g}"
@@ -195,20 +195,20 @@ def _params(run: Run, columns: list[Column]) -> dict[str, Any]:
 
 
 def _curve(run: Run, full: float) -> list[tuple[float, float]]:
-    """(share, value) without what was not measured; a divergence is infinite to the end."""
+    """(share, value) of the reports with a value; infinite to the end after a divergence."""
     reports = [(at / full, value) for at, value in run.reports if at > 0]
-    known = [(share, value) for share, value in reports if math.isfinite(value)]
+    finite = [(share, value) for share, value in reports if math.isfinite(value)]
     broken = [share for share, value in reports if math.isinf(value)]
     if broken:
-        known = [(share, value) for share, value in known if share < broken[0]]
-        return [*known, (broken[0], math.inf), (1.0, math.inf)]
+        finite = [(share, value) for share, value in finite if share < broken[0]]
+        return [*finite, (broken[0], math.inf), (1.0, math.inf)]
     if not reports:
         return []
     if _is_between(reports, reports[-1][0]):
-        return known
-    last = known[-1][0] if known else 0.0
+        return finite
+    last = finite[-1][0] if finite else 0.0
     first = next(share for share, _ in reports if share > last)
-    return [*known, (first, math.inf), (1.0, math.inf)]
+    return [*finite, (first, math.inf), (1.0, math.inf)]
 
 
 def _is_whole(curve: list[tuple[float, float]]) -> bool:
@@ -216,7 +216,7 @@ def _is_whole(curve: list[tuple[float, float]]) -> bool:
 
 
 def _shares(curves: list[list[tuple[float, float]]]) -> Array:
-    """The grid: the points of all runs where they are the same ones, else an even one."""
+    """The grid (points,): the runs' own points if they agree, else evenly spaced ones."""
     points = np.unique(np.concatenate([[share for share, _ in curve] for curve in curves]))
     points = points[np.concatenate([[True], np.diff(points) > SAME])]
     sound = [curve for curve in curves if math.isfinite(curve[-1][1])]
@@ -230,6 +230,6 @@ def _on_grid(curve: list[tuple[float, float]], shares: Array) -> Array:
     """The value of the last report at or before each share."""
     at = np.array([share for share, _ in curve])
     values = np.array([value for _, value in curve])
-    found = np.searchsorted(at, shares + SAME, side="right") - 1
-    result: Array = values[np.maximum(found, 0)]
+    last = np.searchsorted(at, shares + SAME, side="right") - 1
+    result: Array = values[np.maximum(last, 0)]
     return result

@@ -1,4 +1,4 @@
-"""Writes the incumbents of replays to a file, one row each."""
+"""Writes the incumbents of replays to a Parquet file, one row for each improvement."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from tune_app.history.table import Table
 from tune_app.storage.atomic import replacing
 
 Incumbents = Mapping[str, Sequence[Sequence[Step]]]
-"""By search: the incumbents of each seed."""
+"""By search, the improvements of each seed."""
 
 
 def write(path: Path, tables: Sequence[Table], runs: Sequence[Incumbents]) -> None:
-    """Columns: table, search, seed, and the fields of `Step`."""
+    """Writes the columns table, search, seed, and the fields of `Step`; `runs` by table."""
     trials = [trial for table in tables for trial in table.trials]
     whole = all(type(trial) is int for trial in trials)
     rows = [

@@ -1,8 +1,8 @@
-"""What finished runs say at the start of a study: from tables, and from studies of ours.
+"""Reads earlier runs for the warm-start prior, from tables and from folders of studies.
 
-Other runs had other data, budgets and models, so that their losses mean nothing here; their order
-does. The runs of each file, and of each size of its task, get normal scores by rank, 0 in the
-middle and negative where they were good.
+Other runs had other data, budgets and models, so that their losses are not comparable; their
+ranking is. The runs of each file, and of each size of its task, get normal scores by rank: 0 for
+the median, negative for good runs.
 """
 
 from __future__ import annotations
@@ -28,34 +28,34 @@ from tune_app.space.domains import Space, contains, own_value, searched
 from tune_app.space.nuisance import without_seed
 
 MOST = 200
-"""Runs that are kept: the better half of them the best ones, the others spread over the rest."""
+"""At most this many runs are kept: half of them the best ones, the others spread over the rest."""
 
 CONSTRAINTS = "the constraints"
 
 Scored = list[tuple[dict[str, Any], float]]
 Group = list[tuple[dict[str, Any], float]]
-"""Runs that can be compared: their values and losses, lower is better."""
+"""Comparable runs: their values and losses, lower is better."""
 
 
 @dataclass(frozen=True, slots=True)
 class Gathered:
-    """What a warm start comes to."""
+    """The result of reading the earlier runs."""
 
     runs: Scored
     """Values and scores of all runs that could be trials of the space."""
     problems: list[Problem]
-    """Files that say nothing."""
+    """Files without usable runs."""
     warnings: list[Problem]
-    """Runs that are not used."""
+    """Notes on runs that are not used."""
 
 
 def gather(
     paths: Sequence[str], space: Space, constraints: Constraints, metric: str, goal: str
 ) -> Gathered:
-    """Reads what a study names as its warm start."""
-    # An earlier run is told of whatever its seed was.
+    """Reads the files and folders that a study names as its warm start."""
+    # Earlier runs are used with any seed.
     space = without_seed(space)
-    found: Scored = []
+    scored: Scored = []
     problems: list[Problem] = []
     warnings: list[Problem] = []
     for path in paths:
@@ -72,30 +72,30 @@ def gather(
             misfits = [_misfit(params, space, constraints) for params, _ in trials]
             outside.update(filter(None, misfits))
             fitting = zip(trials, misfits, strict=True)
-            found += _scored([trial for trial, reason in fitting if reason is None])
+            scored += _scored([trial for trial, reason in fitting if reason is None])
         count = sum(map(len, groups))
         if outside.total() == count:
             problems.append(_useless(path, groups, space, outside))
         elif outside:
             warnings.append(_left_out(path, count, outside))
-    return Gathered(_thinned(found), problems, warnings)
+    return Gathered(_thinned(scored), problems, warnings)
 
 
 def _table(path: Path, metric: str, goal: str) -> list[Group]:
-    """By size, each whole run with its last value."""
-    known = read(path, None if metric == "final_eval_loss" else reported_name(metric))
-    raw = {(runs.name, run.trial): run.params for runs in known for run in runs.runs}
+    """By size of the task, the complete runs with their last value."""
+    sizes = read(path, None if metric == "final_eval_loss" else reported_name(metric))
+    raw = {(runs.name, run.trial): run.params for runs in sizes for run in runs.runs}
     return [
         [
             (raw[table.name, trial], float(table.sign * values[-1]))
             for trial, values in zip(table.trials, table.values, strict=True)
         ]
-        for table in load(path, known[0].metric, goal)
+        for table in load(path, sizes[0].metric, goal)
     ]
 
 
 def _journal(folder: Path) -> Group:
-    """Each trial of a study with its projected final value."""
+    """The trials of a study with their projected final values."""
     path = folder / journal.FILE_NAME
     try:
         events, _ = journal.read(path)
@@ -104,28 +104,28 @@ def _journal(folder: Path) -> Group:
         raise UserError(Problem(what, str(folder), f"a file {journal.FILE_NAME}")) from error
     state = rebuild(events)
     constants = state.definition.constants
-    trials = [
+    observed = [
         trial
         for trial in state.trials.values()
         if 0 in trial.rung_values or trial.outcome is Outcome.DIVERGED
     ]
-    if not trials:
+    if not observed:
         return []
-    means, _ = project(values_by_rung(state, trials))
-    pairs = zip(trials, means, strict=True)
+    means, _ = project(values_by_rung(state, observed))
+    pairs = zip(observed, means, strict=True)
     return [({**constants, **trial.params}, float(mean)) for trial, mean in pairs]
 
 
 def _as_trial(params: Mapping[str, Any], space: Space, constraints: Constraints) -> dict[str, Any]:
-    """What a trial with these values would have: the space's own values, and what counts."""
-    known = {name: params[name] for name in searched(space) if name in params}
+    """The active values of a trial with these values, in the space's own types."""
+    values = {name: params[name] for name in searched(space) if name in params}
     return constraints.active(
-        {name: own_value(space[name], value) for name, value in known.items()}
+        {name: own_value(space[name], value) for name, value in values.items()}
     )
 
 
 def _misfit(params: Mapping[str, Any], space: Space, constraints: Constraints) -> str | None:
-    """The parameter for which this is no trial of the space, or what else is against it."""
+    """The first parameter whose value is not in the space, or `CONSTRAINTS`; None if none."""
     active = constraints.active({**constraints.constants, **params})
     for name, domain in searched(space).items():
         has_value = name in params and contains(domain, params[name])
@@ -139,7 +139,7 @@ def _useless(
 ) -> Problem:
     runs = [run for group in groups for run in group]
     if not runs:
-        return Problem("no finished run is in it", path)
+        return Problem("it has no finished run", path)
     missing = [name for name in searched(space) if not any(name in params for params, _ in runs)]
     if missing:
         what = f"no run has a value for {', '.join(missing)}"

@@ -1,4 +1,4 @@
-"""The options that successive halving takes, checked: a reduction factor and rungs."""
+"""Checks the options of successive halving: the reduction factor and the rungs."""
 
 from __future__ import annotations
 
@@ -11,14 +11,17 @@ MAX_ETA, MAX_RUNGS = 100, 10
 
 
 def ladder(eta: float, rungs: int | list[float]) -> tuple[float, ...]:
-    """Shares of the budget: those given, or that many a factor `eta` apart, the last one 1.
+    """The rungs as shares of the budget, ascending to 1: a list, or a number a factor `eta` apart.
 
     Raises:
-        UserError: a value that makes no ladder.
+        UserError: `eta` or `rungs` is out of range.
     """
     problems = []
     if not isinstance(eta, (int, float)) or not 1 < eta <= MAX_ETA:
-        what, expected = f"{eta!r} is no reduction factor", f"a number above 1, at most {MAX_ETA}"
+        what, expected = (
+            f"{eta!r} is not a reduction factor",
+            f"a number above 1, at most {MAX_ETA}",
+        )
         problems.append(Problem(what, "tune.scheduler.eta", expected))
     problems += rung_problems(rungs)
     if problems:
@@ -29,11 +32,13 @@ def ladder(eta: float, rungs: int | list[float]) -> tuple[float, ...]:
 
 
 def rung_problems(rungs: object) -> list[Problem]:
-    """Why these are neither a number of rungs nor a list of them."""
+    """Why `rungs` is neither a valid number of rungs nor a valid list of them."""
     if _is_list(rungs) if isinstance(rungs, list) else _is_count(rungs):
         return []
     expected = f"a whole number from 1 to {MAX_RUNGS}, or shares such as [0.1, 0.3, 1]"
-    return [Problem(f"{rungs!r} are no rungs", "tune.scheduler.rungs", expected)]
+    return [
+        Problem(f"{rungs!r} is not a number or list of rungs", "tune.scheduler.rungs", expected)
+    ]
 
 
 def _is_count(rungs: object) -> bool:

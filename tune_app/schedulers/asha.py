@@ -1,15 +1,14 @@
 """ASHA, asynchronous successive halving, in its promotion form.
 
 Li et al., "A System for Massively Parallel Hyperparameter Tuning", MLSys 2020, Algorithm 2
-(https://arxiv.org/abs/1810.05934). A trial pauses at each rung and runs on when it is among the
-best 1/eta of all that reached the rung. Other than the stopping form, it never spends a whole
-budget on the first trial just because there was nothing yet to compare it with.
+(https://arxiv.org/abs/1810.05934). A trial pauses at each rung and is promoted once it is among the
+best 1/eta of all that reached the rung. Unlike the stopping form, it never spends a whole budget on
+the first trial only because there was nothing yet to compare it with.
 
-Two things are added to the paper. When no trial is left to start and none has completed, the best
-one is taken to the full budget even if the rungs are too thinly filled for the rule to promote it,
-so that a study ends with an answer. And once a trial has completed, paused ones that can no longer
-come among the best 1/eta, whatever the trials still to come report, end at once. The baseline
-stands outside: it competes for no rung.
+Two rules are added to the paper. When no trial is left to start and none has completed, the best
+one is promoted to the full budget even if too few trials reached its rung for the paper's rule, so
+that a study has a result. And once a trial has completed, paused trials end as soon as no future
+report can bring them among the best 1/eta. The baseline does not take part in the ranking.
 """
 
 from __future__ import annotations
@@ -23,9 +22,9 @@ from tune_app.schedulers._ladder import ladder
 
 
 class Asha:
-    """Promotion ASHA over given shares of the budget, ascending, the last one 1.
+    """Promotion ASHA; `rungs` are shares of the budget, ascending, the last one 1.
 
-    With a `bracket` it is for the trials of that bracket, compared from the rung of this index on.
+    Handles the trials of one `bracket` only, and compares them from the rung of that index on.
     """
 
     def __init__(self, eta: float, rungs: tuple[float, ...], bracket: int = 0) -> None:
@@ -34,7 +33,7 @@ class Asha:
         self._bracket = bracket
 
     def decide(self, state: StudyState, trial: TrialState, rung: int) -> Decision:
-        """The trial keeps its worker when it is promotable right away."""
+        """Continues a trial that can be promoted immediately, pauses it otherwise."""
         return Decision.CONTINUE if self._is_best(state, trial, rung) else Decision.PAUSE
 
     def promote(self, state: StudyState, draining: bool) -> TrialState | None:
@@ -53,26 +52,26 @@ class Asha:
     def hopeless(self, state: StudyState) -> list[TrialState]:
         """Paused trials that no future report can bring among the best 1/eta of their rung.
 
-        Until a trial has completed there are none: those ahead may all diverge.
+        Empty until a trial has completed: all trials that rank higher may still diverge.
         """
         planned = state.trials_planned - len(state.trials)
         return self.hopeless_among(state, planned)
 
     def hopeless_among(self, state: StudyState, planned: int) -> list[TrialState]:
-        """The same when so many trials are still to be created."""
-        found: list[TrialState] = []
+        """The hopeless trials if `planned` trials are still to be created."""
+        hopeless: list[TrialState] = []
         if not _has_answer(state):
-            return found
+            return hopeless
         rankings, bracket = state.rankings, self._bracket
         coming = planned + len(rankings.open(bracket))
         for rung in range(bracket, state.full_rung):
             reached, waiting = rankings.reached(rung, bracket), rankings.waiting(rung, bracket)
             final_size = coming + len(rankings.ended(rung, bracket))
-            found += waiting[bisect_left(waiting, final_size // self.eta, key=reached.rank) :]
-        return found
+            hopeless += waiting[bisect_left(waiting, final_size // self.eta, key=reached.rank) :]
+        return hopeless
 
     def _is_best(self, state: StudyState, trial: TrialState, rung: int) -> bool:
-        """Whether it is among the best 1/eta of all that have reached the rung."""
+        """Whether a trial is among the best 1/eta of all that have reached the rung."""
         reached = state.rankings.reached(rung, self._bracket)
         return reached.rank(trial) < len(reached) // self.eta
 
@@ -86,12 +85,12 @@ def create(context: SchedulerContext, *, eta: float = 3, rungs: int | list[float
     """The scheduler.
 
     Args:
-        context: of the study; it changes nothing.
+        context: of the study; not used.
         eta: reduction factor; one in `eta` trials is promoted.
-        rungs: their number, for rungs at eta^-(rungs-1), …, 1/eta, 1; or the shares of the budget
-            themselves, ascending, the last one 1.
+        rungs: a number of rungs, at eta^-(rungs-1), …, 1/eta, 1; or a list of shares of
+            the budget, ascending, the last one 1.
 
     Raises:
-        UserError: a value that makes no ladder.
+        UserError: `eta` or `rungs` is out of range.
     """
     return Asha(eta, ladder(eta, rungs))

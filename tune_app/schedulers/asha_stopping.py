@@ -2,13 +2,13 @@
 
 Li et al., "A System for Massively Parallel Hyperparameter Tuning", MLSys 2020
 (https://arxiv.org/abs/1810.05934), in the variant that its authors gave to Ray Tune and that Syne
-Tune calls stopping: a trial that comes to a rung goes on when it is among the best 1/eta, rounded
-up, of all that have come there so far, itself included; otherwise it ends. No trial ever waits, so
-no checkpoint does either. The price is that early trials go far because there was little to compare
-them with, and that who was stopped too early is lost; `asha` has neither fault.
+Tune calls stopping: a trial that reaches a rung continues if it is among the best 1/eta, rounded
+up, of all that have reached it so far, itself included; otherwise it ends. No trial is ever paused,
+so no checkpoint has to be kept. In return, early trials run far because there was little to compare
+them with, and a trial that was stopped too early cannot be resumed; `asha` avoids both.
 
-A scheduler of its own rather than an option of `asha`: eta and rungs mean the same in both, and the
-name alone says which rule ran.
+It is a separate scheduler instead of an option of `asha`, so that the name alone tells which rule
+was used; eta and rungs mean the same in both.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from tune_app.schedulers._ladder import ladder
 
 
 class StoppingAsha:
-    """Stopping ASHA over given shares of the budget, ascending, the last one 1."""
+    """Stopping ASHA; `rungs` are shares of the budget, ascending, the last one 1."""
 
     def __init__(self, eta: float, rungs: tuple[float, ...]) -> None:
         self.eta = eta
         self.rungs = rungs
 
     def decide(self, state: StudyState, trial: TrialState, rung: int) -> Decision:
-        """The first one at a rung always goes on."""
+        """Continues or stops a trial; the first one at a rung always continues."""
         reached = state.rankings.reached(rung)
         is_best = reached.rank(trial) < math.ceil(len(reached) / self.eta)
         return Decision.CONTINUE if is_best else Decision.STOP
@@ -47,12 +47,12 @@ def create(
     """The scheduler.
 
     Args:
-        context: of the study; it changes nothing.
-        eta: reduction factor; of `eta` trials that came to a rung one goes on.
-        rungs: their number, for rungs at eta^-(rungs-1), …, 1/eta, 1; or the shares of the budget
-            themselves, ascending, the last one 1.
+        context: of the study; not used.
+        eta: reduction factor; one in `eta` trials that reach a rung continues.
+        rungs: a number of rungs, at eta^-(rungs-1), …, 1/eta, 1; or a list of shares of
+            the budget, ascending, the last one 1.
 
     Raises:
-        UserError: a value that makes no ladder.
+        UserError: `eta` or `rungs` is out of range.
     """
     return StoppingAsha(eta, ladder(eta, rungs))

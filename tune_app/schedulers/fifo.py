@@ -23,5 +23,5 @@ class Fifo:
 
 
 def create(context: SchedulerContext) -> Fifo:
-    """The scheduler; it has no options, and the study changes nothing."""
+    """The scheduler; it has no options and does not depend on the study."""
     return Fifo()

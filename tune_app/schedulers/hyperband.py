@@ -1,15 +1,16 @@
-"""Asynchronous Hyperband: successive halving that begins early for most trials, late for some.
+"""Asynchronous Hyperband: successive halving with several brackets.
 
 Li et al., "Hyperband", JMLR 2018 (https://arxiv.org/abs/1603.06560), Algorithm 1, gives bracket s
 ceil((s_max + 1) / (s + 1) * eta^s) trials; with TPE as the searcher this is BOHB (Falkner et al.,
 ICML 2018, https://arxiv.org/abs/1807.01774). As in Li et al., "A System for Massively Parallel
-Hyperparameter Tuning", MLSys 2020, section 3.3, each bracket runs promotion ASHA. Rounds of trials
-are dealt out as in Algorithm 1, the bracket that begins earliest first; in a study of less than a
-round each bracket gets its part of it. A trial's bracket follows from its number alone.
+Hyperparameter Tuning", MLSys 2020, section 3.3, each bracket runs promotion ASHA. Each round of
+trials is divided among the brackets as in Algorithm 1, starting with the one whose first rung is
+lowest; in a study of less than a round the brackets keep their proportions. A trial's bracket
+depends on its number alone.
 
-A trial passes the rungs below its bracket's first one without being compared; its values there are
-still told to the searcher. Worth its price where values at the lowest rung say little about those
-at the end; `asha` is the bracket that begins there alone.
+A trial passes the rungs below its bracket's first one without a comparison; the searcher still gets
+its values there. This is worth the cost if values at the lowest rung say little about those at the
+end; `asha` has only the bracket that starts at the lowest rung.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from tune_app.schedulers.asha import Asha
 
 
 class Hyperband:
-    """Brackets over shared rungs; bracket `b` is ASHA that begins to compare at rung `b`."""
+    """Brackets over shared rungs; bracket `b` is ASHA that compares from rung `b` on."""
 
     def __init__(self, eta: float, rungs: tuple[float, ...], trials: int) -> None:
         self.rungs = rungs
@@ -36,23 +37,24 @@ class Hyperband:
         self._shares = [size / sum(sizes) for size in accumulate(sizes)]
 
     def bracket(self, number: int) -> int:
+        """The index of the bracket of trial `number`."""
         place = number % self._round / self._round
         return sum(share <= place + 1e-9 for share in self._shares[:-1])
 
     def decide(self, state: StudyState, trial: TrialState, rung: int) -> Decision:
-        """Below its bracket's first rung a trial goes on."""
+        """Continues a trial below its bracket's first rung; above, its bracket decides."""
         if rung < trial.bracket:
             return Decision.CONTINUE
         return self._brackets[trial.bracket].decide(state, trial, rung)
 
     def promote(self, state: StudyState, draining: bool) -> TrialState | None:
-        """Of the trials that their brackets promote, the one that came highest; ties by bracket."""
-        asked = [bracket.promote(state, draining) for bracket in self._brackets]
-        found = [trial for trial in asked if trial is not None]
-        return max(found, key=lambda trial: trial.top_rung or 0, default=None)
+        """Of the trials that brackets promote, the one with the highest rung; ties by bracket."""
+        promoted = [bracket.promote(state, draining) for bracket in self._brackets]
+        trials = [trial for trial in promoted if trial is not None]
+        return max(trials, key=lambda trial: trial.top_rung or 0, default=None)
 
     def hopeless(self, state: StudyState) -> list[TrialState]:
-        """Paused trials that have no hope left in their bracket."""
+        """Paused trials that can no longer be promoted in their bracket."""
         planned = range(len(state.trials), state.trials_planned)
         coming = Counter(map(self.bracket, planned))
         return [
@@ -63,7 +65,7 @@ class Hyperband:
 
 
 def bracket_sizes(rungs: tuple[float, ...]) -> list[int]:
-    """Hyperband's number of trials for each bracket; 1 / rung is its eta^s."""
+    """Hyperband's number of trials for each bracket (Algorithm 1, with 1 / rung for eta^s)."""
     count = len(rungs)
     return [math.ceil(count / (count - first) / share - 1e-9) for first, share in enumerate(rungs)]
 
@@ -74,10 +76,10 @@ def create(context: SchedulerContext, *, eta: float = 3, rungs: int | list[float
     Args:
         context: of the study, for its number of trials.
         eta: reduction factor; one in `eta` trials is promoted.
-        rungs: their number, for rungs at eta^-(rungs-1), …, 1/eta, 1; or the shares of the budget
-            themselves, ascending, the last one 1. There are as many brackets.
+        rungs: a number of rungs, at eta^-(rungs-1), …, 1/eta, 1; or a list of shares of
+            the budget, ascending, the last one 1. One bracket for each rung.
 
     Raises:
-        UserError: a value that makes no ladder.
+        UserError: `eta` or `rungs` is out of range.
     """
     return Hyperband(eta, ladder(eta, rungs), context.trials)

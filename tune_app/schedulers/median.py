@@ -1,10 +1,10 @@
-"""The median stopping rule of Vizier: ends trials that fall behind what is usual.
+"""The median stopping rule of Vizier: stops trials that are worse than the median.
 
 Golovin et al., "Google Vizier", KDD 2017, section 3.2.2: a trial is stopped when its best objective
 so far is strictly worse than the median of the other trials' running averages up to the same point.
-Points are the rungs, so that all are compared at the same share of the budget; others are all that
-have come as far, ended or not. Gentle: it needs no reduction factor, and about half of all trials
-run to the end.
+These points are the rungs, so that all are compared at the same share of the budget; the other
+trials are all that have reached the rung, ended or not. The rule is conservative: it needs no
+reduction factor, and about half of all trials run to the end.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tune_app.schedulers._ladder import rung_problems
 
 
 class Median:
-    """Compares at rungs from the share `grace` on, with at least `min_trials` others."""
+    """Compares from share `grace` of the budget on, with `min_trials` other trials or more."""
 
     def __init__(self, rungs: tuple[float, ...], grace: float, min_trials: int) -> None:
         self.rungs = rungs
@@ -26,7 +26,7 @@ class Median:
         self.min_trials = min_trials
 
     def decide(self, state: StudyState, trial: TrialState, rung: int) -> Decision:
-        """Stops a trial that is worse than the median; with too few others it goes on."""
+        """Stops a trial that is worse than the median; with too few others it continues."""
         averages = state.rankings.averages(rung)
         if self.rungs[rung] < self.grace or len(averages) - 1 < self.min_trials:
             return Decision.CONTINUE
@@ -59,23 +59,23 @@ def create(
     """The scheduler.
 
     Args:
-        context: of the study; it changes nothing.
-        rungs: their number, for evenly spaced ones; or the shares of the budget themselves,
+        context: of the study; not used.
+        rungs: a number of evenly spaced rungs; or a list of shares of the budget,
             ascending, the last one 1.
         grace: share of the budget before which no trial is stopped.
-        min_trials: how many others must have come as far.
+        min_trials: how many other trials must have reached the rung.
 
     Raises:
-        UserError: a value that does not fit.
+        UserError: an option is out of range.
     """
     problems = rung_problems(rungs)
     if not isinstance(grace, (int, float)) or not 0 <= grace <= 1:
-        what, expected = f"{grace!r} is no share of the budget", "a number from 0 to 1"
+        what, expected = f"{grace!r} is not a share of the budget", "a number from 0 to 1"
         problems.append(Problem(what, "tune.scheduler.grace", expected))
     if type(min_trials) is not int or min_trials < 1:
-        what, expected = f"{min_trials!r} is no number of trials", "a whole number from 1"
+        what, expected = f"{min_trials!r} is not a number of trials", "a whole number from 1"
         problems.append(Problem(what, "tune.scheduler.min_trials", expected))
     if problems:
         raise UserError(problems)
-    given = rungs if isinstance(rungs, list) else [(i + 1) / rungs for i in range(rungs)]
-    return Median(tuple(float(rung) for rung in given), grace, min_trials)
+    shares = rungs if isinstance(rungs, list) else [(i + 1) / rungs for i in range(rungs)]
+    return Median(tuple(float(rung) for rung in shares), grace, min_trials)

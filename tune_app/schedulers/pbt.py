@@ -1,17 +1,17 @@
-"""Population based training: the worst take over from the best while all train on.
+"""Population based training: during training, the worst trials copy the best and perturb values.
 
 Jaderberg et al., "Population Based Training of Neural Networks", 2017
 (https://arxiv.org/abs/1711.09846), with truncation selection and perturbation. The population is
-all trials of the study but the baseline. At each interval a trial in the worst quantile goes on
+all trials of the study but the baseline. After each interval a trial in the worst quantile resumes
 from the checkpoint of one in the best, with all of its values, some of them changed: numbers by a
-factor of 0.8 or 1.2, and by a step at least while they have one, choices drawn anew.
+factor of 0.8 or 1.2, and at least by one step if they have steps; choices are drawn again.
 
-Other than in the paper, a trial waits at each interval until all have come there. So trials are
-compared at the same share of the budget, a checkpoint is taken over from exactly there, and who
-takes over from whom depends neither on the number of workers nor on their speed.
+Unlike in the paper, a trial waits at each interval until all trials have reached it. So trials are
+compared at the same share of the budget, the copied checkpoint is from exactly there, and which
+trial copies which depends neither on the number of workers nor on their speed.
 
-Only values that can change on a checkpoint may be named in `mutate`: not those of the architecture,
-and not the optimiser or the batch size. What the journal calls a trial's values is then a schedule:
+`mutate` may only name values that can change on resuming from a checkpoint: not those of the
+architecture, and not the optimiser or the batch size. The values of a trial then vary over time;
 the report shows the last ones.
 """
 
@@ -48,17 +48,17 @@ MUTABLE = (
     "adam_beta2",
     "adam_epsilon",
 )
-"""What changes by default, where the space has it."""
+"""Parameters that change by default, if they are searched."""
 FIXED = ("per_device_train_batch_size", "gradient_accumulation_steps", "optim", "seed")
-"""What no checkpoint can be gone on from with another value, whatever the trainable."""
+"""Parameters that cannot change on resuming from a checkpoint, with any trainable."""
 FACTORS = (0.8, 1.2)
 ATTEMPTS = 20
-"""Changes that are tried until the constraints allow one."""
+"""Number of random changes that are tried until the constraints allow one."""
 MAX_INTERVALS = 100
 
 
 class Pbt:
-    """A population that is compared at evenly spaced rungs."""
+    """A population that is compared at rungs `interval` (a share of the budget) apart."""
 
     def __init__(self, interval: float, quantile: float, mutate: tuple[str, ...]) -> None:
         count = math.ceil(1 / interval - 1e-9)
@@ -67,28 +67,28 @@ class Pbt:
         self.mutate = mutate
 
     def decide(self, state: StudyState, trial: TrialState, rung: int) -> Decision:
-        """It waits for the others."""
+        """Pauses every trial: it waits for the others."""
         return Decision.PAUSE
 
     def promote(self, state: StudyState, draining: bool) -> TrialState | None:
-        """One at the lowest rung where some wait, once all have come there; the worst first.
+        """The worst trial that waits at the lowest rung, once all have reached that rung.
 
-        The best must not run on before the others have what they take from them.
+        The best ones continue last, as the others need their checkpoints.
         """
         if not draining and len(state.trials) < state.trials_planned:
             return None
         rankings = state.rankings
         for rung in range(state.full_rung):
             if waiting := rankings.waiting(rung):
-                here = len(rankings.reached(rung)) - len(rankings.ended(rung))
-                return waiting[-1] if here == len(rankings.open()) else None
+                arrived = len(rankings.reached(rung)) - len(rankings.ended(rung))
+                return waiting[-1] if arrived == len(rankings.open()) else None
         return None
 
     def hopeless(self, state: StudyState) -> list[TrialState]:
         return []
 
     def exploit(self, state: StudyState, trial: TrialState) -> Exploit | None:
-        """What a trial takes over that is in the worst quantile of its rung."""
+        """What a trial copies if it is in the worst quantile of its rung, else None."""
         rung = trial.top_rung or 0
         reached = state.rankings.reached(rung)
         size = _quantile_size(reached, self.quantile)
@@ -104,9 +104,9 @@ class Pbt:
     def _changed(
         self, study: StudyDefinition, params: Mapping[str, Any], rng: random.Random
     ) -> dict[str, Any]:
-        """The values with some of them changed; the same where constraints allow no change.
+        """The values with some of them changed; unchanged if constraints allow no change.
 
-        A change can make another parameter count, which then has any of its values.
+        A change can activate a parameter, whose value is then drawn at random.
         """
         space, constraints = study.space, study.constraints
         names = [name for name in self.mutate if name in params and name in space]
@@ -120,12 +120,12 @@ class Pbt:
 
 
 def _waits(trial: TrialState, rung: int) -> bool:
-    """Whether its checkpoint is the one of this rung."""
+    """Whether a trial waits at this rung, so that its checkpoint is from there."""
     return trial.status is Status.PAUSED and not trial.due and trial.top_rung == rung
 
 
 def _quantile_size(reached: Ranking, quantile: float) -> int:
-    """How many are the best, and the worst: at least one of two."""
+    """The size of the best and of the worst quantile: at least one of two trials."""
     return min(math.ceil(len(reached) * quantile), len(reached) // 2)
 
 
@@ -135,7 +135,7 @@ def _stream(seed: int, number: int, rung: int) -> random.Random:
 
 
 def _perturbed(domain: Domain, value: Any, rng: random.Random) -> Any:
-    """A number times a factor, or a step away where that is too little; others drawn anew."""
+    """A number times a factor, or one step away if that is more; other values are drawn again."""
     if not isinstance(domain, (Float, Int, Drawn)):
         return sample(domain, rng)
     factor = rng.choice(FACTORS)
@@ -158,7 +158,7 @@ def _nearest(domain: Float | Int | Drawn, value: float) -> Any:
 
 
 def _step(domain: Float | Int | Drawn) -> float | None:
-    """How far apart the values of a domain are."""
+    """The step of a domain, None if it is continuous."""
     if isinstance(domain, Drawn):
         return domain.q
     return domain.step or (1 if isinstance(domain, Int) else None)
@@ -176,23 +176,26 @@ def create(
     Args:
         context: of the study, for the names of its parameters.
         interval: share of the budget between comparisons.
-        quantile: so many of the trials are the best, and as many the worst.
-        mutate: parameters that are changed when a trial takes over; by default learning_rate,
+        quantile: share of the trials that count as the best, and as the worst.
+        mutate: parameters that change when a trial copies another; by default learning_rate,
             weight_decay, max_grad_norm and Adam's constants, where they are searched.
 
     Raises:
-        UserError: a value that does not fit.
+        UserError: an option is out of range, or `mutate` names a parameter that cannot change.
     """
     problems = []
     if not isinstance(interval, (int, float)) or not 1 / MAX_INTERVALS <= interval <= 1:
-        what, expected = f"{interval!r} is no interval", f"a share from {1 / MAX_INTERVALS} to 1"
+        what, expected = (
+            f"{interval!r} is not an interval",
+            f"a share from {1 / MAX_INTERVALS} to 1",
+        )
         problems.append(Problem(what, "tune.scheduler.interval", expected))
     if not isinstance(quantile, (int, float)) or not 0 < quantile <= 0.5:
-        what, expected = f"{quantile!r} is no quantile", "a number above 0, at most 0.5"
+        what, expected = f"{quantile!r} is not a quantile", "a number above 0, at most 0.5"
         problems.append(Problem(what, "tune.scheduler.quantile", expected))
     names = MUTABLE if mutate is None else mutate
     if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) for name in names):
-        problems.append(Problem(f"{mutate!r} is no list of names", "tune.scheduler.mutate"))
+        problems.append(Problem(f"{mutate!r} is not a list of names", "tune.scheduler.mutate"))
     else:
         problems += [
             Problem(f"{name} cannot change on a checkpoint", "tune.scheduler.mutate")

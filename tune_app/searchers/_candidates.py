@@ -1,4 +1,4 @@
-"""Points of the cube that a model chooses among."""
+"""Candidates: the points of the cube among which a model chooses."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from tune_app.space.constraints import Constraints
 from tune_app.space.cube import Array, Cube
 
 SPREAD = 512
-"""Independent draws from the space."""
+"""Number of independent draws from the space."""
 NEAR = 256
-"""Points near the best ones."""
+"""Number of points near the best ones."""
 ENOUGH = 8
-"""Allowed rows that a density must give."""
+"""If a density gives fewer allowed rows than this, rows near good ones are added."""
 WIDTHS = (0.02, 0.1, 0.3)
-"""How far a near point moves along an axis, as a standard deviation."""
+"""Standard deviations of the move of a near point along an axis."""
 MOVED = 0.5
-"""The share of axes along which a near point moves."""
+"""The probability that a near point moves along an axis."""
 RESET = 0.1
-"""The share of moved axes whose coordinate is drawn anew."""
+"""The probability that a moved coordinate is drawn from the whole axis."""
 
 
 def candidates(
     cube: Cube, best: Array, rng: np.random.Generator, constraints: Constraints, extra: Array
 ) -> Array:
-    """Rows (candidates, axes): spread ones, ones near the rows of `best`, and `extra` ones."""
+    """Rows (candidates, axes): independent draws, rows near those of `best`, and `extra` rows."""
     spread = cube.draw(rng, SPREAD)
     rows = np.concatenate([spread, extra, near(cube, best, rng, NEAR)])
     return active(cube, rows, constraints)
@@ -33,10 +33,10 @@ def candidates(
 def from_density(
     cube: Cube, drawn: Array, good: Array, rng: np.random.Generator, constraints: Constraints
 ) -> Array:
-    """Rows `drawn` from a density around those of `good`.
+    """The active coordinates of rows `drawn` from a density around the rows of `good`.
 
-    Where constraints allow few of them, ones that differ from good rows along some axes only: what
-    ties two parameters together then holds as it does there.
+    If constraints allow few of them, adds rows that differ from good ones along some axes only:
+    constraints between the other parameters then remain satisfied.
     """
     rows = active(cube, drawn, constraints)
     if (
@@ -48,13 +48,13 @@ def from_density(
 
 
 def near(cube: Cube, best: Array, rng: np.random.Generator, count: int) -> Array:
-    """Rows that differ from those of `best` along some axes."""
+    """Rows (count, axes) that differ from rows of `best` along some axes."""
     axes = len(cube.axes)
     if not len(best) or not axes:
         return np.empty((0, axes))
     base = best[rng.integers(len(best), size=count)]
     anew = cube.draw(rng, count)
-    # An axis that does not count at the base gets a coordinate, in case it does count here.
+    # An inactive axis of the base row gets a coordinate, as it may be active in the new row.
     base = np.where(np.isnan(base), anew, base)
     width = rng.choice(WIDTHS, size=(count, 1))
     moved = rng.random((count, axes)) < MOVED
@@ -66,17 +66,17 @@ def near(cube: Cube, best: Array, rng: np.random.Generator, count: int) -> Array
 
 
 def active(cube: Cube, rows: Array, constraints: Constraints) -> Array:
-    """Rows without the coordinates that do not count beside the others."""
+    """Rows (n, axes) with NaN for inactive parameters."""
     if not constraints.when:
         return rows
     kept = rows.copy()
     names = list(cube.axes)
     for row in kept:
-        counts = constraints.active(cube.from_unit(row))
-        row[[name not in counts for name in names]] = np.nan
+        present = constraints.active(cube.from_unit(row))
+        row[[name not in present for name in names]] = np.nan
     return kept
 
 
 def in_order(rows: Array, merits: Array) -> Array:
-    """Rows (n, axes), those with the largest merits (n,) first."""
+    """Rows (n, axes) sorted by their merits (n,), the largest first."""
     return rows[np.argsort(-merits, kind="stable")]

@@ -1,8 +1,8 @@
-"""A Gaussian process over the unit cube, with a noise of its own for each observation.
+"""A Gaussian process over the unit cube, with a separate noise variance for each observation.
 
 Rasmussen & Williams, "Gaussian Processes for Machine Learning", 2006, Algorithm 2.1 and section
 5.4.1; Matérn 5/2 kernel with one length scale for each axis. Length scales, amplitude and noise are
-their most probable values under log-normal priors.
+maximum a posteriori estimates under log-normal priors.
 """
 
 from __future__ import annotations
@@ -20,28 +20,28 @@ from tune_app.space.cube import Array, Cube
 LENGTH = (np.log(0.7), 0.8)
 AMPLITUDE = (0.0, 1.0)
 NOISE = (np.log(0.02), 1.0)
-"""Mean and standard deviation of the logarithms; amplitude and noise are variances."""
+"""Priors: mean and standard deviation of the logarithm; amplitude and noise are variances."""
 BOUNDS = {"length": (-3.0, 3.0), "amplitude": (-3.0, 3.0), "noise": (np.log(1e-4), 0.0)}
 ITERATIONS = 20
 JITTER = 1e-8
 ROOT5 = np.sqrt(5.0)
 FAR = 1e3
-"""Standard deviations from which on the improvement is told by its limit."""
+"""Beyond this many standard deviations, the expected improvement is computed by its limit."""
 
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """Logarithms of what a process is shaped by."""
+    """The hyper-parameters of a process, as logarithms: length scale of each axis, variances."""
 
     lengths: Array
     amplitude: float
     noise: float
 
     def covariance(self, gaps: list[Array]) -> Array:
-        """From squared distances along each axis."""
+        """The covariance (left, right) from squared distances of that shape along each axis."""
         root, decay = _distances(gaps, self.lengths)
-        found: Array = np.exp(self.amplitude) * (1 + ROOT5 * root + 5 / 3 * root**2) * decay
-        return found
+        covariance: Array = np.exp(self.amplitude) * (1 + ROOT5 * root + 5 / 3 * root**2) * decay
+        return covariance
 
 
 def _distances(gaps: list[Array], lengths: Array) -> tuple[Array, Array]:
@@ -51,14 +51,14 @@ def _distances(gaps: list[Array], lengths: Array) -> tuple[Array, Array]:
 
 
 def fit(cube: Cube, points: Array, values: Array, variances: Array) -> Kernel:
-    """The most probable kernel for values (n,) at points (n, axes), with known variances (n,)."""
+    """The MAP kernel for values (n,) at points (n, axes) with known noise variances (n,)."""
     scale = float(values.std()) or 1.0
     targets = (values - values.mean()) / scale
     extra = variances / scale**2
     gaps = cube.gaps(points, points)
     axes = len(gaps)
     start = np.array([LENGTH[0]] * axes + [AMPLITUDE[0], np.log(0.05)])
-    found = minimize(
+    theta = minimize(
         _objective,
         start,
         args=(gaps, targets, extra),
@@ -67,7 +67,7 @@ def fit(cube: Cube, points: Array, values: Array, variances: Array) -> Kernel:
         bounds=[BOUNDS["length"]] * axes + [BOUNDS["amplitude"], BOUNDS["noise"]],
         options={"maxiter": ITERATIONS},
     ).x
-    return Kernel(found[:axes], float(found[axes]), float(found[axes + 1]))
+    return Kernel(theta[:axes], float(theta[axes]), float(theta[axes + 1]))
 
 
 def _objective(
@@ -99,7 +99,7 @@ def _objective(
 
 
 class Process:
-    """A process that has seen values (n,) at points (n, axes), with known variances (n,)."""
+    """A process conditioned on values (n,) at points (n, axes) with known variances (n,)."""
 
     def __init__(
         self, cube: Cube, kernel: Kernel, points: Array, values: Array, variances: Array
@@ -124,13 +124,13 @@ class Process:
 
 
 def nothing(points: Array) -> Array:
-    """The mean of a process of which nothing is known: zero."""
+    """The prior mean without earlier runs: zero, (n,) for points (n, axes)."""
     return np.zeros(len(points))
 
 
 @dataclass(frozen=True, slots=True)
 class NoisyValues:
-    """Values (n,) with their variances (n,) at points (n, axes)."""
+    """Values (n,) with their noise variances (n,) at points (n, axes)."""
 
     points: Array
     values: Array
@@ -138,38 +138,38 @@ class NoisyValues:
 
 
 NEAR_BEST = 5
-"""Points that are told of as the best ones."""
+"""Number of points in `Model.best`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A process around a mean of its own."""
+    """A process plus a prior mean."""
 
     process: Process
     base: Callable[[Array], Array]
     incumbent: float
-    """The best mean at any observed point."""
+    """The lowest mean at any observed point."""
     best: Array
-    """The observed points with the best means."""
+    """The observed points with the lowest means: (n, axes)."""
 
     @classmethod
     def of(
         cls,
         cube: Cube,
         kernel: Kernel,
-        told: NoisyValues,
+        observed: NoisyValues,
         pending: Array,
         base: Callable[[Array], Array],
     ) -> Model:
-        """Fitted to what was observed, with pending points believed to be as it predicts."""
-        process = Process(cube, kernel, told.points, told.values, told.variances)
-        means = process.predict(told.points)[0] + base(told.points)
-        best = told.points[np.argsort(means, kind="stable")[:NEAR_BEST]]
+        """Conditioned on observations, and on pending points with their predicted means."""
+        process = Process(cube, kernel, observed.points, observed.values, observed.variances)
+        means = process.predict(observed.points)[0] + base(observed.points)
+        best = observed.points[np.argsort(means, kind="stable")[:NEAR_BEST]]
         if len(pending):
             believed, _ = process.predict(pending)
-            points = np.concatenate([told.points, pending])
-            values = np.concatenate([told.values, believed])
-            variances = np.concatenate([told.variances, np.zeros(len(believed))])
+            points = np.concatenate([observed.points, pending])
+            values = np.concatenate([observed.values, believed])
+            variances = np.concatenate([observed.variances, np.zeros(len(believed))])
             process = Process(cube, kernel, points, values, variances)
         return cls(process, base, float(means.min()), best)
 
@@ -180,11 +180,11 @@ class Model:
 
 
 def log_expected_improvement(mean: Array, deviation: Array, best: float) -> Array:
-    """Logarithm of the expected improvement below `best`; finite far away from it too.
+    """Logarithm (n,) of the expected improvement below `best`; finite even where it underflows.
 
-    Jones et al., "Efficient Global Optimization of Expensive Black-Box Functions", 1998. Where the
-    improvement is rare, its tail: Ament et al., "Unexpected Improvements to Expected Improvement",
-    NeurIPS 2023.
+    Jones et al., "Efficient Global Optimization of Expensive Black-Box Functions", 1998. In the
+    tail, the numerically stable form of Ament et al., "Unexpected Improvements to Expected
+    Improvement for Bayesian Optimization", NeurIPS 2023.
     """
     z = (best - mean) / deviation
     density = np.exp(-0.5 * z**2) / np.sqrt(2 * np.pi)
@@ -193,5 +193,5 @@ def log_expected_improvement(mean: Array, deviation: Array, best: float) -> Arra
     share = np.log1p(tail * np.sqrt(np.pi / 2) * erfcx(-tail / np.sqrt(2)))
     share = np.where(z > -FAR, share, -2 * np.log(np.maximum(-z, 1.0)))
     far = -0.5 * z**2 - 0.5 * np.log(2 * np.pi) + share
-    found: Array = np.where(z > -1, near, far) + np.log(deviation)
-    return found
+    log_improvement: Array = np.where(z > -1, near, far) + np.log(deviation)
+    return log_improvement

@@ -1,4 +1,4 @@
-"""One searcher for the first trials of a study, another from then on."""
+"""Combines two searchers: one for the first trials of a study, another for the later ones."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tune_app.core.state import StudyState
 
 @dataclass(frozen=True, slots=True)
 class Handover:
-    """Hands each question to the one or the other."""
+    """Delegates each suggestion to one of two searchers, by the number of the trial."""
 
     few: Searcher
     many: Searcher

@@ -1,8 +1,8 @@
 """Parzen estimators on the unit cube: densities that are sums of product kernels.
 
 Ordered axes have Gaussian kernels; unordered ones the kernel of Aitchison & Aitken, 1976: a value
-keeps 1 - width of its weight and gives the rest to the others. Counting and not counting at all are
-like two unordered values.
+keeps 1 - width of its weight, the others share the rest. An inactive parameter is like one more
+unordered value.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from scipy.special import logsumexp, ndtr, ndtri
 from tune_app.space.cube import Array, Axis, Cube
 
 ELSEWHERE = 0.1
-"""What a kernel has left where one of both rows has a coordinate and the other does not."""
+"""The kernel's density if a parameter is active in one of two rows and inactive in the other."""
 
 
 @dataclass(frozen=True, slots=True)
 class Parzen:
     """One kernel at each row of `points` (n, axes), with `widths` (axes,).
 
-    `truncated` kernels have all their weight inside of the cube; `uniform` adds one that is the
-    space's own distribution, with the weight of one point.
+    `truncated` kernels have all their weight inside the cube; `uniform` adds the space's own
+    distribution, with the weight of one kernel.
     """
 
     cube: Cube
@@ -33,7 +33,7 @@ class Parzen:
     uniform: bool
 
     def log_density(self, rows: Array) -> Array:
-        """(rows,), each axis against its own uniform distribution."""
+        """Log densities (n,) of rows (n, axes), relative to the uniform density of each axis."""
         kernels = np.zeros((len(rows), len(self.points)))
         for index, axis in enumerate(self.cube.axes.values()):
             at, around = rows[:, index, None], self.points[None, :, index]
@@ -50,14 +50,14 @@ class Parzen:
                 logs = logs - np.log(ndtr((1 - around) / width) - ndtr(-around / width))
         else:
             count = axis.count
-            kept, given = (1 - width) * count, width * count / (count - 1)
-            logs = np.where(np.abs(at - around) < 1e-9, np.log(kept), np.log(given))
+            same, other = (1 - width) * count, width * count / (count - 1)
+            logs = np.where(np.abs(at - around) < 1e-9, np.log(same), np.log(other))
         absent = np.isnan(at) ^ np.isnan(around)
         both = np.isnan(at) & np.isnan(around)
         return np.where(absent, np.log(ELSEWHERE), np.where(both, 0.0, logs))
 
     def draw(self, rng: np.random.Generator, count: int, widening: float = 1.0) -> Array:
-        """Rows (count, axes), with kernels `widening` times as wide along ordered axes."""
+        """Draws (count, axes) from kernels that are `widening` times as wide along ordered axes."""
         anew = self.cube.draw(rng, count)
         chosen = rng.integers(len(self.points) + self.uniform, size=count)
         own = chosen == len(self.points)

@@ -1,4 +1,4 @@
-"""How far a study's prior is followed, and its density on rows of the unit cube."""
+"""How often suggestions follow a study's prior, and the prior's density in the unit cube."""
 
 from __future__ import annotations
 
@@ -16,46 +16,47 @@ from tune_app.space.domains import Space
 from tune_app.space.prior import Belief
 
 LEAST = -4.0
+"""Lower bound for the log density of a belief."""
 TRUST = 4
-"""As many trials with a value weigh as much as the prior's density does."""
+"""The prior's log density is multiplied by this number / number of observed trials."""
 SHARE = 0.05
-"""Of the suggestions that follow the prior before anything is known of it."""
+"""The share of suggestions that follow the prior before its agreement with trials is known."""
 FADING = 32
-"""With so many trials told of, half as many suggestions follow it."""
+"""After this many observed trials, the share of suggestions that follow the prior is halved."""
 WITNESSES = 50
-"""So many first trials say whether the prior is right."""
+"""The agreement of the prior is measured on this many of the first observed trials."""
 FEWEST = 4
-"""With fewer of them nothing is said."""
+"""With fewer observed trials, the agreement counts as 0."""
 
 
 def share(state: StudyState, space: Space, beliefs: Mapping[str, Belief]) -> float:
-    """The probability that the next draw follows the prior; for the first searched trial it is 1.
+    """The probability that the next suggestion follows the prior; 1 for the first searched trial.
 
-    The others are as without a prior, so that a wrong one costs no more than its own trials. Their
-    share falls with the trials told of, and grows or vanishes as what the prior likes turns out
-    better or worse than what it does not.
+    The other suggestions are as without a prior, so that a wrong one costs only its own trials. The
+    probability falls with the number of observed trials. It is larger if their results agree with
+    the prior, down to 0 if they contradict it.
     """
     if all(trial.kind is Kind.BASELINE for trial in state.trials.values()):
         return 1.0
-    told = [trial for trial in state.trials.values() if _rank(trial, state) is not None]
-    credit = 1 + 2 * _agreement(told[:WITNESSES], state, space, beliefs)
-    return max(SHARE * credit, 0.0) * FADING / (FADING + len(told))
+    observed = [trial for trial in state.trials.values() if _rank(trial, state) is not None]
+    credit = 1 + 2 * _agreement(observed[:WITNESSES], state, space, beliefs)
+    return max(SHARE * credit, 0.0) * FADING / (FADING + len(observed))
 
 
 def _agreement(
-    told: list[TrialState], state: StudyState, space: Space, beliefs: Mapping[str, Belief]
+    observed: list[TrialState], state: StudyState, space: Space, beliefs: Mapping[str, Belief]
 ) -> float:
-    """1 if the trials rank as the prior would have them, -1 if the other way round (Kendall)."""
-    if len(told) < FEWEST:
+    """Kendall's tau between the prior's density and results: 1 for agreement, -1 for opposition."""
+    if len(observed) < FEWEST:
         return 0.0
-    likely = _likely(space, beliefs, [trial.params for trial in told])
-    ranks = [_rank(trial, state) for trial in told]
+    likely = _likely(space, beliefs, [trial.params for trial in observed])
+    ranks = [_rank(trial, state) for trial in observed]
     agreement = -kendalltau(likely, np.array(ranks)).statistic
     return 0.0 if math.isnan(agreement) else float(agreement)
 
 
 def _rank(trial: TrialState, state: StudyState) -> float | None:
-    """The value at the first rung, lower is better, infinite if diverged, None if not known."""
+    """The value at the first rung, lower is better; infinite if diverged, None without a value."""
     if trial.rung_values:
         return state.sign * trial.rung_values[min(trial.rung_values)]
     return math.inf if trial.outcome is Outcome.DIVERGED else None
@@ -64,9 +65,9 @@ def _rank(trial: TrialState, state: StudyState) -> float | None:
 def _likely(
     space: Space, beliefs: Mapping[str, Belief], params: Sequence[Mapping[str, object]]
 ) -> Array:
-    """The logarithm of the density at each of some values (n,).
+    """The prior's log density for each of `params`: (n,).
 
-    A parameter that does not count somewhere is as likely there as on average where it does.
+    An inactive parameter contributes the mean of its log density over the others of `params`.
     """
     total = np.zeros(len(params))
     for name, belief in beliefs.items():
@@ -88,9 +89,9 @@ def log_densities(
     rows: Array,
     beliefs: Mapping[str, Belief],
 ) -> Array:
-    """How likely a prior makes each row (rows,), as a logarithm, up to a constant.
+    """The prior's log density (rows,) of rows (rows, axes), up to a constant.
 
-    No single belief counts for less than `LEAST`: far from a narrow one all values are alike, and a
-    wrong one is outgrown.
+    Each belief contributes at least `LEAST`: far from a narrow belief all values are equally
+    likely, so that trials can outweigh a wrong one.
     """
     return _likely(space, beliefs, [cube.from_unit(row) for row in rows])

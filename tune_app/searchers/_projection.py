@@ -1,9 +1,9 @@
-"""Where trials will stand at the full budget, from what they have shown at their rungs.
+"""Predicts the values of trials at the full budget from their values at the rungs.
 
-From each rung to the next a straight line is fitted through the trials that have been at both,
-drawn towards the line of no gain at all while there are few. A chain of lines takes the last
-value of a trial to the full budget; what the lines leave unexplained adds up to its variance. That
-trials are promoted for their values biases no line: each predicts later values from earlier ones.
+From each rung to the next, a straight line is fitted to the trials that have reached both; with few
+of them, it is shrunk towards the line of no change. A chain of lines extrapolates the last value of
+a trial to the full budget; the residual variances add up. That trials are promoted by their values
+does not bias the lines: each predicts later values from earlier ones.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ import numpy as np
 from tune_app.space.cube import Array
 
 CAP = 0.75
-"""Values worse than this share of those at the lowest rung are not told apart: how bad a bad
-configuration is says nothing of where the good ones are. Where values rise, this one does."""
+"""Values above this quantile at the lowest rung are clipped to it: how bad a bad configuration is
+says nothing about where the good ones are. If values rise with the budget, so does the limit."""
 LARGEST = 1e100
 """Squares of larger values would be infinite."""
 PRIOR_WEIGHT = 0.75
-"""The weight of a slope of 1, in variances of the lowest rung."""
+"""The weight of the prior slope of 1, in variances of the lowest rung."""
 PRIOR_STD = 0.3
-"""Standard deviation of a step between rungs before any was seen, in that of the lowest rung."""
+"""Prior standard deviation of the change between rungs, in that of the lowest rung."""
 SLOPES = (0.0, 2.5)
-"""A lower rung may say nothing of the next one, but never the opposite."""
+"""Bounds of a slope: values at a lower rung may be uninformative, but not anti-correlated."""
 
 
 def project(values: Array) -> tuple[Array, Array]:
     """Means and variances at the last rung, (trials,) each.
 
     Args:
-        values: (trials, rungs), lower is better; NaN where a trial has not been, infinite where it
-            diverged. Each trial has a value at the first rung, or is infinite at its end.
+        values: (trials, rungs), lower is better; NaN at rungs that a trial has not reached,
+            infinite where it diverged. Each trial has a value at the first rung, or has diverged.
     """
     values = np.where(np.isfinite(values), np.clip(values, -LARGEST, LARGEST), values)
     last = _last(values)
@@ -42,11 +42,11 @@ def project(values: Array) -> tuple[Array, Array]:
     mean, variance = now, np.zeros(len(values))
     for rung in range(1, values.shape[1]):
         then = values[:, rung]
-        known = ~np.isnan(then)
-        both = known & (now < cap)
-        highest = max(cap, _cap(then[known]))
+        reached = ~np.isnan(then)
+        both = reached & (now < cap)
+        highest = max(cap, _cap(then[reached]))
         line = _fit(now[both], np.minimum(then[both], highest), spread)
-        # Values may rise with the budget: what is too bad to be told apart rises with them.
+        # Values may rise with the budget: the limit rises with them.
         next_cap = max(highest, float(line(cap)))
         moved = np.where(mean < cap, line(mean), next_cap)
         now, cap = np.minimum(then, next_cap), next_cap
@@ -56,9 +56,10 @@ def project(values: Array) -> tuple[Array, Array]:
 
 
 def _last(values: Array) -> Array:
-    known = ~np.isnan(values)
-    found: Array = values.shape[1] - 1 - np.argmax(known[:, ::-1], axis=1)
-    return found
+    """The index of each trial's last rung: (trials,)."""
+    reached = ~np.isnan(values)
+    last: Array = values.shape[1] - 1 - np.argmax(reached[:, ::-1], axis=1)
+    return last
 
 
 def _cap(values: Array) -> float:
@@ -68,13 +69,13 @@ def _cap(values: Array) -> float:
 
 @dataclass(frozen=True, slots=True)
 class _Line:
-    """From the values at one rung to those at the next."""
+    """Predicts the values at a rung from those at the one before."""
 
     middle: float
     change: float
     slope: float
     variance: float
-    """The variance of what it leaves unexplained."""
+    """The residual variance."""
 
     def __call__(self, now: Array | float) -> Array | float:
         return now + self.change + (self.slope - 1) * (now - self.middle)
@@ -86,7 +87,7 @@ def _fit(now: Array, then: Array, spread: float) -> _Line:
     if count == 0:
         return _Line(0.0, 0.0, 1.0, prior / 2)
     middle, total = float(now.mean()), float((then - now).sum())
-    # A gain is drawn to none, a loss is not: those that went on are not thought worse for it.
+    # Only a decrease is shrunk towards no change: an increase must not favour trials at low rungs.
     change = total / (count + 1 if total < 0 else count)
     apart = now - middle
     weight = float((apart**2).sum()) + PRIOR_WEIGHT * spread**2

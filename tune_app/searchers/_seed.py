@@ -1,4 +1,4 @@
-"""The seed that a model's suggestion runs with, where it is searched."""
+"""Draws the seed for a model's suggestion, if the seed is searched."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tune_app.space.nuisance import SEED, searched_seed
 
 
 def drawn_seed(space: Space, study_seed: int, number: int) -> dict[str, Any]:
-    """A draw from its domain for trial `number`, by its name; nothing where it is not searched."""
+    """The seed of trial `number`, by its name; empty if the seed is not searched."""
     domain = searched_seed(space)
     if domain is None:
         return {}

@@ -1,4 +1,4 @@
-"""What searchers share: what ran already, and random streams that depend on nothing else."""
+"""Shared by searchers: which configurations have a trial already, and reproducible seeds."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ NO_CONSTRAINTS = Constraints()
 
 
 def stream(seed: int, *parts: object) -> int:
-    """A 32-bit seed for one use, e.g. one trial; the same in every process."""
+    """A 32-bit seed for one purpose, e.g. one trial; the same in every process."""
     text = ":".join(map(str, (seed, *parts)))
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=4).digest(), "big")
 
 
 class Seen:
-    """Identities of all configurations that have a trial, worked out once per trial."""
+    """The identities of all configurations that have a trial, computed once per trial."""
 
     def __init__(self, space: Space) -> None:
         self._constants = fixed(space)
-        self._known: dict[str, tuple[Params, str]] = {}
+        self._cache: dict[str, tuple[Params, str]] = {}
 
     def __call__(self, state: StudyState) -> set[str]:
-        """All of a state, fixed values included."""
+        """The identities of all trials of a state, fixed values included."""
         return {self._identity(trial) for trial in state.trials.values()}
 
     def _identity(self, trial: TrialState) -> str:
-        known = self._known.get(trial.id)
-        if known is None or known[0] is not trial.params:
-            known = trial.params, identity({**self._constants, **trial.params})
-            self._known[trial.id] = known
-        return known[1]
+        entry = self._cache.get(trial.id)
+        if entry is None or entry[0] is not trial.params:
+            entry = trial.params, identity({**self._constants, **trial.params})
+            self._cache[trial.id] = entry
+        return entry[1]
 
 
 def is_new(params: Mapping[str, Any], space: Space, seen: set[str]) -> bool:
@@ -49,9 +49,9 @@ def is_new(params: Mapping[str, Any], space: Space, seen: set[str]) -> bool:
 def fresh(
     params: Mapping[str, Any], space: Space, seen: set[str], constraints: Constraints
 ) -> dict[str, Any] | None:
-    """What a trial with these values would run with, None where it may not or already did.
+    """The active values of a new trial; None if they are not allowed or have a trial already.
 
-    Values that differ in inactive parameters only are the same trial.
+    Values that differ in inactive parameters only are the same configuration.
     """
     if not constraints.allows(params):
         return None
@@ -62,17 +62,17 @@ def fresh(
 def first_fresh(
     proposed: Iterable[dict[str, Any]], space: Space, seen: set[str], constraints: Constraints
 ) -> dict[str, Any] | None:
-    """The first that a trial can run with, None where there is none."""
-    found = (fresh(params, space, seen, constraints) for params in proposed)
-    return next((params for params in found if params is not None), None)
+    """The first of the proposed configurations that is allowed and new, None without one."""
+    checked = (fresh(params, space, seen, constraints) for params in proposed)
+    return next((params for params in checked if params is not None), None)
 
 
 def first_untried(
     space: Space, seen: set[str], constraints: Constraints = NO_CONSTRAINTS
 ) -> dict[str, Any] | None:
-    """The first new allowed combination in the order of the file, the last parameter fastest.
+    """The first new allowed combination in file order, the last parameter varying fastest.
 
-    None where all were tried, or where a parameter has too many values to list.
+    None if all have a trial, or if a parameter has too many values to list.
     """
     return _first_new(feasible.in_file_order(space, constraints), space, seen)
 
@@ -80,7 +80,7 @@ def first_untried(
 def any_untried(
     space: Space, seen: set[str], constraints: Constraints, rng: random.Random
 ) -> dict[str, Any] | None:
-    """Any new allowed combination, for where draws seldom hit one; None if none is found."""
+    """Any new allowed combination, for when random draws rarely give one; None if not found."""
     return _first_new(feasible.shuffled(space, constraints, rng), space, seen)
 
 

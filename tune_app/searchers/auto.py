@@ -1,7 +1,7 @@
-"""The searcher that replays on learning-curve tables speak for: `gp` first, `tpe` from then on.
+"""The best combination in replays of learning-curve tables: `gp` first, `tpe` later.
 
-A Gaussian process learns more from few trials; its cost grows with the cube of their number, that
-of Parzen estimators in proportion. docs/log.md has the figures.
+A Gaussian process learns more from few trials, but its cost grows with the cube of their number;
+the cost of Parzen estimators grows linearly. docs/log.md has the figures.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from tune_app.searchers._handover import Handover
 from tune_app.space.domains import Space
 
 HANDOVER = 60
-"""Trials from which on `tpe` proposes."""
+"""The number of the first trial that `tpe` proposes."""
 
 
 def create(space: Space, seed: int) -> Handover:

@@ -2,10 +2,10 @@
 
 Falkner, Klein & Hutter, "BOHB: Robust and Efficient Hyperparameter Optimization at Scale", ICML
 2018, section 3.2 and algorithm 2 (https://arxiv.org/abs/1807.01774). With scheduler `hyperband` it
-is the whole method. A third of all suggestions is random, so that the model cannot starve itself.
+is the whole method. A third of all suggestions is random, so that exploration never stops.
 
-Trials that did not fit in memory count among the bad ones, and scores of earlier runs
-(`warm_start`) weigh on the choice the less the more trials there are, as in `tpe`.
+Trials that did not fit into memory count among the bad ones. Scores of earlier runs (`warm_start`)
+influence the choice less the more trials there are, as in `tpe`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ RANDOM = 1 / 3
 CANDIDATES = 64
 """N_s."""
 WIDENING = 3.0
-"""b_w: draws come from kernels so many times as wide as those of the density."""
+"""b_w: draws come from kernels that are this many times as wide as those of the density."""
 NARROWEST = 1e-3
 
 
@@ -66,7 +66,7 @@ class Bohb(ModelSearcher):
         constraints: Constraints,
         rng: np.random.Generator,
     ) -> tuple[Array, Array]:
-        """Candidates and the logarithm of good over bad."""
+        """Candidates (n, axes), and the log ratio (n,) of the good to the bad density."""
         if densities is None:
             rows = active(self._cube, self._cube.draw(rng, CANDIDATES), constraints)
             return rows, np.zeros(len(rows))
@@ -76,7 +76,7 @@ class Bohb(ModelSearcher):
         return rows, good.log_density(rows) - bad.log_density(rows)
 
     def _densities(self, observations: Observations) -> tuple[Parzen, Parzen] | None:
-        """Of good and bad trials; None where no rung has enough of both."""
+        """The densities of good and bad trials; None if no rung has enough of both."""
         least = len(self._cube.axes) + 1
         for rung in reversed(range(observations.values.shape[1])):
             values = observations.values[:, rung]
@@ -93,7 +93,7 @@ class Bohb(ModelSearcher):
         return None
 
     def _parzen(self, points: Array) -> Parzen:
-        """Widths by the normal reference rule, over the indexes of unordered values as theirs."""
+        """Widths by the normal reference rule; unordered values enter it by their indexes."""
         axes = self._cube.axes.values()
         scale = [1.0 if axis.ordered else axis.count for axis in axes]
         spread = np.nan_to_num(np.nanstd(np.where(np.isnan(points), 0.5, points), axis=0)) * scale

@@ -1,17 +1,18 @@
 """Bayesian optimisation with a Gaussian process over every trial's projected final value.
 
-All rungs count: `_projection` takes each trial to the full budget, with a doubt that is the larger
-the earlier it stands, and the process weighs it by that doubt. The next trial has the largest
-expected improvement among many candidates. Trials that run without a value yet count as if the
-model were right about them (the kriging believer of Ginsbourger et al., 2010), diverged ones as
-bad, and a second process keeps away from where memory did not suffice.
+All rungs count: `_projection` extrapolates each trial to the full budget, with a variance that is
+larger the earlier its rung, and the process uses that variance as noise. The next trial has the
+largest expected improvement among many candidates. Running trials without a value count as if they
+had the predicted mean (the kriging believer of Ginsbourger et al., 2010), diverged ones as bad. A
+second process avoids regions where trials ran out of memory.
 
-Earlier runs (`warm_start`) are the prior mean of the model, in fewer suggestions the more trials
-there are. Like them, a prior fades: it multiplies the improvement by its density to a power that
-falls with the trials told of: Hvarfner et al., "πBO: Augmenting Acquisition Functions with User
-Beliefs", ICLR 2022.
+Earlier runs (`warm_start`) give the prior mean of the model, in fewer suggestions the more trials
+there are. A prior fades as well: the improvement is multiplied by its density to a power that falls
+with the number of observed trials: Hvarfner et al., "πBO: Augmenting Acquisition Functions with
+User Beliefs for Bayesian Optimization", ICLR 2022.
 
-What the process costs grows with the cube of the trials: from a few hundred on `tpe` proposes.
+The cost of the process grows with the cube of the number of trials: after a few hundred, `tpe`
+takes over.
 """
 
 from __future__ import annotations
@@ -37,17 +38,17 @@ from tune_app.space.prior import Belief
 STARTUP = 8
 """Quasi-random trials before the model is used."""
 HANDOVER = 250
-"""Trials from which on `tpe` proposes."""
+"""The number of the first trial that `tpe` proposes."""
 GROWTH = 1.15
-"""By this factor the trials grow until the kernel is fitted anew."""
+"""The kernel is fitted again each time the number of trials has grown by this factor."""
 FOLLOWERS = 64
-"""Candidates that follow a prior."""
+"""Number of candidates that are drawn from a prior."""
 
 
 WARM_START_TRUST = 10
-"""With as many trials every second suggestion asks the earlier runs."""
+"""After this many trials, every second suggestion uses the earlier runs."""
 WARM_START_ALONE = 3
-"""With fewer trials than this, earlier runs speak alone."""
+"""With fewer trials than this, the model consists of the earlier runs alone."""
 
 
 class Gp(ModelSearcher):
@@ -70,8 +71,8 @@ class Gp(ModelSearcher):
         constraints: Constraints,
         rng: np.random.Generator,
     ) -> tuple[Array, Array] | None:
-        """Candidates and the logarithm of what is to be gained from each."""
-        # Less and less often, so that a wrong earlier cannot keep all trials where it likes them.
+        """Candidates (n, axes), and the logarithm of their acquisition function: (n,)."""
+        # Less and less often, so that misleading earlier runs cannot confine all trials.
         is_asked = rng.random() < WARM_START_TRUST / (WARM_START_TRUST + len(observations.points))
         earlier = self._prior_of_earlier_runs(state) if is_asked else self._without
         if not observations.is_enough(self._startup) and not earlier:
@@ -91,7 +92,7 @@ class Gp(ModelSearcher):
         return rows, merits
 
     def _model(self, observations: Observations, earlier: WarmStartPrior) -> Model:
-        """What all trials together say; pending ones are believed to be as expected."""
+        """The model of all trials; pending ones count with their predicted mean."""
         if len(observations.points) < min(self._startup, WARM_START_ALONE) and earlier:
             asked = np.concatenate([observations.points, observations.pending])
             return Model.of(self._cube, earlier.kernel, earlier.runs, asked, nothing)
@@ -101,7 +102,7 @@ class Gp(ModelSearcher):
         return Model.of(self._cube, self._kernel(observations), told, observations.pending, base)
 
     def _kernel(self, observations: Observations) -> Kernel:
-        """Fitted to the first trials, at their lowest rung; anew when they have grown enough."""
+        """The kernel fitted to the lowest rung of the trials up to the last milestone."""
         count = _milestone(len(observations.points), self._startup)
         points, lowest = observations.points[:count], observations.values[:count, :1]
         values, _ = project(np.where(np.isfinite(lowest), lowest, np.inf))
@@ -115,12 +116,12 @@ class Gp(ModelSearcher):
         )
 
     def _log_feasible(self, observations: Observations, rows: Array) -> Array:
-        """The logarithm of the chance that memory suffices: a process on yes (1) and no (0)."""
+        """The log probability (rows,) that memory suffices: a process on yes (1) and no (0)."""
         if not len(observations.points):
             return np.zeros(len(rows))
         points = np.concatenate([observations.infeasible, observations.points])
         fits = np.repeat([0.0, 1.0], [len(observations.infeasible), len(observations.points)])
-        # Anew when another trial did not fit, or those that did have grown enough.
+        # Fitted again after another out-of-memory trial, or at the next milestone of the others.
         count = len(observations.infeasible) + _milestone(len(observations.points), self._startup)
         kernel = self._kernels_of_memory.fitted(points[:count], fits[:count])
         chance, _ = Process(self._cube, kernel, points, fits, np.zeros(len(points))).predict(rows)
@@ -128,7 +129,7 @@ class Gp(ModelSearcher):
 
 
 class _Kernels:
-    """Fits kernels, and keeps the last one: it follows from its data alone, so this saves time."""
+    """Fits kernels and caches the last one, which depends on its data alone."""
 
     def __init__(self, cube: Cube) -> None:
         self._cube = cube
@@ -144,7 +145,7 @@ class _Kernels:
 
 
 def _milestone(count: int, first: int) -> int:
-    """The last number of a geometric series that `count` has come to."""
+    """The last number of a geometric series that `count` has reached."""
     reached = first
     while (grown := max(reached + 1, int(reached * GROWTH))) <= count:
         reached = grown
@@ -155,8 +156,11 @@ def create(space: Space, seed: int, *, startup: int = STARTUP) -> Handover:
     """The searcher.
 
     Args:
-        space: what may vary.
+        space: all parameters.
         seed: of the study.
         startup: quasi-random trials before the model is used.
+
+    Raises:
+        UserError: `startup` is not a whole number above 0.
     """
     return Handover(Gp(space, seed, checked_startup(startup)), tpe.create(space, seed), HANDOVER)

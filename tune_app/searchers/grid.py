@@ -1,6 +1,6 @@
-"""Every allowed combination of a finite space, in the order of the file, the last one fastest.
+"""Every allowed combination of a finite space, in file order, the last parameter varying fastest.
 
-A prior changes nothing here: all combinations are run.
+A prior has no effect: all combinations run.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from tune_app.space.domains import Space, grid, searched
 
 
 class Grid:
-    """Proposes the first combination that was not tried yet."""
+    """Proposes the first combination without a trial."""
 
     learns_from_history = False
 
@@ -28,7 +28,7 @@ class Grid:
 
 
 def create(space: Space, seed: int) -> Grid:
-    """The searcher; the seed changes nothing.
+    """The searcher; the seed is not used.
 
     Raises:
         UserError: a parameter has too many values to list.

@@ -1,7 +1,7 @@
-"""Points of a scrambled Sobol sequence: random, but without the clumps and gaps of chance.
+"""Points of a scrambled Sobol sequence: random, but more evenly spread than independent draws.
 
-Sobol, 1967, scrambled after Owen, 1998, by SciPy. Point n of the sequence is for trial n; where it
-is taken or not allowed, and where a trial follows a prior, draws are as `random` makes them.
+Sobol, 1967, scrambled as in Owen, 1998, by SciPy. Trial n gets point n of the sequence. If that
+point has a trial already or is not allowed, or if the trial follows a prior, `random` proposes.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class QuasiRandom:
         return self._random.suggest(state, number)
 
     def draw(self, rng: np.random.Generator, beliefs: dict[str, Belief]) -> dict[str, Any]:
-        """One draw that follows beliefs, whatever was tried."""
+        """One draw with beliefs as the prior, which may have a trial already."""
         return self._random.draw(random.Random(int(rng.integers(2**32))), beliefs)
 
     def _point(self, number: int) -> dict[str, Any]:

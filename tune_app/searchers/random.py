@@ -1,7 +1,7 @@
-"""Independent draws from the space; the yardstick of all searchers.
+"""Independent draws from the space; the baseline for all searchers.
 
-Where the study has a prior, some of the draws follow it: all at first, fewer with each trial that
-has ended or come to a rung.
+If the study has a prior, some of the draws follow it: the first one, and fewer with each trial that
+has diverged or reached a rung.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from tune_app.space.domains import Space, sample, searched
 from tune_app.space.prior import Belief
 
 ATTEMPTS = 100
-"""Draws before what is left of a finite space is looked up."""
+"""Draws before the remaining combinations of a finite space are listed."""
 
 
 class Random:
-    """Proposes what was not tried yet."""
+    """Proposes random configurations without a trial."""
 
     learns_from_history = False
 
@@ -43,13 +43,13 @@ class Random:
         return first_untried(self._space, seen)
 
     def followed(self, state: StudyState, number: int) -> dict[str, Belief]:
-        """The beliefs that trial `number` is drawn from; most trials follow none."""
+        """The beliefs that trial `number` is drawn from; empty for most trials."""
         beliefs = state.definition.prior
         rng = random.Random(stream(self._seed, "prior", number))
         return beliefs if beliefs and rng.random() < share(state, self._space, beliefs) else {}
 
     def draw(self, rng: random.Random, beliefs: dict[str, Belief]) -> dict[str, Any]:
-        """One draw that follows beliefs, whatever was tried."""
+        """One draw with beliefs as the prior, which may have a trial already."""
         return {
             name: prior.draw(domain, beliefs[name], rng) if name in beliefs else sample(domain, rng)
             for name, domain in searched(self._space).items()

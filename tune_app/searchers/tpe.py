@@ -1,14 +1,14 @@
 """TPE, the tree-structured Parzen estimator, over every trial's projected final value.
 
 Bergstra et al., "Algorithms for Hyper-Parameter Optimization", NeurIPS 2011, in its multivariate
-form (Falkner et al., "BOHB", ICML 2018); the choices made inside are weighed in Watanabe,
-"Tree-Structured Parzen Estimator", 2023 (https://arxiv.org/abs/2304.11127). The best tenth of all
-trials is told from the others, and what is drawn is likely among the former and not among the
-latter. All rungs count: `_projection` takes each trial to the full budget.
+form (Falkner et al., "BOHB", ICML 2018); Watanabe, "Tree-Structured Parzen Estimator", 2023
+(https://arxiv.org/abs/2304.11127) compares its design choices. Trials are split into the best tenth
+and the others; a suggestion has a high density among the former and a low one among the latter. All
+rungs count: `_projection` extrapolates each trial to the full budget.
 
 Trials without a value yet count as bad (the constant liar), and so do diverged ones and those that
-did not fit in memory. A prior weighs on the choice by its density to a power that falls with the
-trials told of, and so do the scores of earlier runs (`warm_start`).
+did not fit into memory. A prior enters as a factor, its density to a power that falls with the
+number of observed trials, and so do the scores of earlier runs (`warm_start`).
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ from tune_app.space.cube import Array
 from tune_app.space.domains import Space
 
 GOOD, MOST_GOOD = 0.1, 25
-"""The share of trials that are good ones, and their number at most; as in Optuna."""
+"""The share of trials that count as good, and their maximum number; as in Optuna."""
 MOST_BAD = 1000
-"""Of the others, as many are looked at."""
+"""At most this many of the other trials are used."""
 WIDTH = 0.2
-"""Of the kernels of one good trial; it falls with their number n as n^(-1/(axes + 4))."""
+"""Kernel width for one good trial; for n it is multiplied by n^(-1/(axes + 4)), Scott's rule."""
 CHANGE = 0.2
-"""The chance that a draw changes an unordered value of the good trial it starts from."""
+"""The probability that a draw changes an unordered value of the good trial it starts from."""
 CANDIDATES = 64
 
 
 class Tpe(ModelSearcher):
-    """Proposes what is likely among the good trials and unlikely among the others."""
+    """Proposes the candidate with the largest ratio of the good to the bad density."""
 
     name = "tpe"
 
@@ -56,7 +56,7 @@ class Tpe(ModelSearcher):
         constraints: Constraints,
         rng: np.random.Generator,
     ) -> tuple[Array, Array] | None:
-        """Candidates and the logarithm of good over bad."""
+        """Candidates (n, axes), and the log ratio (n,) of the good to the bad density."""
         earlier = self._prior_of_earlier_runs(state)
         if not observations.is_enough(self._startup) and not earlier:
             return None
@@ -98,8 +98,11 @@ def create(space: Space, seed: int, *, startup: int = 10) -> Tpe:
     """The searcher.
 
     Args:
-        space: what may vary.
+        space: all parameters.
         seed: of the study.
         startup: quasi-random trials before the model is used.
+
+    Raises:
+        UserError: `startup` is not a whole number above 0.
     """
     return Tpe(space, seed, checked_startup(startup))

@@ -115,7 +115,7 @@ def number(path: Path, value: Any, expected: str, reader: Reader) -> float | Non
         if -LARGEST <= value <= LARGEST:
             return value
         expected = "a finite number, at most 2^53"
-    reader.problem(path, f"{value!r} is no number place", expected)
+    reader.problem(path, f"{value!r} is not a number", expected)
     return None
 
 

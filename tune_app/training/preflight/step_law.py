@@ -61,7 +61,7 @@ def fill_in(
     note = (
         f"prior from Step Law (Li et al. 2025, arXiv 2503.04715) for {parameters:,} parameters "
         f"outside of embeddings and {tokens:,.0f} tokens: "
-        f"{', '.join(notes) or 'it concerns no searched parameter without a prior'}{within}"
+        f"{', '.join(notes) or f'neither {RATE} nor {BATCH} is searched without a prior'}{within}"
     )
     if parameters < FAR_SMALLER:
         note += "; the law was measured on far larger models"
