@@ -27,6 +27,7 @@ from tune_app.core.journal import FILE_NAME, Event, Journal, read
 from tune_app.core.state import StudyState, rebuild
 from tune_app.core.trial import Decision, Kind, Outcome, Status
 from tune_app.errors import UserError
+from tune_app.plugins import make
 
 
 def variety(seed: int) -> tuple[dict[str, Any], int]:
@@ -418,10 +419,9 @@ def test_trackers_see_every_event_after_the_state_has_it() -> None:
         def close(self, timeout_s: float) -> None:
             raise AssertionError
 
-    simulation = Simulation(document(trials=3))
-    simulation.conductor._trackers.append(Tracker())
+    simulation = Simulation(document(trials=3), trackers=[Tracker()])
     simulation.run()
-    assert [name for name, _ in seen] == [event["event"] for event in simulation.events[1:]]
+    assert [name for name, _ in seen] == [event["event"] for event in simulation.events]
 
 
 def test_a_journal_on_disk_says_what_the_state_says(tmp_path: Path) -> None:
@@ -484,9 +484,15 @@ def test_the_memory_journal_keeps_what_a_file_would() -> None:
 
 def lossy(trials: int = 8) -> tuple[Conductor, list[float]]:
     """A conductor as the engine has it, and its clock."""
-    simulation, now = Simulation(document(trials=trials, baseline=False)), [0.0]
-    conductor = simulation.conductor
-    conductor._losses = Losses(lambda: now[0])
+    resolved, now = document(trials=trials, baseline=False), [0.0]
+    conductor = Conductor(
+        StudyState(),
+        MemoryJournal(),
+        make.searcher(resolved),
+        make.scheduler(resolved),
+        losses=Losses(lambda: now[0]),
+    )
+    conductor.record("study_started", study=resolved, software={}, machine={})
     return conductor, now
 
 
@@ -568,12 +574,13 @@ def test_what_a_searcher_raises_is_told_with_its_place_and_the_study_stays(tmp_p
 def test_what_a_scheduler_raises_is_told_with_its_place(
     call: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    scheduler = {"name": "hyperband" if call == "bracket" else "asha"}
-    simulation = Simulation(document(scheduler=scheduler))
+    resolved = document(scheduler={"name": "hyperband" if call == "bracket" else "asha"})
+    scheduler = make.scheduler(resolved)
 
     def raises(*_: object) -> None:
         raise ZeroDivisionError("division by zero")
 
-    monkeypatch.setattr(simulation.conductor._scheduler, call, raises)
+    monkeypatch.setattr(scheduler, call, raises)
+    simulation = Simulation(resolved, scheduler=scheduler)
     with pytest.raises(UserError, match=r"test_conductor.py, line \d+: the scheduler raised Zero"):
         simulation.run()

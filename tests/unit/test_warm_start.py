@@ -176,7 +176,7 @@ def test_the_same_number_of_another_type_is_the_same_value(tmp_path: Path) -> No
         [params.pop(name) for name in ("dropout", "width", "clip")] for params, _ in found.runs
     ]
     clip = TYPES["clip"]
-    assert isinstance(clip, Float)
+    assert isinstance(clip, Drawn)
     assert others == [[0.3, 8, clip.low]] * 3
     values = sorted(tuple(params.values()) for params, _ in found.runs)
     assert values == [(1e-5, 4, 2, 0.1), (1e-5, 4, 12, 0.1), (pytest.approx(1e-3), 8, 2, 0)]
