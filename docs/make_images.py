@@ -42,7 +42,7 @@ def terminal(study: Path) -> None:
     for event in events[:moment]:
         state.apply(event)
         if event["event"] in ("choice_dropped", "finding", "study_prepared"):
-            lines.append(screens.told(event, state) or "")
+            lines.append(screens.line_of(event, state) or "")
     assert state.with_status(Status.RUNNING)
     console = Console(record=True, width=WIDTH, height=HEIGHT, file=io.StringIO())
     console.print(Text("$ python -m tune_app.run", "bold"))

@@ -100,7 +100,7 @@ def test_a_tracker_that_raises_is_told_of_in_one_line_and_the_study_is_the_same(
     simulation = searched(TrackerGroup([(name, mine), ("seen", seen)]))
     (line,) = warnings(caplog)
     assert line.startswith(f"the tracker {name} raised ValueError: boom ({name}, line 11): ")
-    assert "the study goes on" in line
+    assert "the study continues" in line
     assert "resume" in line
     assert "\n" not in line
     assert mine.told[-1] == "report"
