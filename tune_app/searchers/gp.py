@@ -98,8 +98,8 @@ class Gp(ModelSearcher):
             return Model.of(self._cube, earlier.kernel, earlier.runs, asked, nothing)
         means, variances = project(observations.values)
         base = earlier.scaled_to(observations.points, means) if earlier else nothing
-        told = NoisyValues(observations.points, means - base(observations.points), variances)
-        return Model.of(self._cube, self._kernel(observations), told, observations.pending, base)
+        residuals = NoisyValues(observations.points, means - base(observations.points), variances)
+        return Model.of(self._cube, self._kernel(observations), residuals, observations.pending, base)
 
     def _kernel(self, observations: Observations) -> Kernel:
         """The kernel fitted to the lowest rung of the trials up to the last milestone."""

@@ -53,11 +53,11 @@ def choose(space: Mapping[str, Domain], default: Callable[[str], Any]) -> list[d
     counts = [name for name in BATCH_COUNTS if name in varying]
     small = {**centre, **{name: min(ends(varying[name])) for name in counts}}
     large = {**centre, **{name: max(ends(varying[name])) for name in counts}}
-    corners = [small, large] if counts else [centre]
+    configurations = [small, large] if counts else [centre]
     for name in reversed(COSTLY):
         values = ends(varying[name]) if name in varying else []
-        corners += [{**large, name: value} for value in values if value != centre[name]]
-    return corners
+        configurations += [{**large, name: value} for value in values if value != centre[name]]
+    return configurations
 
 
 def _central(domain: Domain, default: Any) -> Any:
