@@ -98,8 +98,11 @@ class Gp(ModelSearcher):
             return Model.of(self._cube, earlier.kernel, earlier.runs, asked, nothing)
         means, variances = project(observations.values)
         base = earlier.scaled_to(observations.points, means) if earlier else nothing
-        residuals = NoisyValues(observations.points, means - base(observations.points), variances)
-        return Model.of(self._cube, self._kernel(observations), residuals, observations.pending, base)
+        above = means - base(observations.points)
+        residuals = NoisyValues(observations.points, above, variances)
+        return Model.of(
+            self._cube, self._kernel(observations), residuals, observations.pending, base
+        )
 
     def _kernel(self, observations: Observations) -> Kernel:
         """The kernel fitted to the lowest rung of the trials up to the last milestone."""
