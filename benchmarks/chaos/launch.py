@@ -22,7 +22,7 @@ from benchmarks.chaos import real, toy
 from tune_app.core import heartbeat, journal
 from tune_app.engine import driver, tuner
 from tune_app.engine.resources import TrialResources
-from tune_app.training.preflight.found import Findings
+from tune_app.training.preflight.messages import Findings
 
 HANGS_AFTER_S = 6.0
 REAL = "CHAOS_REAL"

@@ -17,7 +17,7 @@ from tune_app.engine.driver import Driver
 from tune_app.errors import UserError
 from tune_app.space.domains import Choice, Fixed, Int, Space, to_document
 from tune_app.storage.study import FolderStudy
-from tune_app.training.preflight.found import Findings, Impossible
+from tune_app.training.preflight.messages import Findings, Impossible
 
 SPACE: Space = {
     "optim": Choice(("adamw", "apex", "sgd")),

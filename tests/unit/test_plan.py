@@ -23,7 +23,7 @@ from tune_app.simulation.costs import Cost
 from tune_app.simulation.profile import Profile
 from tune_app.simulation.rehearsal import Schedule, Span, Speed
 from tune_app.space.domains import Choice, Fixed, Float, to_document
-from tune_app.training.preflight.found import Impossible, Probed
+from tune_app.training.preflight.messages import Impossible, Probed
 
 TWO_SPEEDS = {"x": {"type": "choice", "values": [1, 2], "weights": None}}
 

@@ -12,7 +12,7 @@ from tune_app.errors import UserError
 from tune_app.plugins import make
 from tune_app.study import file as study_file
 from tune_app.training.preflight import preflight
-from tune_app.training.preflight.found import Findings
+from tune_app.training.preflight.messages import Findings
 
 SWEEP = """
 method: bayes

@@ -14,7 +14,7 @@ import torch
 
 from tune_app.space.domains import Choice, Fixed, Space
 from tune_app.training.preflight import preflight, probe_cache
-from tune_app.training.preflight.found import Impossible, Probed
+from tune_app.training.preflight.messages import Impossible, Probed
 from tune_app.training.preflight.probe import ABSURD, examine
 
 ROOT = Path(__file__).parents[2]

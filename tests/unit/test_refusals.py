@@ -15,7 +15,7 @@ from tune_app.errors import UserError
 from tune_app.space.domains import Choice, Domain, Fixed, Float, Int, to_document
 from tune_app.training import trainable
 from tune_app.training.preflight import probe
-from tune_app.training.preflight.found import ProbeResults, Refused
+from tune_app.training.preflight.messages import ProbeResults, Refused
 from tune_app.training.preflight.values import value_problems
 
 HEAD = """

@@ -21,7 +21,7 @@ from tune_app.core.trial import Params
 from tune_app.errors import INTERRUPTED, Problem, UserError
 from tune_app.simulation import costs, rehearsal
 from tune_app.simulation.profile import Profile
-from tune_app.training.preflight.found import Impossible
+from tune_app.training.preflight.messages import Impossible
 
 if TYPE_CHECKING:
     from tune_app.engine.planner import PlanInputs

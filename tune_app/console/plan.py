@@ -11,7 +11,7 @@ from tune_app.simulation.costs import Cost
 from tune_app.simulation.profile import Profile
 from tune_app.simulation.rehearsal import Schedule
 from tune_app.space.domains import describe, grid_size, searched
-from tune_app.training.preflight.found import Impossible, Probed
+from tune_app.training.preflight.messages import Impossible, Probed
 
 
 @dataclass(frozen=True, slots=True)

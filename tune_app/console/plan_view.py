@@ -18,7 +18,7 @@ from tune_app.simulation.costs import Cost
 from tune_app.simulation.profile import Profile
 from tune_app.simulation.rehearsal import Schedule, Span
 from tune_app.space.domains import Fixed, Space, describe, fixed, grid_size, searched
-from tune_app.training.preflight.found import Impossible, Probed
+from tune_app.training.preflight.messages import Impossible, Probed
 
 ALONE = "measured one at a time: trials that share a machine are slower than that"
 

@@ -29,7 +29,13 @@ from tune_app.space import feasible
 from tune_app.space.domains import Choice, Space, searched, without
 from tune_app.storage.disk_faults import is_full
 from tune_app.storage.study import StoredStudy
-from tune_app.training.preflight.found import Findings, Impossible, Probed, ProbeResults, Progress
+from tune_app.training.preflight.messages import (
+    Findings,
+    Impossible,
+    Probed,
+    ProbeResults,
+    Progress,
+)
 
 GONE = "Ray is gone: one of its processes was killed, or the machine it ran on"
 RESUME = "resume the study; nothing that was reported is lost"

@@ -19,7 +19,7 @@ from tune_app.engine.worker import profile
 from tune_app.simulation.profile import Profile
 from tune_app.simulation.simulation import MemoryJournal
 from tune_app.storage.study import FolderStudy
-from tune_app.training.preflight.found import LargestBatch, Probed, ProfilingPlan
+from tune_app.training.preflight.messages import LargestBatch, Probed, ProfilingPlan
 
 
 @dataclass(slots=True)

@@ -14,7 +14,7 @@ from tune_app.engine.resources import TrialResources
 from tune_app.engine.worker import probe
 from tune_app.errors import Problem, UserError
 from tune_app.space.domains import identity
-from tune_app.training.preflight.found import Impossible, Message, ProbeResults, Refused
+from tune_app.training.preflight.messages import Impossible, Message, ProbeResults, Refused
 
 GONE = (
     ray.exceptions.WorkerCrashedError,

@@ -27,7 +27,7 @@ from tune_app.storage import places
 from tune_app.storage.disk_faults import is_full
 from tune_app.storage.store import StorageFailed
 from tune_app.storage.study import StoredStudy
-from tune_app.training.preflight.found import (
+from tune_app.training.preflight.messages import (
     LargestBatch,
     Message,
     ProbeResults,

@@ -14,7 +14,7 @@ from tune_app.space.domains import Choice, Domain, Space, identity, searched, wi
 from tune_app.training import trainable
 from tune_app.training.data import Data, Log
 from tune_app.training.preflight import equivalence, inert, lengths, metrics, probe_cache, step_law
-from tune_app.training.preflight.found import Findings, Impossible, Probed
+from tune_app.training.preflight.messages import Findings, Impossible, Probed
 from tune_app.training.preflight.probe import PRECISIONS
 from tune_app.training.preflight.values import ends, value_problems
 

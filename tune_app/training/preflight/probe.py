@@ -18,7 +18,7 @@ from transformers import GPT2Config, GPT2LMHeadModel, Trainer, TrainingArguments
 from tune_app.errors import nearest
 from tune_app.training.arguments import training_arguments, use_cpu
 from tune_app.training.optimizers import APEX_FUSED, names, own_class
-from tune_app.training.preflight.found import Probed
+from tune_app.training.preflight.messages import Probed
 
 ABSURD = 4.0
 """A precision that is this many times slower than float32 counts as impossible."""

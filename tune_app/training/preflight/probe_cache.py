@@ -24,7 +24,7 @@ import torch
 import tune_app
 from tune_app.storage.atomic import write_atomically
 from tune_app.training.arguments import use_cpu
-from tune_app.training.preflight.found import Probed
+from tune_app.training.preflight.messages import Probed
 from tune_app.training.preflight.probe import examine
 
 Examine = Callable[[str, Any, str], Probed]
