@@ -18,8 +18,6 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-import ray
-
 from benchmarks.chaos import real, toy
 from tune_app.core import heartbeat, journal
 from tune_app.engine import driver, tuner
@@ -82,6 +80,9 @@ def replace(where: object, name: str, by: object) -> None:
 def main() -> int:
     patience = float(os.environ.get("CHAOS_HANGS_AFTER_S") or HANGS_AFTER_S)
     heartbeat.START_TIMEOUT_S, heartbeat.TIMEOUT_S = 6 * patience, patience
+    # Not above: it reads its settings as it is imported, and `tune_app.engine` makes them.
+    import ray
+
     # It is most of the work of a start, and none of what is looked at here.
     replace(ray, "init", partial(without_dashboard, ray.init))
     from tune_app.cli import _session

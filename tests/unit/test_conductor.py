@@ -14,6 +14,7 @@ from tests.support.simulated import (
     MemoryJournal,
     Simulation,
     crossing,
+    defined,
     document,
     ends,
     on_disk,
@@ -22,11 +23,14 @@ from tests.support.simulated import (
     sometimes_diverging,
 )
 from tune_app.core.conductor import BROKEN, EXHAUSTED, UNREPORTED, Conductor
+from tune_app.core.definition import StudyDefinition
 from tune_app.core.failures import BACKOFF_S, MAX_LOSSES, Losses, own_traceback
 from tune_app.core.journal import FILE_NAME, Event, Journal, read
+from tune_app.core.recorder import Recorder
 from tune_app.core.state import StudyState, rebuild
 from tune_app.core.trial import Checkpoint, Decision, Kind, Outcome, Status
 from tune_app.errors import UserError
+from tune_app.plugins import make
 
 
 def variety(seed: int) -> tuple[dict[str, Any], int]:
@@ -484,9 +488,11 @@ def test_the_memory_journal_keeps_what_a_file_would() -> None:
 
 def lossy(trials: int = 8) -> tuple[Conductor, list[float]]:
     """A conductor as the engine has it, and its clock."""
-    simulation, now = Simulation(document(trials=trials, baseline=False)), [0.0]
-    conductor = simulation.conductor
-    conductor._losses = Losses(lambda: now[0])
+    study, now = defined(trials=trials, baseline=False), [0.0]
+    recorder = Recorder(StudyState(), MemoryJournal())
+    losses = Losses(lambda: now[0])
+    conductor = Conductor(recorder, make.searcher(study), make.scheduler(study), losses=losses)
+    conductor.record("study_started", study=study.to_document(), software={}, machine={})
     return conductor, now
 
 
@@ -568,13 +574,14 @@ def test_what_a_searcher_raises_is_told_with_its_place_and_the_study_stays(tmp_p
 def test_what_a_scheduler_raises_is_told_with_its_place(
     call: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    scheduler = {"name": "hyperband" if call == "bracket" else "asha"}
-    simulation = Simulation(document(scheduler=scheduler))
+    resolved = document(scheduler={"name": "hyperband" if call == "bracket" else "asha"})
+    scheduler = make.scheduler(StudyDefinition.from_document(resolved))
 
     def raises(*_: object) -> None:
         raise ZeroDivisionError("division by zero")
 
-    monkeypatch.setattr(simulation.conductor._scheduler, call, raises)
+    monkeypatch.setattr(scheduler, call, raises)
+    simulation = Simulation(resolved, scheduler=scheduler)
     with pytest.raises(UserError, match=r"test_conductor.py, line \d+: the scheduler raised Zero"):
         simulation.run()
 

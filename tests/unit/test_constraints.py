@@ -254,6 +254,6 @@ def test_a_mirrored_run_has_no_inactive_constant() -> None:
     space: Space = {"optim": Choice(("adamw", "sgd")), "beta": Fixed(0.9)}
     state = state_of(space, ({"optim": "sgd"}, 1.0, "completed"))
     redefine(state, when={"beta": "optim == 'adamw'"})
-    config = _wandb_run._config(state, state.trials["0000"])
+    config = _wandb_run.describe(state, state.trials["0000"]).config
     assert config["optim"] == "sgd"
     assert "beta" not in config

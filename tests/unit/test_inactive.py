@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
+import optuna
 import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
@@ -85,9 +86,9 @@ def test_mirrors_hold_what_a_trial_has(
     tracker.close(5)
     path = next((tmp_path / "mirror").glob("*.journal"))
     storage = JournalStorage(JournalFileBackend(str(path)))
-    (study,) = storage.get_all_studies()
-    mirrored = {t.user_attrs["trial"]: t for t in storage.get_all_trials(study._study_id)}
+    study = optuna.load_study(study_name=None, storage=storage)
+    mirrored = {trial.user_attrs["trial"]: trial for trial in study.trials}
     for trial in state.trials.values():
         has = "warmup_steps" in trial.params
         assert ("warmup_steps" in mirrored[trial.id].params) == has
-        assert ("warmup_steps" in _wandb_run._config(state, trial)) == has
+        assert ("warmup_steps" in _wandb_run.describe(state, trial).config) == has

@@ -6,6 +6,7 @@ import random
 
 import pytest
 from optuna.distributions import FloatDistribution
+from optuna.trial import create_trial
 
 from tune_app.space import optuna_domains
 from tune_app.space.domains import Drawn, sample, to_document
@@ -27,7 +28,8 @@ def test_a_value_comes_back_as_it_was(shape: Drawn) -> None:
     for value in (sample(shape, rng) for _ in range(200)):
         if shape.low <= value <= shape.high:
             held = optuna_domains.to_optuna(domain, value)
-            assert bounds._contains(held)
+            # Raises for a value that the distribution does not hold.
+            create_trial(params={"x": held}, distributions={"x": bounds}, value=0.0)
             assert repr(optuna_domains.from_optuna(domain, held)) == repr(value)
 
 

@@ -229,11 +229,11 @@ def test_the_baseline_takes_no_part() -> None:
 
 def test_mirrors_have_the_last_values_and_those_before(tmp_path: Path) -> None:
     tracker = optuna_tracker.create(tmp_path)
-    resolved = population() | {"trainable": "t", "method": "random"}
+    resolved = population() | {"trainable": "t", "method": "random", "project": "p"}
     simulation = Simulation(resolved, curve=by_width, trackers=[tracker])
     state = simulation.run()
     trial = state.trials[exploits(simulation.events)[0]["trial"]]
-    config = _wandb_run._config(state, trial)
+    config = _wandb_run.describe(state, trial).config
     assert config["width"] == trial.params["width"]
     assert config["tune"]["takeovers"][0]["params"] == trial.takeovers[0].params
     study = optuna.load_study(

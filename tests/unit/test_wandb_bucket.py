@@ -15,6 +15,7 @@ from tests.support.wandb_server import Server, serving
 from tune_app.__main__ import main
 from tune_app.core.journal import Journal
 from tune_app.storage import places
+from tune_app.storage.objects import ObjectStore
 
 URL = "s3://studies/of"
 
@@ -97,9 +98,9 @@ def test_a_ledger_that_is_lost_with_its_machine_doubles_nothing(
     """As when a driver and its machine are gone before anything was published."""
     first = verb(capsys, "mirror")
     before = points(server)
-    bucket = places.at(URL).study("tiny")
-    for key in list(bucket._store.list("wandb")):  # type: ignore[attr-defined]
-        bucket._store.remove(key)  # type: ignore[attr-defined]
+    bucket = ObjectStore(f"{URL}/tiny")
+    for key in list(bucket.list("wandb")):
+        bucket.remove(key)
     use(monkeypatch, tmp_path / "second")
     assert verb(capsys, "mirror")["written"] == first["written"]
     assert points(server) == before
