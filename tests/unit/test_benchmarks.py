@@ -19,6 +19,7 @@ from tempfile import TemporaryDirectory
 import pandas as pd
 import pytest
 
+from tests.support import processes
 from tests.support.story import Story
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -143,15 +144,20 @@ class Place:
             program, words = ["-m", path.removesuffix(".py").replace("/", ".")], words[3:]
         named = {"folder": self.folder, "table": self.table, "live": self.live}
         given = [word.format(**named) for word in words.split()]
-        return subprocess.run(
-            [sys.executable, *program, *given],
-            cwd=ROOT,
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=TIMEOUT_S,
-        )
+        before = processes.started()
+        try:
+            return subprocess.run(
+                [sys.executable, *program, *given],
+                cwd=ROOT,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=TIMEOUT_S,
+            )
+        finally:
+            # One that was cut off has left its Ray behind.
+            processes.end(process for process in processes.started() if process not in before)
 
     @property
     def table(self) -> Path:
