@@ -176,10 +176,10 @@ def _end_labels(
 def _end_text(curve: Curve, best: TrialState | None) -> str:
     baseline = curve.trial.kind is Kind.BASELINE
     who = "untuned defaults" if baseline else f"trial {curve.trial.id}"
-    told = f"best: {who}" if curve.trial is best else who
+    label = f"best: {who}" if curve.trial is best else who
     done = curve.trial.outcome is Outcome.COMPLETED
     at = "" if done else f" at {format.share(curve.trial.fraction)}"
-    return f"{told}\n{format.loss(curve.values[-1])}{at}"
+    return f"{label}\n{format.loss(curve.values[-1])}{at}"
 
 
 def _legend(axes: Axes, state: StudyState, curves: list[Curve], best: TrialState | None) -> None:
