@@ -609,7 +609,7 @@ def test_what_cannot_be_replayed_is_told(tmp_path: Path, monkeypatch: pytest.Mon
     assert grid.where == "--searcher on t"
     monkeypatch.setattr("tune_app.plugins.make.scheduler", lambda study: Changing())
     (changing,) = problems(table, setting(scheduler={"name": "pbt"}))
-    assert changing.what == "pbt changes the values of runs under way"
+    assert changing.what == "pbt changes the values of running trials"
 
 
 def small(values: list[float], sign: int = 1) -> Table:

@@ -64,8 +64,8 @@ class Repository:
             UserError: there is no such revision, or the hub cannot be reached.
         """
         with self._explained():
-            found = resolve_revision(self.name, repo_type=self.kind, revision=self.revision)
-            return str(found.resolved)
+            resolved = resolve_revision(self.name, repo_type=self.kind, revision=self.revision)
+            return str(resolved.resolved)
 
     def contents(self, commit: str) -> Contents:
         """The contents of a commit, after a check that they may be read.

@@ -36,17 +36,17 @@ def examine_all(
     cache: Path | None,
     examiner: Examine = examine,
 ) -> list[Probed]:
-    """The probe of each distinct value, from the cache if this environment has it here."""
-    here = environment(accelerator)
-    path = cache / "probes" / f"{_digest(here)}.json" if cache is not None else None
-    cached = _read(path, here) if path is not None else {}
+    """The probe of each distinct value, from the cache if it is there."""
+    current = environment(accelerator)
+    path = cache / "probes" / f"{_digest(current)}.json" if cache is not None else None
+    cached = _read(path, current) if path is not None else {}
     rows: dict[str, Probed] = {}
     for parameter, value in values:
         key = json.dumps([parameter, value], sort_keys=True)
         if key not in rows:
             rows[key] = cached.get(key) or examiner(parameter, value, accelerator)
     if path is not None and not rows.keys() <= cached.keys():
-        _write(path, here, {**cached, **rows})
+        _write(path, current, {**cached, **rows})
     return list(rows.values())
 
 
@@ -90,11 +90,11 @@ def _digest(value: Any) -> str:
     return hashlib.blake2b(json.dumps(value).encode(), digest_size=8).hexdigest()
 
 
-def _read(path: Path, here: dict[str, Any]) -> dict[str, Probed]:
+def _read(path: Path, current: dict[str, Any]) -> dict[str, Probed]:
     """Cached rows of this environment; empty if the file is broken or of another environment."""
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
-        if stored["environment"] != here:
+        if stored["environment"] != current:
             return {}
         return {key: _probed(row) for key, row in stored["rows"].items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
@@ -116,9 +116,9 @@ def _probed(row: dict[str, Any]) -> Probed:
     return probed
 
 
-def _write(path: Path, here: dict[str, Any], rows: dict[str, Probed]) -> None:
+def _write(path: Path, current: dict[str, Any], rows: dict[str, Probed]) -> None:
     """Writes the file atomically; ignores failures, which only cost the next study time."""
-    content = {"environment": here, "rows": {key: asdict(row) for key, row in rows.items()}}
+    content = {"environment": current, "rows": {key: asdict(row) for key, row in rows.items()}}
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, json.dumps(content, ensure_ascii=False, indent=1))
