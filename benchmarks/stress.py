@@ -169,6 +169,9 @@ class Pool:
                     break
                 self._lines[line] = task.trial
                 line.send(task)
+            if self._conductor.finished:
+                # The question above has ended the study: no worker has anything left to say.
+                return
             for ready in wait(list(self._lines)):
                 assert isinstance(ready, Connection)
                 self._hear(ready)
