@@ -188,18 +188,22 @@ class Pool:
         except (EOFError, ConnectionError):
             del self._lines[line]
             self._spawn()
-            if trial is not None:
-                self._conductor.on_worker_gone(trial, "its worker process died")
+            self._leave(trial, "its worker process died")
             return
         if message is None:
             self._lines[line] = None
-            self._conductor.on_worker_gone(str(trial), "its worker ended without a word")
+            self._leave(trial, "its worker ended without a message")
             return
         event, fields = message
         decision = self._conductor.on_message(str(trial), event, fields)
         # One that has died meanwhile is heard of next.
         with suppress(BrokenPipeError):
             line.send(decision is Decision.CONTINUE)
+
+    def _leave(self, trial: str | None, reason: str) -> None:
+        """The end of a segment, unless the trial already runs its next one on another worker."""
+        if trial is not None and trial not in self._lines.values():
+            self._conductor.on_worker_gone(trial, reason)
 
 
 def without_ray(home: Path, trials: int, workers: int) -> None:
