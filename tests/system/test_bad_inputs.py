@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.simulated import document
 from tests.system.conftest import Shell
 
 TINY = """\
@@ -206,7 +207,7 @@ def bridge(tmp_path_factory: pytest.TempPathFactory) -> Shell:
         (folder / name).write_text(text)
     (folder / "binary.yaml").write_bytes(b"a: \xff\xfe\n")
     (folder / "folder").mkdir()
-    started = json.dumps({"event": "study_started", "time": 1, "study": {"name": "x"}})
+    started = json.dumps({"event": "study_started", "time": 1, "study": document()})
     report = json.dumps({"event": "report", "time": 2, "trial": "0000"})
     for name, line in {"damaged": "garbage", "misfit": report}.items():
         study = folder / "studies" / name

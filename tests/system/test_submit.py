@@ -104,7 +104,7 @@ def test_a_study_on_a_cluster_outlives_its_sender_and_obeys_the_verbs(laptop: Re
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130, out + err
     assert "waiting for the cluster to start a machine for a trial with 1 CPUs" in out
-    assert "far goes on" in out
+    assert "far continues on the cluster" in out
     assert f"stop far --storage {laptop.folder / 'shared'} --submit {ADDRESS}" in out
     assert "job_manager" not in out
 

@@ -17,7 +17,7 @@ from tune_app.engine.driver import Driver
 from tune_app.errors import UserError
 from tune_app.space.domains import Choice, Fixed, Int, Space, to_document
 from tune_app.storage.study import FolderStudy
-from tune_app.training.preflight.messages import Findings, Impossible
+from tune_app.training.preflight.messages import Findings, Impossible, Probed, ProbeResults
 
 SPACE: Space = {
     "optim": Choice(("adamw", "apex", "sgd")),
@@ -36,7 +36,9 @@ def driver(tmp_path: Path, **changes: Any) -> tuple[Driver, StudyState, MemoryJo
     journal = MemoryJournal()
     parameters = {name: to_document(domain) for name, domain in SPACE.items()}
     resolved = document(
-        parameters=parameters, drop_impossible=True, working_directory=".", **RULES | changes
+        parameters=parameters,
+        working_directory=".",
+        **{"drop_impossible": True} | RULES | changes,
     )
     needed = {"trainable": "causal_lm", "prompt": "", "accelerator": "cpu"}
     journal.append("study_started", study=resolved | needed)
@@ -77,6 +79,35 @@ def test_a_dropped_choice_that_leaves_nothing_allowed_ends_the_study_before_a_tr
     with pytest.raises(UserError, match="the constraints allow no combination"):
         keep(made, space)
     assert state.definition.space["optim"] == SPACE["optim"]
+
+
+PROBED = ProbeResults(
+    (Impossible("optim", "apex", "not installed"),), (Probed("optim", "apex", "not installed"),)
+)
+
+
+@pytest.mark.parametrize("may_drop", [True, False])
+def test_what_a_probe_finds_impossible_is_left_out_or_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, may_drop: bool
+) -> None:
+    node = {"Alive": True, "NodeID": "here", "Resources": {"CPU": 2.0}}
+    monkeypatch.setattr(ray, "nodes", lambda: [node])
+    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 2.0})
+    asked = {"cpu": 1, "gpu": None, "processes": 1, "concurrent": None}
+    made, state, _ = driver(
+        tmp_path, resources=asked, drop_impossible=may_drop, baseline_params=None
+    )
+    made._cluster = Cluster(dashboard="", local=True)
+    study = state.definition
+    findings = Findings(DEFAULTS, {}, {}, study.budget, study.rungs)
+    monkeypatch.setattr(engine_driver, "received", lambda *_: [PROBED, findings])
+    if not may_drop:
+        with pytest.raises(UserError, match='the choice "apex" cannot run here: not installed'):
+            made.prepare(lambda line: None)
+        return
+    made.prepare(lambda line: None)
+    assert state.definition.space["optim"] == Choice(("adamw", "sgd"))
+    assert made.probed == PROBED.probed
 
 
 @pytest.mark.parametrize("looks", range(4))

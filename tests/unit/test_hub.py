@@ -362,6 +362,6 @@ def test_an_offline_run_takes_the_revision_that_was_asked_for_or_none(
     elsewhere = offline.ask("read", cache=f"{cache}-2", **pinned)
     unknown = offline.ask("read", cache=cache, **options, dataset_revision="v3")
     offline.close()
-    assert "cannot be had" in only_problem(elsewhere)
+    assert "is not available" in only_problem(elsewhere)
     assert "HF_HUB_OFFLINE" in only_problem(unknown)
     assert len(hub.requests) == asked

@@ -300,8 +300,8 @@ def test_a_plan_without_a_profile_says_so() -> None:
         (["no.yaml"], "no such study file"),
         (["--set", "trainable=nothing"], "unknown trainable"),
         (["--set", "budget.tokens=-1"], "budget.tokens"),
-        (["--price-per-hour", "-1"], "no price"),
-        (["--price-per-hour", "nan"], "no price"),
+        (["--price-per-hour", "-1"], "is not a price"),
+        (["--price-per-hour", "nan"], "is not a price"),
     ],
 )
 def test_mistakes_are_told_as_run_tells_them(

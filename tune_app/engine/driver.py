@@ -211,7 +211,8 @@ class Driver:
             match message:
                 case Progress(line):
                     progress(line)
-                case ProbeResults(impossible, self.probed):
+                case ProbeResults(impossible, probed):
+                    self.probed = probed
                     own = with_node_kind(kind, impossible) if other_nodes else impossible
                     space = self._without_impossible(space, merged(own, elsewhere))
                 case Findings() if is_new:
