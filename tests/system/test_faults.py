@@ -126,14 +126,14 @@ from benchmarks.chaos import launch, toy
 run_segment = toy.run_segment
 
 def run(config):
-    first = Path(config["folder"]) / f"mute-{config['task']['trial']}"
-    if config["task"]["trial"] in ("0001", "0004") and not first.exists():
+    first = Path(config["host"].folder) / f"mute-{config['task'].trial}"
+    if config["task"].trial in ("0001", "0004") and not first.exists():
         first.touch()
         os.kill(os.getpid(), signal.SIGSTOP)
     try:
         run_segment(config)
     finally:
-        if config["task"]["trial"] == "0002":
+        if config["task"].trial == "0002":
             time.sleep(600)
 
 toy.run_segment = run
