@@ -88,6 +88,11 @@ def world_size() -> int:
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
+def is_rank_zero() -> bool:
+    """Whether this process is rank 0 of its worker group, or trains alone."""
+    return not dist.is_initialized() or dist.get_rank() == 0
+
+
 def agreed(value: float) -> float:
     """Rank 0's value, in every process; a collective call: every rank must make it."""
     if not dist.is_initialized():

@@ -42,7 +42,14 @@ from tune_app.training.memory import (
 )
 from tune_app.training.new_values import keep_own_settings
 from tune_app.training.optimizers import own_class
-from tune_app.training.ranks import Rank, agreed, close_connections, process_group, work_folder
+from tune_app.training.ranks import (
+    Rank,
+    agreed,
+    close_connections,
+    is_rank_zero,
+    process_group,
+    work_folder,
+)
 from tune_app.training.reporter import Diverged, HeartbeatSender, Reporter
 from tune_app.training.step_check import StepCheck
 from tune_app.training.stopwatch import Stopwatch
@@ -190,7 +197,9 @@ def _train(task: Task, context: TrialContext) -> bool:
     finally:
         # The callback's step check refers to the trainer, which would outlive the trial.
         trainer.remove_callback(reporter)
-        shutil.rmtree(work, ignore_errors=True)
+        if is_rank_zero():
+            # It publishes the last checkpoint from there, when other ranks may have ended already.
+            shutil.rmtree(work, ignore_errors=True)
     return not reporter.interrupted
 
 
